@@ -1,0 +1,98 @@
+"""Lets nnU-Net's own look-up find our classes by name, without touching nnU-Net's files.
+
+nnU-Net resolves ``-tr``, ``-pl`` and normalisation schemes by importing the modules of its own folders one after the
+other and asking each for an attribute of that name. We answer for the first module of each folder: after it has been
+executed it gains a module-level ``__getattr__`` (PEP 562) that knows our names and imports our class only when one of
+them is asked for.
+
+``zz_magms_nnunet.pth`` imports this module at the start of every Python process, spawned workers included, so it uses
+the standard library only, and as little of that as it can. ``MAGMS_AUTOLOAD=0`` switches it off. Where ``.pth`` files
+are not read (``pip install --target``, PYTHONPATH), call :func:`install`, as our own commands do.
+"""
+
+import os
+import sys
+
+TRAINERS = {
+    "MAGMSTrainer": "magms_nnunet.trainers.magms_trainer",
+    "MAGTrainer": "magms_nnunet.trainers.mag_trainer",
+}
+PLANNERS = {
+    "MAGMSPlanner": "magms_nnunet.planners.magms_planner",
+    "MAGMSPlannerResEncM": "magms_nnunet.planners.magms_resenc_planners",
+    "MAGMSPlannerResEncL": "magms_nnunet.planners.magms_resenc_planners",
+    "MAGMSPlannerResEncXL": "magms_nnunet.planners.magms_resenc_planners",
+}
+NORMALIZATIONS = {
+    "OwnSupportZScoreNormalization": "magms_nnunet.preprocessing.normalization",
+    "OwnSupportRescaleTo01Normalization": "magms_nnunet.preprocessing.normalization",
+}
+
+# The module that nnU-Net's search opens first in each folder -> the names it shall answer to.
+_HOOKS = {
+    "nnunetv2.training.nnUNetTrainer.nnUNetTrainer": TRAINERS,
+    "nnunetv2.experiment_planning.experiment_planners.default_experiment_planner": PLANNERS,
+    "nnunetv2.preprocessing.normalization.default_normalization_schemes": NORMALIZATIONS,
+}
+
+
+class _Finder:
+    """A meta path finder that leaves finding to the others and only adds to what a hooked module answers."""
+
+    def find_spec(self, name, path=None, target=None):
+        names = _HOOKS.get(name)
+        if names is None:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                try:
+                    _answer_after_execution(spec.loader, names)
+                except Exception as error:
+                    _warn(f"nnU-Net will not find the classes of magms_nnunet: {error!r}")
+                return spec
+        return None
+
+
+def _answer_after_execution(loader, names):
+    execute = loader.exec_module
+
+    def exec_module(module):
+        execute(module)
+        add_names(module, names)
+
+    loader.exec_module = exec_module
+
+
+def add_names(module, names):
+    """Make ``getattr(module, name)`` import and return our class for every ``name`` in ``names``."""
+
+    def __getattr__(name):
+        if name in names:
+            import importlib
+
+            return getattr(importlib.import_module(names[name]), name)
+        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+    module.__getattr__ = __getattr__
+
+
+def _warn(message):
+    import warnings
+
+    warnings.warn(f"magms_nnunet: {message}", RuntimeWarning, stacklevel=3)
+
+
+def install():
+    """Register the hook; does nothing when it is registered already or ``MAGMS_AUTOLOAD=0``."""
+    if os.environ.get("MAGMS_AUTOLOAD") == "0" or any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    for name, names in _HOOKS.items():  # modules that nnU-Net has imported before us
+        if name in sys.modules:
+            add_names(sys.modules[name], names)
+    sys.meta_path.insert(0, _Finder())
+
+
+install()

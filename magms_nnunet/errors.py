@@ -1,0 +1,17 @@
+"""What can be wrong with a user's input. Every message is one line: case, file, modality and what to do next."""
+
+
+class InputError(Exception):
+    """The command cannot start: bad flags, folders or model. Commands end with exit code 2."""
+
+
+class CaseError(InputError):
+    """One case cannot be processed; the others go on. Commands end with exit code 3."""
+
+    def __init__(self, case: str, message: str):
+        super().__init__(f"{case}: {message}")
+        self.case = case
+        self.message = message
+
+    def __reduce__(self):  # the default would lose an argument on the way back from a worker process
+        return type(self), (self.case, self.message)

@@ -1,0 +1,52 @@
+"""Builds the multi-encoder network from any plans of nnU-Net."""
+
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
+
+
+def build_multi_encoder_unet(
+    configuration: ConfigurationManager,
+    num_input_channels: int,
+    num_output_channels: int,
+    deep_supervision: bool,
+) -> MultiEncoderUNet:
+    """The network that the plans describe, with its encoder once per modality.
+
+    Args:
+        configuration: M is the number of its normalisation schemes, one per channel of the dataset.
+        num_input_channels: M, or more: what is past M is the previous stage of a cascade, one-hot.
+        num_output_channels: classes or regions.
+        deep_supervision: whether the decoder returns logits of every resolution.
+
+    Raises:
+        InputError: the plans have more modalities than the dataset, or another network than those two.
+    """
+    M = len(configuration.normalization_schemes)
+    extra = num_input_channels - M
+    if extra < 0:
+        raise InputError(
+            f"the plans normalise {M} channels, but dataset.json declares {num_input_channels}: "
+            "plan and preprocess this dataset again"
+        )
+    unets = [
+        get_network_from_plans(
+            configuration.network_arch_class_name,
+            configuration.network_arch_init_kwargs,
+            configuration.network_arch_init_kwargs_req_import,
+            1 + extra,
+            num_output_channels,
+            allow_init=True,
+            deep_supervision=deep_supervision,
+        )
+        for _ in range(M)
+    ]
+    if not isinstance(unets[0], PlainConvUNet | ResidualEncoderUNet):
+        raise InputError(
+            f"the plans ask for {configuration.network_arch_class_name}; MAG-MS is built from PlainConvUNet or "
+            "ResidualEncoderUNet: plan with MAGMSPlanner, ExperimentPlanner or one of nnU-Net's ResEnc planners"
+        )
+    return MultiEncoderUNet(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder)

@@ -1,0 +1,25 @@
+"""Mean fusion of the features of the available modalities (section 2.1 of arXiv 2306.03730)."""
+
+import torch
+from torch import Tensor
+
+
+def mean_fusion(features: dict[int, Tensor], available: Tensor | None = None) -> Tensor:
+    """Mean over the available modalities, for every sample on its own.
+
+    Args:
+        features: modality -> ``(B, C, *spatial)``. A modality that no sample has may be left out; features of one that
+            only some samples lack must be finite there, for they are multiplied by 0.
+        available: bool ``(B, M)``, at least one True per row. None: all samples have all modalities in ``features``.
+
+    Returns:
+        ``(B, C, *spatial)``
+    """
+    if available is None:
+        return sum(features.values()) / len(features)
+    modalities = list(features)
+    first = features[modalities[0]]
+    weights = available[:, modalities].to(first.dtype)
+    weights = weights / weights.sum(1, keepdim=True)
+    per_voxel = (-1, *[1] * (first.ndim - 1))
+    return torch.stack([features[m] * weights[:, i].view(per_voxel) for i, m in enumerate(modalities)]).sum(0)

@@ -1,0 +1,158 @@
+"""One encoder per modality, mean fusion, one shared decoder (Figure 1 and section 2.1 of arXiv 2306.03730)."""
+
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from magms_nnunet.networks.fusion import mean_fusion
+
+Logits = Tensor | list[Tensor]
+"""``(B, classes, *spatial)``; with deep supervision a list of them, highest resolution first."""
+
+
+class BranchOutputs(NamedTuple):
+    """What equations 1 and 2 need, from one forward pass in training.
+
+    Attributes:
+        teacher: logits of the fused branch.
+        students: logits of each modality on its own.
+        student_features: per modality the projected features F_m of every level, highest resolution first.
+        teacher_features: the fused features of every level.
+    """
+
+    teacher: Logits
+    students: list[Logits]
+    student_features: list[list[Tensor]]
+    teacher_features: list[Tensor]
+
+
+class MultiEncoderUNet(nn.Module):
+    """U-Net with an encoder per modality; predicts from any non-empty subset of them.
+
+    All skips and the bottleneck are fused. Each modality has a 1x1x1 convolution without bias per level ("linear
+    combination of features"), which a modality that is given alone passes as well.
+
+    Args:
+        encoders: one per modality, alike in everything but their weights; each takes ``(B, 1 + extra, *spatial)`` and
+            returns its skips, highest resolution first, bottleneck last (``PlainConvEncoder``, ``ResidualEncoder``).
+        decoder: a ``UNetDecoder`` that was built for such an encoder.
+        fold_decoder_passes: in training decode all branches as one larger batch instead of one after the other.
+    """
+
+    def __init__(self, *, encoders: list[nn.Module], decoder: nn.Module, fold_decoder_passes: bool = False):
+        super().__init__()
+        first = encoders[0]
+        self.encoders = nn.ModuleList(encoders)
+        self.projections = nn.ModuleList(
+            nn.ModuleList(first.conv_op(channels, channels, 1, bias=False) for channels in first.output_channels)
+            for _ in encoders
+        )
+        for projection in self.projections.modules():
+            if isinstance(projection, first.conv_op):
+                nn.init.dirac_(projection.weight)  # starts as the U-Net that the plans describe
+        # UNetDecoder registers the encoder it was built for, whose weights would stand twice in the state_dict. What
+        # it needs of it afterwards is two lists.
+        del decoder.encoder
+        decoder.encoder = SimpleNamespace(strides=first.strides, output_channels=first.output_channels)
+        self.decoder = decoder
+        self.fold_decoder_passes = fold_decoder_passes
+
+    @property
+    def num_modalities(self) -> int:
+        """M."""
+        return len(self.encoders)
+
+    def encode(self, x: Tensor, modality: int) -> list[Tensor]:
+        """Projected features F_m of one modality.
+
+        Args:
+            x: ``(B, M + extra, *spatial)``; ``extra`` channels (the previous stage of a cascade) go to every encoder.
+            modality: the channel to encode; the other modalities' channels are not read.
+
+        Returns:
+            One ``(B, C_l, *spatial_l)`` per level, highest resolution first, bottleneck last.
+        """
+        image = x[:, modality : modality + 1]
+        if x.shape[1] > self.num_modalities:
+            image = torch.cat((image, x[:, self.num_modalities :]), 1)
+        skips = self.encoders[modality](image)
+        return [projection(skip) for projection, skip in zip(self.projections[modality], skips, strict=True)]
+
+    def fuse(self, features: dict[int, list[Tensor]], available: Tensor | None = None) -> list[Tensor]:
+        """Fused features of every level; arguments as in :func:`mean_fusion`, for each level."""
+        levels = range(len(next(iter(features.values()))))
+        return [mean_fusion({m: f[level] for m, f in features.items()}, available) for level in levels]
+
+    def decode(self, features: list[Tensor]) -> Logits:
+        """Logits from the features of every level, of one modality or fused."""
+        return self.decoder(features)
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Logits | BranchOutputs:
+        """In eval the fused logits, in training all branches.
+
+        Args:
+            x: ``(B, M + extra, *spatial)``. Voxels of a modality that a sample lacks are never used, NaN included.
+            available: bool ``(B, M)``, which modalities each sample has. None: all.
+
+        Raises:
+            ValueError: ``available`` has another shape, or a sample has no modality at all.
+        """
+        modalities = range(self.num_modalities)
+        if available is not None:
+            available = available.to(device=x.device, dtype=torch.bool)
+            if available.shape != (len(x), self.num_modalities):
+                raise ValueError(
+                    f"available must be (B, M) = {(len(x), self.num_modalities)}, got {tuple(available.shape)}"
+                )
+            if not bool(available.any(1).all()):
+                raise ValueError("a sample without any modality cannot be segmented")
+            mask = available.view(*available.shape, *[1] * (x.ndim - 2))
+            images = torch.where(mask, x[:, : self.num_modalities], torch.zeros((), dtype=x.dtype, device=x.device))
+            x = torch.cat((images, x[:, self.num_modalities :]), 1)
+            if not self.training:
+                modalities = available.any(0).nonzero().flatten().tolist()
+        features = {m: self.encode(x, m) for m in modalities}
+        fused = self.fuse(features, available)
+        if not self.training:
+            return self.decode(fused)
+        students = [features[m] for m in modalities]
+        teacher_logits, *student_logits = self._decode_branches([fused, *students])
+        return BranchOutputs(teacher_logits, student_logits, students, fused)
+
+    def _decode_branches(self, branches: list[list[Tensor]]) -> list[Logits]:
+        if not self.fold_decoder_passes:
+            return [self.decode(features) for features in branches]
+        logits = self.decode([torch.cat(level) for level in zip(*branches, strict=True)])
+        if isinstance(logits, Tensor):
+            return list(logits.chunk(len(branches)))
+        scales = [scale.chunk(len(branches)) for scale in logits]
+        return [list(branch) for branch in zip(*scales, strict=True)]
+
+    def compute_conv_feature_map_size(self, input_size: tuple[int, ...]) -> int:
+        """Voxels of all feature maps of one training pass, nnU-Net's measure of memory; see the function below."""
+        return conv_feature_map_size(self.encoders[0], self.decoder, self.num_modalities, input_size)
+
+
+def conv_feature_map_size(
+    encoder: nn.Module, decoder: nn.Module, num_modalities: int, input_size: tuple[int, ...]
+) -> int:
+    """M encoders, M + 1 decoder passes, and at each level M projections and their mean.
+
+    Args:
+        encoder: one of the M encoders; decoder: the shared decoder.
+        num_modalities: M.
+        input_size: patch size in voxels, without batch and channels.
+    """
+    fusion = 0
+    level_size = input_size
+    for channels, strides in zip(encoder.output_channels, encoder.strides, strict=True):
+        level_size = [size // stride for size, stride in zip(level_size, strides, strict=True)]
+        fusion += (num_modalities + 1) * channels * int(np.prod(level_size, dtype=np.int64))
+    return int(
+        num_modalities * encoder.compute_conv_feature_map_size(input_size)
+        + (num_modalities + 1) * decoder.compute_conv_feature_map_size(input_size)
+        + fusion
+    )

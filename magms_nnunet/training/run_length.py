@@ -1,0 +1,37 @@
+"""Shorter runs by environment variable, since nnU-Net's own ``_5epochs`` classes do not compose with ours.
+
+``MAGMS_NUM_EPOCHS`` and ``MAGMS_ITERATIONS_PER_EPOCH`` replace nnU-Net's 1000 and 250.
+"""
+
+import os
+
+EPOCHS_VARIABLE = "MAGMS_NUM_EPOCHS"
+ITERATIONS_VARIABLE = "MAGMS_ITERATIONS_PER_EPOCH"
+
+
+def run_length_from_environment() -> dict[str, int]:
+    """Attributes of nnU-Net's trainer that the two variables change; empty where none is set.
+
+    Validation and checkpoint intervals shrink with the run, in nnU-Net's own proportions (50 of 250 iterations; at
+    least 20 checkpoints a run).
+
+    Raises:
+        ValueError: a variable is set to something else than a whole number above 0.
+    """
+    changes = {}
+    epochs = _positive_int(EPOCHS_VARIABLE)
+    iterations = _positive_int(ITERATIONS_VARIABLE)
+    if epochs is not None:
+        changes |= {"num_epochs": epochs, "save_every": max(1, min(50, epochs // 20))}
+    if iterations is not None:
+        changes |= {"num_iterations_per_epoch": iterations, "num_val_iterations_per_epoch": max(1, iterations // 5)}
+    return changes
+
+
+def _positive_int(variable: str) -> int | None:
+    text = os.environ.get(variable)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{variable} must be a whole number above 0, got {text!r}")
+    return int(text)

@@ -1,0 +1,62 @@
+"""``-pl MAGMSPlanner``: nnU-Net's planner that knows what M encoders and M + 1 decoder passes cost."""
+
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
+from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
+
+
+class MAGMSPlanner(ExperimentPlanner):
+    """Plans like ExperimentPlanner's, for the memory that MAG-MS training takes, with own-support normalisation.
+
+    The network class in the plans stays nnU-Net's, so stock trainers can use the same plans and preprocessed data.
+    ``-gpu_memory_target`` is the memory of the GPU in GB, 24 by default: at nnU-Net's 8 the patch of a dataset with four
+    modalities would shrink to about a fifth of its voxels.
+    """
+
+    default_gpu_memory_gb: float = 24
+    default_plans_name = "MAGMSPlans"
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float | None = None,
+        preprocessor_name: str = "DefaultPreprocessor",
+        plans_name: str | None = None,
+        overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
+        suppress_transpose: bool = False,
+    ):
+        # Without a memory target: nnU-Net's planners warn of any but their own.
+        super().__init__(
+            dataset_name_or_id,
+            preprocessor_name=preprocessor_name,
+            plans_name=plans_name or self.default_plans_name,
+            overwrite_target_spacing=overwrite_target_spacing,
+            suppress_transpose=suppress_transpose,
+        )
+        self.UNet_vram_target_GB = gpu_memory_target_in_gb or self.default_gpu_memory_gb
+
+    @staticmethod
+    def static_estimate_VRAM_usage(
+        patch_size: tuple[int, ...],
+        input_channels: int,
+        output_channels: int,
+        arch_class_name: str,
+        arch_kwargs: dict,
+        arch_kwargs_req_import: tuple[str, ...],
+    ) -> int:
+        """Voxels of all feature maps of one training pass, with one encoder for each of ``input_channels``."""
+        unet = get_network_from_plans(
+            arch_class_name, arch_kwargs, arch_kwargs_req_import, 1, output_channels, allow_init=False
+        )
+        return conv_feature_map_size(unet.encoder, unet.decoder, input_channels, patch_size)
+
+    def determine_normalization_scheme_and_whether_mask_is_used_for_norm(self) -> tuple[list[str], list[bool]]:
+        """nnU-Net's choice of scheme per channel, each from the channel's own support."""
+        schemes, use_mask = super().determine_normalization_scheme_and_whether_mask_is_used_for_norm()
+        return [OWN_SUPPORT.get(scheme, scheme) for scheme in schemes], use_mask
+
+    def generate_data_identifier(self, configuration_name: str) -> str:
+        """A folder of our own: our normalisation differs from that in nnU-Net's folders."""
+        return f"{self.plans_identifier}_{configuration_name}"

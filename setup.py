@@ -1,0 +1,69 @@
+"""What is installed where. Settings of the tools stand in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "magms_nnunet/__init__.py").read_text()).group(1)
+PTH = "zz_magms_nnunet.pth"  # sorts after the .pth of editable installs, which must come first
+
+
+class BuildPyWithPth(build_py):
+    """Puts the .pth file that lets nnU-Net find us into site-packages, for wheels and for editable installs."""
+
+    def _pth_target(self) -> Path:
+        if self.editable_mode:
+            return Path(self.get_finalized_command("install").install_lib) / PTH
+        return Path(self.build_lib) / PTH
+
+    def run(self):
+        super().run()
+        target = self._pth_target()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("import magms_nnunet.autoload\n")
+
+    def get_outputs(self, include_bytecode=1):
+        return [*super().get_outputs(include_bytecode), str(self._pth_target())]
+
+
+setup(
+    name="magms_nnunet",
+    version=VERSION,
+    description="Segmentation from any subset of modalities: MAG-MS as a plug-in of nnU-Net v2",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=[
+        "magms_nnunet",
+        *(
+            f"magms_nnunet.{name}"
+            for name in (
+                "cli", "datasets", "evaluation", "inference", "losses",
+                "networks", "planners", "preprocessing", "trainers", "training",
+            )
+        ),
+    ],
+    package_dir={"magms_nnunet.trainers": "trainers", "magms_nnunet.planners": "planners"},
+    install_requires=[
+        "torch>=2.1.2",
+        "nnunetv2>=2.8,<2.9",
+        "batchgenerators>=0.25.1",
+        "SimpleITK>=2.2.1",
+        "numpy>=1.24",
+        "scipy",
+        "acvl-utils>=0.2.6,<0.3",
+    ],
+    extras_require={"dev": ["pytest", "ruff", "build", "setuptools>=68", "wheel"]},
+    entry_points={
+        "console_scripts": [
+            "magms_predict=magms_nnunet.cli.predict:main",
+            "magms_demo=magms_nnunet.cli.demo:main",
+        ]
+    },
+    cmdclass={"build_py": BuildPyWithPth},
+)
