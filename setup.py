@@ -43,8 +43,16 @@ setup(
         *(
             f"magms_nnunet.{name}"
             for name in (
-                "cli", "datasets", "evaluation", "inference", "losses",
-                "networks", "planners", "preprocessing", "trainers", "training",
+                "cli",
+                "datasets",
+                "evaluation",
+                "inference",
+                "losses",
+                "networks",
+                "planners",
+                "preprocessing",
+                "trainers",
+                "training",
             )
         ),
     ],

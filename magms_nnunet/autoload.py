@@ -48,10 +48,7 @@ class _Finder:
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                try:
-                    _answer_after_execution(spec.loader, names)
-                except Exception as error:
-                    _warn(f"nnU-Net will not find the classes of magms_nnunet: {error!r}")
+                _or_warn(_answer_after_execution, spec.loader, names)
                 return spec
         return None
 
@@ -61,7 +58,7 @@ def _answer_after_execution(loader, names):
 
     def exec_module(module):
         execute(module)
-        add_names(module, names)
+        _or_warn(add_names, module, names)
 
     loader.exec_module = exec_module
 
@@ -73,16 +70,23 @@ def add_names(module, names):
         if name in names:
             import importlib
 
-            return getattr(importlib.import_module(names[name]), name)
+            try:
+                return getattr(importlib.import_module(names[name]), name)
+            except Exception as error:  # an AttributeError would read as "no such class" and nnU-Net would search on
+                raise ImportError(f"magms_nnunet has {name!r} but cannot import it: {error!r}") from error
         raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
     module.__getattr__ = __getattr__
 
 
-def _warn(message):
-    import warnings
+def _or_warn(action, *args):
+    """Whatever fails in here must not fail in nnU-Net."""
+    try:
+        action(*args)
+    except Exception as error:
+        import warnings
 
-    warnings.warn(f"magms_nnunet: {message}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"nnU-Net will not find the classes of magms_nnunet: {error!r}", RuntimeWarning, stacklevel=2)
 
 
 def install():
@@ -91,7 +95,7 @@ def install():
         return
     for name, names in _HOOKS.items():  # modules that nnU-Net has imported before us
         if name in sys.modules:
-            add_names(sys.modules[name], names)
+            _or_warn(add_names, sys.modules[name], names)
     sys.meta_path.insert(0, _Finder())
 
 

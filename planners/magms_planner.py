@@ -11,8 +11,8 @@ class MAGMSPlanner(ExperimentPlanner):
     """Plans like ExperimentPlanner's, for the memory that MAG-MS training takes, with own-support normalisation.
 
     The network class in the plans stays nnU-Net's, so stock trainers can use the same plans and preprocessed data.
-    ``-gpu_memory_target`` is the memory of the GPU in GB, 24 by default: at nnU-Net's 8 the patch of a dataset with four
-    modalities would shrink to about a fifth of its voxels.
+    ``-gpu_memory_target`` is the memory of the GPU in GB, 24 by default: at nnU-Net's 8 the patch of a dataset with
+    four modalities would shrink to about a fifth of its voxels.
     """
 
     default_gpu_memory_gb: float = 24

@@ -8,10 +8,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from magms_nnunet.files import write_then_rename
 from magms_nnunet.losses.modality_agnostic import ModalityAgnosticLoss
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
-from magms_nnunet.training.checkpoints import write_then_rename
 from magms_nnunet.training.run_length import run_length_from_environment
 from magms_nnunet.training.settings import Settings
 

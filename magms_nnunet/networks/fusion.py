@@ -16,10 +16,10 @@ def mean_fusion(features: dict[int, Tensor], available: Tensor | None = None) ->
         ``(B, C, *spatial)``
     """
     if available is None:
-        return sum(features.values()) / len(features)
+        return sum(features.values()) / len(features) if len(features) > 1 else next(iter(features.values()))
     modalities = list(features)
     first = features[modalities[0]]
-    weights = available[:, modalities].to(first.dtype)
+    weights = available[:, modalities].to(first.device, first.dtype)
     weights = weights / weights.sum(1, keepdim=True)
     per_voxel = (-1, *[1] * (first.ndim - 1))
     return torch.stack([features[m] * weights[:, i].view(per_voxel) for i, m in enumerate(modalities)]).sum(0)

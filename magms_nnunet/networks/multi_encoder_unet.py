@@ -102,18 +102,15 @@ class MultiEncoderUNet(nn.Module):
         """
         modalities = range(self.num_modalities)
         if available is not None:
-            available = available.to(device=x.device, dtype=torch.bool)
-            if available.shape != (len(x), self.num_modalities):
-                raise ValueError(
-                    f"available must be (B, M) = {(len(x), self.num_modalities)}, got {tuple(available.shape)}"
-                )
-            if not bool(available.any(1).all()):
-                raise ValueError("a sample without any modality cannot be segmented")
-            mask = available.view(*available.shape, *[1] * (x.ndim - 2))
-            images = torch.where(mask, x[:, : self.num_modalities], torch.zeros((), dtype=x.dtype, device=x.device))
-            x = torch.cat((images, x[:, self.num_modalities :]), 1)
+            available = self._checked(available, x)
             if not self.training:
                 modalities = available.any(0).nonzero().flatten().tolist()
+            if available[:, modalities].all():
+                available = None  # no sample lacks what another one has: nothing to mask
+        if available is not None:
+            mask = available.to(x.device).view(*available.shape, *[1] * (x.ndim - 2))
+            images = torch.where(mask, x[:, : self.num_modalities], 0.0)
+            x = torch.cat((images, x[:, self.num_modalities :]), 1)
         features = {m: self.encode(x, m) for m in modalities}
         fused = self.fuse(features, available)
         if not self.training:
@@ -121,6 +118,16 @@ class MultiEncoderUNet(nn.Module):
         students = [features[m] for m in modalities]
         teacher_logits, *student_logits = self._decode_branches([fused, *students])
         return BranchOutputs(teacher_logits, student_logits, students, fused)
+
+    def _checked(self, available: Tensor, x: Tensor) -> Tensor:
+        """On the CPU, where looking at it does not wait for the GPU when the caller made it there."""
+        available = available.to("cpu", torch.bool)
+        if available.shape != (len(x), self.num_modalities):
+            wanted = (len(x), self.num_modalities)
+            raise ValueError(f"available must be (B, M) = {wanted}, got {tuple(available.shape)}")
+        if not available.any(1).all():
+            raise ValueError("a sample without any modality cannot be segmented")
+        return available
 
     def _decode_branches(self, branches: list[list[Tensor]]) -> list[Logits]:
         if not self.fold_decoder_passes:

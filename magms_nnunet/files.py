@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash: a file under its final name is always complete."""
+"""Files that survive a crash: what stands under its final name is always complete."""
 
 import os
 from collections.abc import Callable

@@ -1,0 +1,227 @@
+"""Predicts the cases of a folder: preprocessing, network and export side by side, one failure not stopping the rest."""
+
+import json
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tqdm import tqdm
+
+from magms_nnunet.cases import Case
+from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.files import write_then_rename
+from magms_nnunet.inference.model import TrainedModel
+from magms_nnunet.inference.predictor import Predictor
+from magms_nnunet.modalities import Subset
+from magms_nnunet.preprocessing.subset import preprocess_case
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case, the modalities to predict it from, and for a cascade the previous stage's segmentation."""
+
+    case: Case
+    subset: Subset
+    previous_stage: Path | None = None
+
+
+def predict_folder(
+    predictor: Predictor,
+    jobs: Sequence[Job],
+    output: Path,
+    *,
+    save_probabilities: bool = False,
+    preprocessing_processes: int = 3,
+    export_processes: int = 3,
+    progress_bar: bool = True,
+) -> dict[str, str]:
+    """Write ``CASE.ending`` and ``CASE.json`` for every job; with probabilities also nnU-Net's .npz and .pkl.
+
+    A file stands under its final name only when it is complete, the segmentation last.
+
+    Args:
+        predictor: with the model.
+        jobs: one per case.
+        output: existing folder.
+        save_probabilities: as nnU-Net does.
+        preprocessing_processes: 0 or a single job: no processes are started; the same for ``export_processes``.
+        progress_bar: over the cases.
+
+    Returns:
+        Case -> message, of those that failed.
+    """
+    model = predictor.model
+    for name, content in (("dataset.json", model.dataset_json), ("plans.json", model.plans)):
+        _write_json(output / name, content)  # nnU-Net's ensembling and postprocessing look for them here
+    failed: dict[str, str] = {}
+
+    def attempt(job: Job, step: Callable):
+        try:
+            return step()
+        except CaseError as error:
+            failed[job.case.name] = error.message
+        except Exception as error:  # a case must not take the others with it
+            failed[job.case.name] = f"{type(error).__name__}: {error}".splitlines()[0]
+        return None
+
+    single = len(jobs) == 1
+    bar = tqdm(total=len(jobs), unit="case", disable=not progress_bar)
+    with (
+        _executor(0 if single else preprocessing_processes) as preprocessing,
+        _executor(0 if single else export_processes) as export,
+        tempfile.TemporaryDirectory(prefix=".magms_", dir=output) as unfinished,
+    ):
+        exports: deque[tuple[Job, Future]] = deque()
+
+        def finish_one():
+            job, future = exports.popleft()
+            attempt(job, future.result)
+            bar.update()
+
+        for job, future in _ahead(preprocessing, jobs, model, preprocessing_processes + 1):
+            bar.set_postfix_str(f"{job.case.name} from {model.modalities.format(job.subset)}")
+            preprocessed = attempt(job, future.result)
+            logits = None if preprocessed is None else attempt(job, partial(_logits, predictor, job, preprocessed[0]))
+            if logits is None:
+                bar.update()
+                continue
+            arguments = (logits, preprocessed[1], model.plans, model.configuration, model.dataset_json)
+            where = (output, Path(unfinished), job.case.name)
+            report = _report(job, predictor)
+            exports.append((job, export.submit(_export, *arguments, *where, report, save_probabilities)))
+            while len(exports) > export_processes + 1:
+                finish_one()
+        while exports:
+            finish_one()
+    bar.close()
+    return failed
+
+
+def _logits(predictor: Predictor, job: Job, data: np.ndarray) -> np.ndarray:
+    return predictor.predict_logits(torch.from_numpy(data), job.subset).numpy()
+
+
+def _ahead(executor: Executor, jobs: Sequence[Job], model: TrainedModel, depth: int) -> Iterator[tuple[Job, Future]]:
+    """Preprocess at most ``depth`` cases ahead of the network, so that memory stays bounded."""
+    waiting: deque[tuple[Job, Future]] = deque()
+    todo = iter(jobs)
+    while True:
+        while len(waiting) < depth and (job := next(todo, None)) is not None:
+            previous = None if job.previous_stage is None else str(job.previous_stage)
+            arguments = (job.case, job.subset, model.plans, model.configuration, model.dataset_json, previous)
+            waiting.append((job, executor.submit(preprocess_case, *arguments)))
+        if not waiting:
+            return
+        yield waiting.popleft()
+
+
+def _export(
+    logits: np.ndarray,
+    properties: dict,
+    plans: dict,
+    configuration: str,
+    dataset_json: dict,
+    output: Path,
+    unfinished: Path,
+    name: str,
+    report: dict,
+    save_probabilities: bool,
+) -> None:
+    """Runs in a process of its own: resample to the input's grid, write to ``unfinished``, move to ``output``."""
+    plans_manager = PlansManager(plans)
+    export_prediction_from_logits(
+        logits,
+        properties,
+        plans_manager.get_configuration(configuration),
+        plans_manager,
+        dataset_json,
+        str(unfinished / name),
+        save_probabilities,
+    )
+    _write_json(output / f"{name}.json", report)
+    ending = dataset_json["file_ending"]
+    for suffix in (".npz", ".pkl", ending) if save_probabilities else (ending,):
+        os.replace(unfinished / f"{name}{suffix}", output / f"{name}{suffix}")
+
+
+def _report(job: Job, predictor: Predictor) -> dict:
+    """What the JSON beside a segmentation says."""
+    model, names = predictor.model, predictor.modalities.names
+    return {
+        "case": job.case.name,
+        "modalities_used": [names[channel] for channel in job.subset],
+        "modalities_absent": [name for channel, name in enumerate(names) if channel not in job.subset],
+        "files": {names[channel]: job.case.files[channel].name for channel in job.subset},
+        "model": {
+            "name": model.folder.name,
+            "dataset": model.plans["dataset_name"],
+            "folds": [str(fold) for fold in model.folds],
+            "checkpoint": model.checkpoint,
+            "sha256": model.fingerprint,
+        },
+        "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
+    }
+
+
+def drop_finished(jobs: Sequence[Job], output: Path, model: TrainedModel, save_probabilities: bool) -> list[Job]:
+    """The jobs without a result yet, for ``--continue_prediction``.
+
+    Raises:
+        InputError: a result is there, but of another model or another subset, or nothing says of which.
+    """
+    todo = []
+    for job in jobs:
+        name = job.case.name
+        result = output / f"{name}{model.dataset_json['file_ending']}"
+        if not result.is_file() or (save_probabilities and not (output / f"{name}.npz").is_file()):
+            todo.append(job)
+            continue
+        try:
+            report = json.loads((output / f"{name}.json").read_text())
+            same_model = report["model"]["sha256"] == model.fingerprint
+            used = tuple(model.modalities.names.index(m) for m in report["modalities_used"])
+        except (OSError, ValueError, KeyError, TypeError):
+            same_model, used = False, None
+        if not same_model or used != job.subset:
+            raise InputError(
+                f"{name}: {result} was predicted by another model or from other modalities than now "
+                f"({model.modalities.format(job.subset)}): choose another output folder or remove it"
+            )
+    return todo
+
+
+def _write_json(path: Path, content: dict) -> None:
+    write_then_rename(path, lambda temporary: Path(temporary).write_text(json.dumps(content, indent=2)))
+
+
+@contextmanager
+def _executor(processes: int) -> Iterator[Executor]:
+    if processes:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
+            yield executor
+    else:
+        yield _InThisProcess()
+
+
+class _InThisProcess(Executor):
+    """Runs a call when it is submitted."""
+
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future

@@ -1,0 +1,192 @@
+"""A trained MAG-MS model as nnU-Net leaves it: a folder with plans.json, dataset.json and fold_X/checkpoint."""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from magms_nnunet import autoload
+from magms_nnunet.errors import InputError
+from magms_nnunet.modalities import Modalities
+from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
+
+Fold = int | str
+
+# What nnU-Net's checkpoints hold besides tensors and plain Python: the log's numbers.
+_SAFE_GLOBALS = [
+    np.dtype,
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.float64)),
+    np.float64(0).__reduce__()[0],  # numpy's "scalar", which moved between versions
+]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Everything that prediction needs.
+
+    Attributes:
+        folder: ``TRAINER__PLANS__CONFIGURATION``.
+        plans: content of plans.json; ``dataset_json``: of dataset.json.
+        modalities: the model's, in channel order.
+        trainer: class name; ``configuration``: such as 3d_fullres.
+        folds: as given; ``checkpoint``: file name.
+        network: with the weights of the first fold, in eval mode.
+        weights: one state dict per fold.
+        mirror_axes: axes along which test-time augmentation may mirror.
+        fingerprint: SHA-256 over the checkpoint files, in order of the folds.
+    """
+
+    folder: Path
+    plans: dict
+    dataset_json: dict
+    modalities: Modalities
+    trainer: str
+    configuration: str
+    folds: tuple[Fold, ...]
+    checkpoint: str
+    network: MultiEncoderUNet
+    weights: list[dict]
+    mirror_axes: tuple[int, ...] | None
+    fingerprint: str
+
+    @property
+    def is_cascaded(self) -> bool:
+        """Whether it needs the segmentation of a previous stage."""
+        return PlansManager(self.plans).get_configuration(self.configuration).previous_stage_name is not None
+
+
+def read_json(path: Path) -> dict:
+    """Content of a JSON file of the model.
+
+    Raises:
+        InputError: it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path.parent} is not a trained model: it has no {path.name}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON ({error})") from error
+
+
+def load_model(folder: Path, folds: Sequence[Fold] | None, checkpoint: str = "checkpoint_final.pth") -> TrainedModel:
+    """Load a model for prediction. Checkpoints are read as data only: nothing in them is executed.
+
+    Args:
+        folder: of the model.
+        folds: which; None: all that have the checkpoint, except ``all``.
+        checkpoint: file name within the fold.
+
+    Raises:
+        InputError: not a model, not a MAG-MS model, a fold is missing, or plans, dataset.json and weights disagree.
+    """
+    autoload.install()  # where .pth files are not read
+    plans, dataset_json = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
+    modalities = Modalities.from_dataset_json(dataset_json)
+    folds = _existing_folds(folder, folds, checkpoint)
+    paths = [folder / f"fold_{fold}" / checkpoint for fold in folds]
+    contents = [_read_checkpoint(path) for path in paths]
+    first = contents[0]
+    plans_manager = PlansManager(plans)
+    configuration_manager = plans_manager.get_configuration(first["init_args"]["configuration"])
+    planned = len(configuration_manager.normalization_schemes)
+    if planned != len(modalities):
+        raise InputError(
+            f"{folder}: plans.json is for {planned} modalities, dataset.json names {len(modalities)} "
+            f"({modalities.listing()}): these files belong to different models"
+        )
+    network = _build_network(first, plans_manager, configuration_manager, dataset_json, paths[0])
+    for path, content in zip(paths, contents, strict=True):
+        try:
+            network.load_state_dict(content["network_weights"])
+        except RuntimeError as error:
+            trained = len({key.split(".")[1] for key in content["network_weights"] if key.startswith("encoders.")})
+            raise InputError(
+                f"{path} does not fit plans.json and dataset.json beside it: it holds {trained} encoders for "
+                f"{len(modalities)} modalities, or other layers; they belong to different models"
+            ) from error
+    network.load_state_dict(first["network_weights"])
+    return TrainedModel(
+        folder=folder,
+        plans=plans,
+        dataset_json=dataset_json,
+        modalities=modalities,
+        trainer=first["trainer_name"],
+        configuration=first["init_args"]["configuration"],
+        folds=tuple(folds),
+        checkpoint=checkpoint,
+        network=network.eval(),
+        weights=[content["network_weights"] for content in contents],
+        mirror_axes=first["inference_allowed_mirroring_axes"],
+        fingerprint=_sha256(paths),
+    )
+
+
+def _existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) -> list[Fold]:
+    present = sorted(
+        path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}") if path.is_file()
+    )
+    if folds is None:
+        folds = [fold for fold in present if fold != "all"]
+    missing = [fold for fold in folds if str(fold) not in present]
+    if missing or not folds:
+        raise InputError(
+            f"{folder} has no {checkpoint} for fold {', '.join(map(str, missing)) or '0 to 4'}: "
+            + (f"give -f {' '.join(present)}" if present else "train it first, or name another file with -chk")
+        )
+    return list(folds)
+
+
+def _read_checkpoint(path: Path) -> dict:
+    try:
+        with torch.serialization.safe_globals(_SAFE_GLOBALS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net ({reason})") from error
+    missing = {"network_weights", "init_args", "trainer_name"} - set(content)
+    if missing:
+        raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
+    return content
+
+
+def _build_network(content: dict, plans_manager, configuration_manager, dataset_json: dict, path: Path):
+    trainer = content["trainer_name"]
+    not_ours = InputError(
+        f"{path} was trained by {trainer}, which is not a MAG-MS trainer: predict with nnUNetv2_predict, "
+        "or train with -tr MAGMSTrainer"
+    )
+    if not any(key.startswith("encoders.") for key in content["network_weights"]):
+        raise not_ours
+    try:
+        trainer_class = recursive_find_trainer_class_by_name(trainer)
+    except (RuntimeError, ImportError) as error:
+        raise InputError(f"{path} was trained by {trainer}, which nnU-Net cannot find here ({error})") from error
+    network = trainer_class.build_network_architecture(
+        plans_manager,
+        configuration_manager,
+        determine_num_input_channels(plans_manager, configuration_manager, dataset_json),
+        plans_manager.get_label_manager(dataset_json).num_segmentation_heads,
+        enable_deep_supervision=False,
+    )
+    if not isinstance(network, MultiEncoderUNet):
+        raise not_ours
+    return network
+
+
+def _sha256(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,152 @@
+"""Prediction from any subset of modalities: nnU-Net's sliding window around a subset of the encoders."""
+
+import io
+import tempfile
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import Tensor
+
+from magms_nnunet.cases import Case, check_files
+from magms_nnunet.errors import InputError
+from magms_nnunet.inference.model import Fold, TrainedModel, load_model
+from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.networks.subset_network import SubsetNetwork
+from magms_nnunet.preprocessing.subset import preprocess_case
+
+Image = str | Path | sitk.Image | tuple[np.ndarray, Sequence[float]]
+"""A file, an image, or an array ``(z, y, x)`` with its spacing in mm in the same order."""
+
+
+class Predictor:
+    """Segments a patient from whichever modalities there are.
+
+    >>> predictor = Predictor("nnUNet_results/Dataset210_BraTS/MAGMSTrainer__MAGMSPlans__3d_fullres")
+    >>> segmentation = predictor.predict({"T1c": "patient_t1c.nii.gz", "FLAIR": "patient_flair.nii.gz"})
+
+    Args:
+        model: folder ``TRAINER__PLANS__CONFIGURATION``, or a loaded model.
+        folds: whose outputs are averaged; None: all that are trained.
+        checkpoint: file name within the fold.
+        device: ``cuda``, ``cpu`` or ``mps``; None: the GPU if there is one.
+        step_size: of the sliding window, in tiles.
+        mirroring: test-time augmentation, as nnU-Net does it.
+        results_on_device: keep the volume's logits on the GPU.
+        progress_bar: over the tiles of a case.
+
+    Raises:
+        InputError: the model cannot be used; see :func:`magms_nnunet.inference.model.load_model`.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | TrainedModel,
+        *,
+        folds: Sequence[Fold] | None = None,
+        checkpoint: str = "checkpoint_final.pth",
+        device: str | torch.device | None = None,
+        step_size: float = 0.5,
+        mirroring: bool = True,
+        results_on_device: bool = True,
+        progress_bar: bool = False,
+        verbose: bool = False,
+    ):
+        self.model = model if isinstance(model, TrainedModel) else load_model(Path(model), folds, checkpoint)
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        with redirect_stdout(io.StringIO()):  # nnU-Net comments on the CPU here
+            self._sliding_window = nnUNetPredictor(
+                tile_step_size=step_size,
+                use_mirroring=mirroring,
+                perform_everything_on_device=results_on_device,
+                device=device,
+                verbose=verbose,
+                allow_tqdm=progress_bar,
+            )
+        self._plans_manager = PlansManager(self.model.plans)
+        self._configuration = self._plans_manager.get_configuration(self.model.configuration)
+
+    @property
+    def modalities(self) -> Modalities:
+        """The modalities that the model knows."""
+        return self.model.modalities
+
+    def predict_logits(self, data: Tensor, subset: Subset) -> Tensor:
+        """Logits of a preprocessed case, averaged over the folds.
+
+        Args:
+            data: ``(len(subset) + extra, *spatial)``, see :func:`magms_nnunet.preprocessing.subset.preprocess_case`.
+            subset: the modalities that ``data`` holds.
+
+        Returns:
+            ``(classes, *spatial)`` on the CPU.
+        """
+        self._sliding_window.manual_initialization(
+            SubsetNetwork(self.model.network, subset),
+            self._plans_manager,
+            self._configuration,
+            self.model.weights,
+            self.model.dataset_json,
+            self.model.trainer,
+            self.model.mirror_axes,
+        )
+        return self._sliding_window.predict_logits_from_preprocessed_data(data).cpu()
+
+    def predict(self, images: dict[str, Image], *, previous_stage: Image | None = None) -> sitk.Image:
+        """Segment one patient.
+
+        Args:
+            images: modality -> image. Names as in dataset.json, their usual aliases, or channel numbers.
+            previous_stage: the previous stage's segmentation, for a cascade.
+
+        Returns:
+            Label map in the geometry of the images.
+
+        Raises:
+            InputError: a modality is unknown, ambiguous or given twice; images do not lie on one grid; a file cannot be
+                read; a cascade lacks its previous stage.
+        """
+        if not images:
+            raise InputError(f"no images: give at least one of {self.modalities.listing()}")
+        self.modalities.parse(list(images))
+        if self.model.is_cascaded != (previous_stage is not None):
+            need = "needs" if self.model.is_cascaded else "does not take"
+            raise InputError(f"{self.model.configuration} {need} the segmentation of a previous stage")
+        ending = self.model.dataset_json["file_ending"]
+        with tempfile.TemporaryDirectory() as folder:
+            files = {
+                self.modalities.parse([name])[0]: _as_file(image, Path(folder) / f"image_{i:04d}{ending}")
+                for i, (name, image) in enumerate(images.items())
+            }
+            case, subset = Case("image", files), tuple(sorted(files))
+            check_files(case, subset, self.modalities)
+            model, previous = self.model, None
+            if previous_stage is not None:
+                previous = str(_as_file(previous_stage, Path(folder) / f"previous_stage{ending}"))
+            data, properties = preprocess_case(
+                case, subset, model.plans, model.configuration, model.dataset_json, previous
+            )
+            logits = self.predict_logits(torch.from_numpy(data), subset)
+            result = Path(folder) / "result"
+            export_prediction_from_logits(
+                logits, properties, self._configuration, self._plans_manager, model.dataset_json, str(result)
+            )
+            return sitk.ReadImage(f"{result}{ending}")
+
+
+def _as_file(image: Image, path: Path) -> Path:
+    """The model's reader reads files, and all input goes through it: write what is in memory to ``path``."""
+    if isinstance(image, str | Path):
+        return Path(image)
+    if isinstance(image, tuple):
+        array, spacing_mm = image
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing([float(value) for value in reversed(spacing_mm)])
+    sitk.WriteImage(image, str(path), useCompression=False)
+    return path

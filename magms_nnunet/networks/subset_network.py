@@ -1,0 +1,37 @@
+"""A multi-encoder network seen by nnU-Net's sliding window as a network of some of its modalities."""
+
+import torch
+from torch import Tensor, nn
+
+from magms_nnunet.modalities import Subset
+from magms_nnunet.networks.multi_encoder_unet import Logits, MultiEncoderUNet
+
+
+class SubsetNetwork(nn.Module):
+    """Takes only the channels of a subset, so that voxels of other modalities do not even exist.
+
+    Args:
+        network: in eval mode.
+        subset: sorted channels, at least one.
+    """
+
+    def __init__(self, network: MultiEncoderUNet, subset: Subset):
+        super().__init__()
+        self.network = network
+        self.subset = list(subset)
+
+    def forward(self, x: Tensor) -> Logits:
+        """Logits of ``x``, ``(B, len(subset) + extra, *spatial)``; ``extra`` is the previous stage of a cascade."""
+        M, given = self.network.num_modalities, len(self.subset)
+        if given == M:
+            return self.network(x)
+        full = x.new_zeros(len(x), M + x.shape[1] - given, *x.shape[2:])
+        full[:, self.subset] = x[:, :given]
+        full[:, M:] = x[:, given:]
+        available = torch.zeros(len(x), M, dtype=torch.bool)
+        available[:, self.subset] = True
+        return self.network(full, available)
+
+    def load_state_dict(self, state_dict: dict, *args, **kwargs):
+        """Weights of the network itself: nnU-Net loads each fold's checkpoint through this."""
+        return self.network.load_state_dict(state_dict, *args, **kwargs)
