@@ -9,6 +9,12 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "magms_nnunet/__init__.py").read_text()).group(1)
 PTH = "zz_magms_nnunet.pth"  # sorts after the .pth of editable installs, which must come first
+# One line, as Python demands. It is run at every start, in a virtual environment twice. Without the try, a package that
+# cannot be imported (say, an editable install whose checkout has moved) would print two tracebacks each time.
+PTH_LINE = (
+    r"""import os; exec("try:\n import magms_nnunet.autoload\nexcept Exception as error:\n import warnings\n """
+    r"""warnings.warn(f'nnU-Net will not find the classes of magms_nnunet: {error!r}', RuntimeWarning)")"""
+)
 
 
 class BuildPyWithPth(build_py):
@@ -23,7 +29,7 @@ class BuildPyWithPth(build_py):
         super().run()
         target = self._pth_target()
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("import magms_nnunet.autoload\n")
+        target.write_text(PTH_LINE + "\n")
 
     def get_outputs(self, include_bytecode=1):
         return [*super().get_outputs(include_bytecode), str(self._pth_target())]

@@ -85,10 +85,12 @@ def check_files(case: Case, subset: Subset, modalities: Modalities) -> None:
     for channel in subset:
         path = case.files[channel]
         label = f"{path.name} ({modalities.names[channel]})"
-        _check_complete(case, path, label)
+        length = _length_bytes(case, path, label)
         if path.name.endswith((".tif", ".tiff", ".png", ".bmp", ".jpg")):
             continue
         size, spacing_mm = _read_grid(case, path, label)
+        if path.name.endswith((".nii", ".nii.gz")):
+            _check_nifti_length(case, path, label, length)
         if first is None:
             first = label, size, spacing_mm
         elif size != first[1]:
@@ -104,19 +106,35 @@ def check_files(case: Case, subset: Subset, modalities: Modalities) -> None:
             )
 
 
-def _check_complete(case: Case, path: Path, label: str) -> None:
-    """SimpleITK reads a truncated .nii.gz as an image that ends in zeros, so read the stream to its checksum."""
+def _length_bytes(case: Case, path: Path, label: str) -> int:
+    """Uncompressed length; a compressed stream is read to the end, where its checksum is."""
     try:
-        if path.stat().st_size == 0:
+        length = path.stat().st_size
+        if length == 0:
             raise CaseError(case.name, f"{label} is empty (0 bytes): copy it again")
         if path.name.endswith(".gz"):
+            length = 0
             with gzip.open(path) as stream:
-                while stream.read(_CHUNK_BYTES):
-                    pass
+                while chunk := stream.read(_CHUNK_BYTES):
+                    length += len(chunk)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CaseError(case.name, f"{label} is truncated or damaged ({error}): copy it again") from error
     except OSError as error:
         raise CaseError(case.name, f"{label} cannot be read ({error.strerror or error})") from error
+    return length
+
+
+def _check_nifti_length(case: Case, path: Path, label: str, length_bytes: int) -> None:
+    """SimpleITK reads a NIfTI file that ends too early as an image that ends in zeros."""
+    import nibabel
+
+    voxels = nibabel.load(path).dataobj
+    needed_bytes = voxels.offset + int(np.prod(voxels.shape, dtype=np.int64)) * voxels.dtype.itemsize
+    if length_bytes < needed_bytes:
+        raise CaseError(
+            case.name,
+            f"{label} is shorter than its header says ({length_bytes} of {needed_bytes} bytes): copy it again",
+        )
 
 
 def _read_grid(case: Case, path: Path, label: str) -> tuple[tuple[int, ...], tuple[float, ...]]:

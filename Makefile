@@ -1,0 +1,32 @@
+# Each target sets itself up: the first one creates .venv and installs this checkout into it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DELETE_ON_ERROR:
+.PHONY: demo test test-all lint bench clean
+
+demo: $(READY)  ## train on a small phantom and predict from subsets of its modalities (about 4 minutes on 2 cores)
+	$(BIN)/magms_demo -o magms_demo
+
+test: $(READY)  ## what must pass before every commit
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)  ## also what takes long
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(READY)  ## cost of a training step and of prediction, as ratios to nnU-Net in the same run
+	$(BIN)/python benchmarks/step.py
+
+$(READY): setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) magms_demo build *.egg-info

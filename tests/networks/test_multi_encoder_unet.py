@@ -1,0 +1,199 @@
+import copy
+
+import pytest
+import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch.nn.parameter import Parameter
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.networks.from_plans import build_multi_encoder_unet
+from tests.networks.conftest import configuration
+
+
+def image(num_channels, dim=3, batch=2):
+    return torch.randn(batch, num_channels, *[16] * dim)
+
+
+def available(*rows):
+    return torch.tensor(rows, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("unet", ["PlainConvUNet", "ResidualEncoderUNet"])
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("num_modalities", [1, 2, 4])
+@pytest.mark.parametrize("extra", [0, 2])
+def test_output_has_one_logit_map_per_class(build, unet, dim, num_modalities, extra):
+    network = build(num_modalities, extra, dim, unet).eval()
+    assert network(image(num_modalities + extra, dim)).shape == (2, 3, *[16] * dim)
+
+
+def test_deep_supervision_returns_all_resolutions_highest_first(build):
+    network = build(2, deep_supervision=True)
+    output = network(image(2))
+    shapes = [tuple(scale.shape[2:]) for scale in output.teacher]
+    assert shapes == [(16, 16, 16), (8, 8, 8)]
+    assert [tuple(scale.shape[2:]) for scale in output.students[1]] == shapes
+    network.decoder.deep_supervision = False
+    assert network.eval()(image(2)).shape == (2, 3, 16, 16, 16)
+
+
+def test_with_one_modality_it_is_the_unet_of_the_plans(build):
+    plans = configuration(1)
+    unet = get_network_from_plans(
+        plans.network_arch_class_name,
+        plans.network_arch_init_kwargs,
+        plans.network_arch_init_kwargs_req_import,
+        1,
+        3,
+        deep_supervision=False,
+    ).eval()
+    network = build(1).eval()
+    network.encoders[0].load_state_dict(unet.encoder.state_dict())
+    decoder = {k: v for k, v in unet.decoder.state_dict().items() if not k.startswith("encoder.")}
+    network.decoder.load_state_dict(decoder)
+    x = image(1)
+    torch.testing.assert_close(network(x), unet(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e6])
+def test_absent_voxels_never_reach_the_logits(build, poison):
+    network = build(4, extra=1).eval()
+    x = image(5)
+    given = available([1, 0, 1, 0], [0, 1, 1, 0])
+    expected = network(x, given)
+    poisoned = x.clone()
+    poisoned[0, [1, 3]] = poison
+    poisoned[1, [0, 3]] = poison
+    assert torch.equal(network(poisoned, given), expected)
+
+
+def test_absent_voxels_never_reach_the_teacher_in_training(build):
+    network = build(3)
+    x = image(3)
+    x[0, 1] = float("nan")
+    output = network(x, available([1, 0, 1], [1, 1, 1]))
+    output.teacher.sum().backward()
+    assert torch.isfinite(output.teacher).all()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+def test_each_sample_of_a_batch_is_fused_from_its_own_modalities(build):
+    network = build(3).eval()
+    x = image(3)
+    mixed = network(x, available([1, 0, 0], [0, 1, 1]))
+    torch.testing.assert_close(mixed[:1], network(x[:1], available([1, 0, 0])), rtol=0, atol=1e-5)
+    torch.testing.assert_close(mixed[1:], network(x[1:], available([0, 1, 1])), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("given", "calls"), [([0, 1, 0, 0], 1), ([1, 0, 1, 0], 2), ([1, 1, 1, 1], 4)])
+def test_encoders_of_absent_modalities_do_not_run(build, given, calls):
+    network, count = build(4).eval(), []
+    for encoder in network.encoders:
+        encoder.register_forward_hook(lambda *_: count.append(1))
+    network(image(4, batch=1), available(given))
+    assert len(count) == calls
+
+
+def test_all_encoders_take_part_in_training_whatever_is_available(build):
+    network = build(3)
+    network(image(3), available([1, 0, 0], [1, 0, 0])).teacher.sum().backward()
+    assert all(encoder.stages[0][0].convs[0].conv.weight.grad is not None for encoder in network.encoders)
+
+
+def test_no_modality_is_an_error(build):
+    with pytest.raises(ValueError, match="without any modality"):
+        build(2).eval()(image(2), available([1, 0], [0, 0]))
+
+
+def test_mask_of_another_shape_is_an_error(build):
+    with pytest.raises(ValueError, match=r"\(2, 3\).*\(1, 3\)"):
+        build(3).eval()(image(3), available([1, 0, 0]))
+
+
+def test_permuting_modalities_with_their_encoders_changes_nothing(build):
+    network, order = build(3).eval(), [2, 0, 1]
+    permuted = copy.deepcopy(network)
+    for position, m in enumerate(order):
+        permuted.encoders[position].load_state_dict(network.encoders[m].state_dict())
+        permuted.projections[position].load_state_dict(network.projections[m].state_dict())
+    x = image(3)
+    torch.testing.assert_close(permuted(x[:, order]), network(x), rtol=0, atol=1e-5)
+    mask = available([1, 1, 0], [0, 1, 1])
+    torch.testing.assert_close(permuted(x[:, order], mask[:, order]), network(x, mask), rtol=0, atol=1e-5)
+
+
+def test_eval_logits_are_those_of_the_teacher_in_training(build):
+    network, x = build(4), image(4)
+    teacher = network.train()(x).teacher
+    assert torch.equal(network.eval()(x), teacher)
+
+
+def test_a_student_is_what_that_modality_alone_predicts(build):
+    network, x = build(3), image(3)
+    students = network.train()(x).students
+    torch.testing.assert_close(network.eval()(x, available([0, 1, 0], [0, 1, 0])), students[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("deep_supervision", [False, True])
+def test_folding_decoder_passes_into_the_batch_equals_looping(build, deep_supervision):
+    network, x = build(3, deep_supervision=deep_supervision), image(3)
+    looped = network(x)
+    network.fold_decoder_passes = True
+    folded = network(x)
+    for a, b in zip([looped.teacher, *looped.students], [folded.teacher, *folded.students], strict=True):
+        for scale_a, scale_b in zip(a, b, strict=True):
+            torch.testing.assert_close(scale_a, scale_b, rtol=0, atol=2e-6)
+
+
+def test_no_weight_stands_twice(build):
+    network = build(2, unet="ResidualEncoderUNet")
+    assert not any(".encoder." in key for key in network.state_dict())
+    assert len({p.data_ptr() for p in network.parameters()}) == len(list(network.parameters()))
+
+
+def test_encoders_start_with_weights_of_their_own(build):
+    first, second = build(2).encoders
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
+
+
+def test_state_dict_round_trip_gives_the_same_logits(build):
+    a, b, x = build(2).eval(), build(2).eval(), image(2)
+    assert not torch.equal(a(x), b(x))
+    b.load_state_dict(a.state_dict())
+    assert torch.equal(a(x), b(x))
+
+
+def test_projections_have_no_bias_and_a_modality_alone_passes_its_own(build):
+    network, x = build(2).eval(), image(2)
+    assert not any(projection.bias is not None for level in network.projections for projection in level)
+    before = network(x, available([1, 0], [1, 0]))
+    network.projections[0][0].weight = Parameter(network.projections[0][0].weight * 3)
+    assert not torch.equal(network(x, available([1, 0], [1, 0])), before)
+
+
+@pytest.mark.parametrize("num_modalities", [1, 4])
+def test_feature_map_size_counts_m_encoders_and_m_plus_1_decoders(build, num_modalities):
+    network = build(num_modalities)
+    # Levels 16^3, 8^3, 4^3 with 4, 6, 8 features; one convolution per stage; two decoder stages of one transposed and
+    # one ordinary convolution; 3 classes at full resolution, as there is no deep supervision.
+    encoder = 4 * 16**3 + 6 * 8**3 + 8 * 4**3
+    decoder = (6 + 6) * 8**3 + (4 + 4) * 16**3 + 3 * 16**3
+    fusion = (num_modalities + 1) * encoder
+    expected = num_modalities * encoder + (num_modalities + 1) * decoder + fusion
+    assert network.compute_conv_feature_map_size((16, 16, 16)) == expected
+
+
+def test_plans_of_another_dataset_are_refused():
+    with pytest.raises(InputError, match="plans normalise 4 channels, but dataset.json declares 3"):
+        build_multi_encoder_unet(configuration(4), 3, 2, False)
+
+
+def test_plans_of_another_network_are_refused():
+    plans = configuration(2)
+    plans.configuration["architecture"]["network_class_name"] = (
+        "dynamic_network_architectures.architectures.unet.ResidualUNet"
+    )
+    plans.configuration["architecture"]["arch_kwargs"]["n_blocks_per_stage"] = [1, 1, 1]
+    del plans.configuration["architecture"]["arch_kwargs"]["n_conv_per_stage"]
+    with pytest.raises(InputError, match="ResidualUNet"):
+        build_multi_encoder_unet(plans, 2, 2, False)

@@ -1,0 +1,143 @@
+import gzip
+import pickle
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from magms_nnunet.cases import Case, check_files, choose_modalities, find_cases
+from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.modalities import Modalities
+
+BRATS = Modalities(("FLAIR", "T1", "T1c", "T2"))
+
+
+def write(path, shape=(4, 5, 6), spacing_mm=(1.0, 1.0, 1.0)):
+    image = sitk.GetImageFromArray(np.ones(shape, np.int16))
+    image.SetSpacing(spacing_mm)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_cases_are_found_with_whatever_channels_they_have(tmp_path):
+    for name in ("b_0002", "b_0000", "a_1_0003", "other", "a_1_0000.json"):
+        (tmp_path / (name if "." in name else f"{name}.nii.gz")).touch()
+    cases = find_cases(tmp_path, ".nii.gz")
+    assert [(case.name, sorted(case.files)) for case in cases] == [("a_1", [3]), ("b", [0, 2])]
+
+
+def test_no_folder_and_no_images_are_errors(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        find_cases(tmp_path / "nowhere", ".nii.gz")
+    (tmp_path / "patient.nii.gz").touch()
+    with pytest.raises(InputError, match=r"CASE_XXXX\.nii\.gz"):
+        find_cases(tmp_path, ".nii.gz")
+
+
+def case_with(tmp_path, *channels):
+    return Case("p1", {c: tmp_path / f"p1_{c:04d}.nii.gz" for c in channels})
+
+
+def test_without_request_a_case_uses_what_it_has(tmp_path):
+    assert choose_modalities(case_with(tmp_path, 2, 0), None, BRATS, ".nii.gz") == (0, 2)
+
+
+def test_a_request_is_taken_exactly(tmp_path):
+    assert choose_modalities(case_with(tmp_path, 0, 1, 2, 9), (0, 2), BRATS, ".nii.gz") == (0, 2)
+
+
+def test_a_missing_request_names_case_modality_file_and_what_there_is(tmp_path):
+    with pytest.raises(CaseError, match=r"^p1: T1c is missing \(no p1_0002.nii.gz\).*FLAIR\+T2"):
+        choose_modalities(case_with(tmp_path, 0, 3), (0, 2), BRATS, ".nii.gz")
+
+
+def test_a_channel_that_the_model_does_not_know_is_an_error(tmp_path):
+    with pytest.raises(CaseError, match=r"p1_0004.nii.gz is channel 4.*0 to 3"):
+        choose_modalities(case_with(tmp_path, 0, 4), None, BRATS, ".nii.gz")
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A good FLAIR and a place for a T1c."""
+    files = {0: write(tmp_path / "p1_0000.nii.gz"), 2: tmp_path / "p1_0002.nii.gz"}
+    return Case("p1", files)
+
+
+def message(case, subset=(0, 2)):
+    with pytest.raises(CaseError) as error:
+        check_files(case, subset, BRATS)
+    assert str(error.value).startswith("p1: ")
+    assert "p1_0002.nii.gz (T1c)" in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_good_files_pass(pair):
+    write(pair.files[2])
+    check_files(pair, (0, 2), BRATS)
+
+
+def test_files_outside_the_subset_are_not_opened(pair):
+    pair.files[2].write_bytes(b"garbage")
+    check_files(pair, (0,), BRATS)
+
+
+def test_another_shape(pair):
+    write(pair.files[2], shape=(4, 5, 7))
+    assert "7x5x4 voxels" in message(pair)
+
+
+def test_another_spacing(pair):
+    write(pair.files[2], spacing_mm=(1, 1, 1.5))
+    assert "1x1x1.5 mm" in message(pair)
+
+
+def test_rounding_of_the_spacing_is_no_difference(pair):
+    write(pair.files[2], spacing_mm=(1, 1, 1.0001))
+    check_files(pair, (0, 2), BRATS)
+
+
+def test_truncated(pair):
+    write(pair.files[2], shape=(20, 20, 20))
+    pair.files[2].write_bytes(pair.files[2].read_bytes()[:-12])
+    assert "truncated or damaged" in message(pair)
+
+
+def test_a_gzip_stream_that_ends_within_the_voxels(pair):
+    whole = gzip.decompress(write(pair.files[2]).read_bytes())
+    pair.files[2].write_bytes(gzip.compress(whole[:-20]))
+    assert "shorter than its header says" in message(pair)
+
+
+def test_zero_bytes(pair):
+    pair.files[2].touch()
+    assert "empty" in message(pair)
+
+
+def test_not_an_image(pair):
+    pair.files[2].write_bytes(gzip.compress(b"hello"))
+    assert "not an image" in message(pair)
+
+
+def test_not_gzip(pair):
+    pair.files[2].write_bytes(b"hello")
+    assert "truncated or damaged" in message(pair)
+
+
+def test_gone(pair):
+    assert "No such file" in message(pair)
+
+
+def test_four_dimensions(pair):
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((3, 4, 5, 6), np.int16), isVector=False), str(pair.files[2]))
+    assert "4-D (6x5x4x3)" in message(pair)
+
+
+def test_rgb(pair):
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((4, 5, 6, 3), np.uint8), isVector=True), str(pair.files[2]))
+    assert "3 values per voxel" in message(pair)
+
+
+def test_case_errors_come_back_from_other_processes():
+    error = pickle.loads(pickle.dumps(CaseError("p1", "broken")))
+    assert (error.case, error.message, str(error)) == ("p1", "broken", "p1: broken")

@@ -1,0 +1,98 @@
+import pytest
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.modalities import Modalities
+
+BRATS = Modalities(("FLAIR", "T1", "T1c", "T2"))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "subset"),
+    [
+        (["T1c", "F"], (0, 2)),
+        (["flair"], (0,)),
+        (["t1ce", "t1n"], (1, 2)),
+        (["T1Gd"], (2,)),
+        (["t2f", "t2w"], (0, 3)),
+        (["3", "0"], (0, 3)),
+        (["T2", "T1c", "T1", "FLAIR"], (0, 1, 2, 3)),
+    ],
+)
+def test_names_aliases_and_indices(tokens, subset):
+    assert BRATS.parse(tokens) == subset
+
+
+def test_aliases_follow_the_names_of_the_dataset():
+    assert Modalities(("t1n", "t1c", "t2w", "t2f")).parse(["T1", "FLAIR"]) == (0, 3)
+    assert Modalities(("ADC", "T2W", "HBV")).parse(["t2", "hbv"]) == (1, 2)
+
+
+def test_an_exact_name_goes_before_alias_and_index():
+    assert Modalities(("T1w", "T1")).parse(["T1"]) == (1,)
+    assert Modalities(("1", "0")).parse(["0"]) == (1,)
+    assert Modalities(("t1", "T1")).parse(["T1"]) == (1,)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "tokens", "message"),
+    [
+        (BRATS, [], "empty.*FLAIR, T1, T1c, T2"),
+        (BRATS, ["PET"], "unknown modality 'PET'.*FLAIR, T1, T1c, T2"),
+        (BRATS, ["FLAIRE"], "did you mean FLAIR?"),
+        (BRATS, ["4"], "unknown modality '4'"),
+        (BRATS, [""], "unknown modality ''"),
+        (BRATS, ["T1c", "T1CE"], "T1c twice.*'T1c' and 'T1CE'"),
+        (BRATS, ["T2", "3"], "T2 twice"),
+        (Modalities(("T1w", "T1n")), ["T1"], "ambiguous.*T1w .channel 0., T1n .channel 1."),
+        (Modalities(("Adc", "ADC")), ["adc"], "ambiguous"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error_that_helps(modalities, tokens, message):
+    with pytest.raises(InputError, match=message):
+        modalities.parse(tokens)
+
+
+def test_all_subsets_come_in_the_order_of_the_paper():
+    dots = [BRATS.dots(subset) for subset in BRATS.subsets()]
+    assert dots == [
+        "● ○ ○ ○",
+        "○ ● ○ ○",
+        "○ ○ ● ○",
+        "○ ○ ○ ●",
+        "● ● ○ ○",
+        "● ○ ● ○",
+        "● ○ ○ ●",
+        "○ ● ● ○",
+        "○ ● ○ ●",
+        "○ ○ ● ●",
+        "● ● ● ○",
+        "● ● ○ ●",
+        "● ○ ● ●",
+        "○ ● ● ●",
+        "● ● ● ●",
+    ]
+
+
+@pytest.mark.parametrize("M", [1, 2, 3, 8])
+def test_there_are_two_to_the_m_minus_one_subsets(M):
+    modalities = Modalities(tuple(f"m{i}" for i in range(M)))
+    subsets = modalities.subsets()
+    assert len(subsets) == len(set(subsets)) == 2**M - 1
+    assert subsets[-1] == modalities.complete
+
+
+def test_every_subset_is_parsed_from_what_it_is_formatted_to():
+    for subset in BRATS.subsets():
+        assert BRATS.parse(BRATS.format(subset).split("+")) == subset
+
+
+def test_from_dataset_json_in_channel_order():
+    channels = {"10": "k", **{str(i): name for i, name in enumerate("abcdefghij")}}
+    assert Modalities.from_dataset_json({"channel_names": channels}).names == tuple("abcdefghijk")
+    assert Modalities.from_dataset_json({"modality": {"0": "CT"}}).names == ("CT",)
+
+
+@pytest.mark.parametrize("content", [{}, {"channel_names": []}, {"channel_names": {"1": "T1"}}])
+def test_dataset_json_without_numbered_channels_is_an_error(content):
+    with pytest.raises(InputError, match="channel_names"):
+        Modalities.from_dataset_json(content)
