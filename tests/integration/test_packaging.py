@@ -19,26 +19,22 @@ PTH = "zz_magms_nnunet.pth"
 
 LOOK_UP = """
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import nnunetv2
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-def search(folder, name, run):
+def find(folder, name):
     path = Path(nnunetv2.__path__[0]).joinpath(*folder.split("."))
-    return run(recursive_find_python_class, str(path), name, f"nnunetv2.{folder}")
+    return recursive_find_python_class(str(path), name, f"nnunetv2.{folder}")
 
-with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-    for run in (lambda function, *arguments: function(*arguments), lambda *call: pool.submit(*call).result()):
-        for cls in (
-            run(recursive_find_trainer_class_by_name, "MAGMSTrainer"),
-            search("experiment_planning", "MAGMSPlanner", run),
-            search("preprocessing.normalization", "OwnSupportZScoreNormalization", run),
-        ):
-            print(cls.__name__, sys.modules[cls.__module__].__file__)
+for cls in (
+    recursive_find_trainer_class_by_name("MAGMSTrainer"),
+    find("experiment_planning", "MAGMSPlanner"),
+    find("preprocessing.normalization", "OwnSupportZScoreNormalization"),
+):
+    print(cls.__name__, sys.modules[cls.__module__].__file__)
 """
 
 
@@ -109,16 +105,13 @@ def test_installed_then_found_then_uninstalled(kind, wheel, checkout, tmp_path):
 
     environment.install(*(["-e", str(checkout)] if kind == "editable" else ["--force-reinstall", str(wheel)]))
     assert len((environment.site_packages / PTH).read_text().splitlines()) == 1
-    roots = {
-        "wheel": dict.fromkeys(("trainers", "planners", "preprocessing"), environment.site_packages / "magms_nnunet"),
-        "editable": {"trainers": checkout, "planners": checkout, "preprocessing": checkout / "magms_nnunet"},
-    }[kind]
-    expected = [
-        f"MAGMSTrainer {roots['trainers'] / 'trainers' / 'magms_trainer.py'}",
-        f"MAGMSPlanner {roots['planners'] / 'planners' / 'magms_planner.py'}",
-        f"OwnSupportZScoreNormalization {roots['preprocessing'] / 'preprocessing' / 'normalization.py'}",
+    engine = environment.site_packages / "magms_nnunet" if kind == "wheel" else checkout / "magms_nnunet"
+    leaves = engine if kind == "wheel" else checkout
+    assert environment.run(LOOK_UP, cwd=tmp_path) == [
+        f"MAGMSTrainer {leaves / 'trainers' / 'magms_trainer.py'}",
+        f"MAGMSPlanner {leaves / 'planners' / 'magms_planner.py'}",
+        f"OwnSupportZScoreNormalization {engine / 'preprocessing' / 'normalization.py'}",
     ]
-    assert environment.run(LOOK_UP, cwd=tmp_path) == 2 * expected  # in the process itself, then in a spawned one
 
     pip(environment.python, "uninstall", "-y", "magms_nnunet")
     assert environment.traces() == []
