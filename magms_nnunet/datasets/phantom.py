@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter
 
 NAME = "Phantom"
 LABELS = {"background": 0, "edema": 1, "core": 2}
-SHAPE = (32, 40, 36)
+SHAPE = (26, 30, 25)
 """Voxels along z, y, x."""
-SPACING_MM = 5.0
+SPACING_MM = 6.0
 FILE_ENDING = ".nii.gz"
 
 # Mean intensity of CSF, grey and white matter; what edema and core add to the tissue they grow in.
@@ -40,7 +40,7 @@ def phantom_case(seed: int, case: int) -> tuple[np.ndarray, np.ndarray]:
     """
     rng = np.random.default_rng((seed, case))
     position = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SHAPE), indexing="ij"))  # voxels from centre
-    semi_axes = np.array(SHAPE) / 2 - rng.uniform(1, 3, size=3)
+    semi_axes = np.array(SHAPE) / 2 - rng.uniform(0.5, 2, size=3)
     tissue, brain = _anatomy(rng, position, semi_axes)
     labels = np.where(tissue == CSF, np.uint8(0), _tumour(rng, position, semi_axes))
 
@@ -70,7 +70,7 @@ def _anatomy(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarr
 
 def _tumour(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarray) -> np.ndarray:
     """Label map ``(Z, Y, X)`` uint8: a core anywhere in the brain, and edema on one side of it."""
-    core_radius, edema_radius = rng.uniform(2.8, 4.5), rng.uniform(5, 7.5)  # voxels
+    core_radius, edema_radius = rng.uniform(3, 4.5), rng.uniform(4.5, 6.5)  # voxels
     core_centre = _direction(rng) * semi_axes * rng.uniform(0.25, 0.6)
     edema_centre = core_centre + _direction(rng) * edema_radius * rng.uniform(0.5, 0.9)
     labels = np.zeros(SHAPE, np.uint8)
