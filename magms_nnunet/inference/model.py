@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +152,11 @@ def _read_checkpoint(path: Path) -> dict:
         with torch.serialization.safe_globals(_SAFE_GLOBALS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net ({reason})") from error
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"; it holds {foreign[1]}, and only data is loaded from checkpoints" if foreign else ""
+        raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net{reason}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not a checkpoint of nnU-Net: it holds a {type(content).__name__}")
     missing = {"network_weights", "init_args", "trainer_name"} - set(content)
     if missing:
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")

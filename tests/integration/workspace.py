@@ -144,15 +144,18 @@ class Workspace:
     def magms_predict(self, *arguments) -> int:
         """The exit code of magms_predict, called in this process."""
         from magms_nnunet.cli.predict import main
+
         with self.active():
             return main([str(argument) for argument in (*arguments, *QUIET)])
 
     def nnunet_predict(self, *arguments) -> None:
         from nnunetv2.inference.predict_from_raw_data import predict_entry_point
+
         self.call(predict_entry_point, *arguments, *QUIET)
 
 
 QUIET = ("-device", "cpu", "-npp", 0, "-nps", 0, "--disable_progress_bar")
+
 
 def write_image(path: Path, array: np.ndarray, spacing_mm=SPACING_MM) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

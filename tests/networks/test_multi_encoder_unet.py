@@ -184,7 +184,7 @@ def test_feature_map_size_counts_m_encoders_and_m_plus_1_decoders(build, num_mod
 
 
 def test_plans_of_another_dataset_are_refused():
-    with pytest.raises(InputError, match="plans normalise 4 channels, but dataset.json declares 3"):
+    with pytest.raises(InputError, match=r"plans normalise 4 channels, but dataset\.json declares 3"):
         build_multi_encoder_unet(configuration(4), 3, 2, False)
 
 
@@ -197,3 +197,13 @@ def test_plans_of_another_network_are_refused():
     del plans.configuration["architecture"]["arch_kwargs"]["n_conv_per_stage"]
     with pytest.raises(InputError, match="ResidualUNet"):
         build_multi_encoder_unet(plans, 2, 2, False)
+
+
+def test_torch_compile_captures_the_whole_pass(build):
+    """As nnU-Net compiles it for a GPU; the back end makes no difference to what is captured."""
+    network, x = build(3, deep_supervision=True), image(3)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x).teacher[0], network(x).teacher[0])
+    network.eval()
+    network.decoder.deep_supervision = False
+    assert torch.equal(compiled(x), network(x))

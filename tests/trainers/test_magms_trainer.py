@@ -1,5 +1,6 @@
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_each_term_of_each_modality_is_logged(make_trainer):
     trainer = make_trainer()
     trainer.network.train()
     trainer.on_train_epoch_end([trainer.train_step(batch(trainer)) for _ in range(2)])
-    log = open(trainer.log_file).read()
+    log = Path(trainer.log_file).read_text()
     for name in ("all", "FLAIR", "T1", "T1c"):
         assert re.search(rf"train_loss {name}: DC -?\d\.\d+, KL \d\.\d+, features \d\.\d+", log)
 
@@ -108,7 +109,7 @@ def test_a_failing_write_leaves_the_old_checkpoint(make_trainer, tmp_path, monke
     before = path.read_bytes()
 
     def disk_full(obj, file):
-        open(file, "wb").write(b"half a checkpoint")
+        Path(file).write_bytes(b"half a checkpoint")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", disk_full)

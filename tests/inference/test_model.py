@@ -1,0 +1,131 @@
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.inference.model import load_model
+from tests.trainers.conftest import batch, make_trainer, plans  # noqa: F401 a fixture
+
+
+@pytest.fixture
+def model(make_trainer, tmp_path):  # noqa: F811
+    """A model folder as nnU-Net's training leaves it."""
+    trainer = make_trainer()
+    trainer.network.train()
+    step = trainer.train_step(batch(trainer))
+    for key, value in (("train_losses", np.mean(step["loss"])), ("lrs", 0.01)):  # the log holds numpy numbers
+        trainer.logger.log(key, value, 0)
+    trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    folder = tmp_path / "MAGMSTrainer__MAGMSPlans__tiny"
+    (folder / "fold_0").mkdir(parents=True)
+    trainer.save_checkpoint(str(folder / "fold_0/checkpoint_final.pth"))
+    (folder / "plans.json").write_text(json.dumps(plans()))
+    (folder / "dataset.json").write_text(json.dumps(trainer.dataset_json))
+    return folder
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_loads_what_training_saved(model):
+    loaded = load_model(model, [0])
+    assert loaded.modalities.names == ("FLAIR", "T1", "T1c")
+    assert (loaded.trainer, loaded.configuration, loaded.mirror_axes) == ("MAGMSTrainer", "tiny", (0, 1, 2))
+    assert not loaded.network.training
+    assert len(loaded.fingerprint) == 64
+
+
+def test_folds_are_found_and_the_fingerprint_is_of_all_of_them(model):
+    first = load_model(model, None)
+    shutil.copytree(model / "fold_0", model / "fold_1")
+    both = load_model(model, None)
+    assert (first.folds, both.folds) == (("0",), ("0", "1"))
+    assert len(both.weights) == 2
+    assert first.fingerprint != both.fingerprint
+
+
+class Payload:
+    """Pickled, it would write a file when it is loaded."""
+
+    def __init__(self, canary):
+        self.canary = canary
+
+    def __reduce__(self):
+        return (open, (str(self.canary), "w"))
+
+
+def test_code_in_a_checkpoint_is_not_executed(model, tmp_path):
+    path, canary = model / "fold_0/checkpoint_final.pth", tmp_path / "canary"
+    content = torch.load(path, weights_only=False)
+    torch.save({**content, "logging": Payload(canary)}, path)
+    with pytest.raises(InputError, match=r"it holds io\.open, and only data is loaded"):
+        load_model(model, [0])
+    assert not canary.exists()
+
+
+def damaged(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def something_else(path):
+    torch.save({"weights": torch.zeros(1)}, path)
+
+
+def a_pickle(path):
+    path.write_bytes(pickle.dumps([1, 2], protocol=2))
+
+
+@pytest.mark.parametrize("spoil", [damaged, something_else, a_pickle])
+def test_other_files_are_no_checkpoints(model, spoil):
+    spoil(model / "fold_0/checkpoint_final.pth")
+    with pytest.raises(InputError, match=r"checkpoint_final\.pth is .*not a checkpoint of nnU-Net"):
+        load_model(model, [0])
+
+
+def test_a_missing_fold_names_those_that_there_are(model):
+    with pytest.raises(InputError, match=r"no checkpoint_final.pth for fold 1, 2: give -f 0"):
+        load_model(model, [0, 1, 2])
+
+
+def test_not_a_model_folder(tmp_path):
+    with pytest.raises(InputError, match=r"has no plans.json"):
+        load_model(tmp_path, [0])
+
+
+def test_broken_json(model):
+    (model / "plans.json").write_text("{")
+    with pytest.raises(InputError, match=r"plans.json is not valid JSON"):
+        load_model(model, [0])
+
+
+def test_plans_and_dataset_json_of_different_models(model):
+    edit(model / "dataset.json", lambda content: content["channel_names"].update({"3": "T2"}))
+    with pytest.raises(InputError, match=r"plans.json is for 3 modalities, dataset.json names 4"):
+        load_model(model, [0])
+
+
+def test_weights_of_another_model(model):
+    edit(model / "dataset.json", lambda content: content["channel_names"].update({"3": "T2"}))
+    edit(
+        model / "plans.json",
+        lambda content: content["configurations"]["tiny"]["normalization_schemes"].append("ZScoreNormalization"),
+    )
+    with pytest.raises(InputError, match=r"it holds 3 encoders for 4 modalities"):
+        load_model(model, [0])
+
+
+def test_a_model_of_another_trainer(model):
+    path = model / "fold_0/checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    weights = {key.replace("encoders.0", "encoder"): value for key, value in content["network_weights"].items()}
+    weights = {key: value for key, value in weights.items() if not key.startswith("encoders")}
+    torch.save({**content, "network_weights": weights, "trainer_name": "nnUNetTrainer"}, path)
+    with pytest.raises(InputError, match=r"trained by nnUNetTrainer, which is not a MAG-MS trainer"):
+        load_model(model, [0])
