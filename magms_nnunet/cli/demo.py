@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
         "cases from T1c, T1c+FLAIR and all four modalities, and prints the Dice of each.",
     )
     p.add_argument("-o", metavar="FOLDER", default="magms_demo", help="where everything goes, default: %(default)s")
-    p.add_argument("--epochs", metavar="N", type=int, default=20, help="length of the training, default: %(default)s")
+    p.add_argument("--epochs", metavar="N", type=int, default=16, help="length of the training, default: %(default)s")
     p.add_argument("--seed", metavar="N", type=int, default=0, help="of the phantom, default: %(default)s")
     p.add_argument("--debug", action="store_true", help="show where an error came from")
     return p
@@ -32,12 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from magms_nnunet.datasets.demo import CommandFailed, Demo
+    from magms_nnunet.datasets.demo import Demo
+    from magms_nnunet.datasets.demo_commands import CommandError
 
     try:
         Demo(Path(args.o), args.epochs, args.seed).run()
-    except CommandFailed as failure:
-        print(f"magms_demo: {failure}", file=sys.stderr)
+    except CommandError as error:
+        print(f"magms_demo: {error}", file=sys.stderr)
         return 1
     return 0
 

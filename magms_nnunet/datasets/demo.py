@@ -4,14 +4,9 @@ Every finished step is kept in demo.json, so the same command goes on where it w
 """
 
 import json
-import os
-import re
 import shlex
 import shutil
-import subprocess
-import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from magms_nnunet.datasets import phantom
+from magms_nnunet.datasets.demo_commands import TrainingStatus, run_command
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.blind_guess import blind_guess
 from magms_nnunet.evaluation.dice import dice, dice_of_folder, regions_from_dataset_json
@@ -31,7 +27,7 @@ DATASET = f"Dataset999_{phantom.NAME}"
 MODEL = ("-d", "999", "-c", "3d_fullres")
 TRAINER, PLANS = "MAGMSTrainer", "MAGMSPlans"
 TRAIN_CASES, TEST_CASES = 20, 10
-ITERATIONS = 40  # of an epoch
+ITERATIONS = 50  # of an epoch
 NARROWING = 4  # of the features per stage: 32, 64, 128 become 8, 16, 32
 SUBSETS = {"T1c": ["T1c"], "T1c+F": ["T1c", "F"], "all four": ["F", "T1", "T1c", "T2"]}  # as --modalities takes them
 BLIND_GUESS = "blind guess"
@@ -39,10 +35,6 @@ REGIONS = regions_from_dataset_json({"labels": phantom.LABELS})
 
 Scores = dict[str, dict[str, float]]
 """case -> label -> Dice"""
-
-
-class CommandFailed(Exception):
-    """One of the demo's commands ended with an error; the message has the end of the log and says where it is."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +56,21 @@ class Demo:
 
         Raises:
             InputError: ``out`` holds something else, or a demo with other settings.
-            CommandFailed: a command ended with an error.
+            CommandError: a command ended with an error.
         """
         start = time.perf_counter()
-        self._open()
+        self.open()
         for variables in (self._folders, self._settings):
             print("$ export", " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items()))
-        self._once("phantom", self._write_phantom)
-        self._once("plan", self._plan)
-        self._once("train", self._train)
+        self.once("phantom", self._write_phantom)
+        self.once("plan", self._plan)
+        self.once("train", self._train)
         for label in SUBSETS:
-            self._once(f"predict {label}", lambda label=label: self._predict(label))
+            self.once(f"predict {label}", lambda label=label: self._predict(label))
         scores = self._scores()
         (self.out / "dice.json").write_text(json.dumps(scores, indent=2))
         print(f"\n{dice_table(scores)}\n")
-        self._draw(scores["T1c+F"])
+        self._draw(scores)
         print(f"Picture      {self.out / 'overlay.png'}")
         print(f"Predictions  {self.out / 'predictions'}")
         print(f"Model        {self._model}")
@@ -105,8 +97,12 @@ class Demo:
     def _state(self) -> Path:
         return self.out / "demo.json"
 
-    def _open(self) -> None:
-        """Start a demo in ``out``, or find the one that is there."""
+    def open(self) -> None:
+        """Start a demo in ``out``, or find the one that is there.
+
+        Raises:
+            InputError: something else is there, or a demo with other settings.
+        """
         settings = {"epochs": self.epochs, "seed": self.seed}
         if self._state.is_file():
             before = json.loads(self._state.read_text())["settings"]
@@ -121,7 +117,8 @@ class Demo:
             self.out.mkdir(parents=True, exist_ok=True)
             self._state.write_text(json.dumps({"settings": settings, "done": []}))
 
-    def _once(self, name: str, step: Callable[[], None]) -> None:
+    def once(self, name: str, step: Callable[[], None]) -> None:
+        """Do a step that has not been done in this folder; say how long it took."""
         state = json.loads(self._state.read_text())
         if name not in state["done"]:
             start = time.perf_counter()
@@ -131,9 +128,8 @@ class Demo:
             self._state.write_text(json.dumps(state))
 
     def _write_phantom(self) -> None:
-        print(
-            f"# a phantom dataset: {TRAIN_CASES} cases to train on, {TEST_CASES} to test, {'+'.join(phantom.MODALITIES)}"
-        )
+        modalities = ", ".join(phantom.MODALITIES)
+        print(f"# a phantom dataset of {modalities}: {TRAIN_CASES} cases to train on, {TEST_CASES} to test")
         phantom.write_phantom(self._raw, self.out / "test", TRAIN_CASES, TEST_CASES, self.seed)
 
     def _plan(self) -> None:
@@ -151,7 +147,7 @@ class Demo:
     def _train(self) -> None:
         resume = ["--c"] if any((self._model / "fold_0").glob("checkpoint_*.pth")) else []
         command = ["nnUNetv2_train", "999", "3d_fullres", "0", "-tr", TRAINER, "-p", PLANS, "-device", "cpu", *resume]
-        self._call(*command, watch=TrainingLine(self.epochs))
+        self._call(*command, status_from=TrainingStatus(self.epochs))
 
     def _predict(self, label: str) -> None:
         """Predict from a folder that holds no other files than those of the subset."""
@@ -167,30 +163,9 @@ class Demo:
     def _predictions(self, label: str) -> Path:
         return self.out / "predictions" / label.replace(" ", "_")
 
-    def _call(self, name: str, *arguments: str, watch: Callable[[str], None] = lambda line: None) -> None:
-        """Run one of nnU-Net's or our commands; its output goes to the log, ``watch`` gets each line of it."""
-        print("$", shlex.join([name, *arguments]), flush=True)
-        command = [str(Path(sys.executable).parent / name), *arguments]
-        last = deque(maxlen=15)
-        with (
-            (self.out / "log.txt").open("a", encoding="utf-8") as log,
-            subprocess.Popen(
-                command,
-                env=os.environ | self._folders | self._settings | {"PYTHONUNBUFFERED": "1"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-            ) as process,
-        ):
-            for line in process.stdout:
-                log.write(line)
-                last.append(line)
-                watch(line)
-        if process.returncode:
-            raise CommandFailed(
-                f"{name} ended with exit code {process.returncode}:\n{''.join(last)}The whole log: {self.out / 'log.txt'}"
-            )
+    def _call(self, *command: str, status_from: Callable[[str], str | None] = lambda line: None) -> None:
+        print("$", shlex.join(command), flush=True)
+        run_command(command, self._folders | self._settings, self.out / "log.txt", status_from)
 
     def _scores(self) -> dict[str, Scores]:
         """Dice of every row of the table."""
@@ -209,40 +184,24 @@ class Demo:
             }
         return scores
 
-    def _draw(self, scores: Scores) -> None:
-        """The case whose Dice is the median, so that the picture neither flatters nor blames."""
-        case = sorted(scores, key=lambda case: np.mean(list(scores[case].values())))[len(scores) // 2]
+    def _draw(self, scores: dict[str, Scores]) -> None:
+        """The case whose Dice from T1c+F is the median, so that the picture neither flatters nor blames."""
+        means = {
+            label: {case: np.mean(list(d.values())) for case, d in cases.items()} for label, cases in scores.items()
+        }
+        case = sorted(means["T1c+F"], key=means["T1c+F"].get)[len(means["T1c+F"]) // 2]
         file = f"{case}{phantom.FILE_ENDING}"
         images = {
             name: _read(self.out / "test" / "images" / f"{case}_{channel:04d}{phantom.FILE_ENDING}")
             for channel, name in enumerate(phantom.MODALITIES)
         }
-        predictions = {f"predicted from {label}": _read(self._predictions(label) / file) for label in SUBSETS}
+        predictions = {
+            f"predicted from {label}\nmean Dice {means[label][case]:.2f}": _read(self._predictions(label) / file)
+            for label in SUBSETS
+        }
         reference = _read(self.out / "test" / "labels" / file)
-        title = f"{case}: one model, three subsets (the test case of median Dice from T1c+F)"
+        title = f"One model, three subsets of the modalities: {case}, the test case of median Dice from T1c+F"
         save_overlay(self.out / "overlay.png", images, reference, predictions, REGIONS, title)
-
-
-class TrainingLine:
-    """Shows epoch, loss and time of a training from the lines of nnU-Net's log: one line that stays, on a terminal."""
-
-    def __init__(self, epochs: int):
-        self.epochs, self.epoch, self.loss = epochs, 0, ""
-        self.start = time.perf_counter()
-
-    def __call__(self, line: str) -> None:
-        """Take one line of the log."""
-        if match := re.search(r"Epoch (\d+)\s*$", line):
-            self.epoch = int(match[1]) + 1
-        elif match := re.search(r"train_loss (-?[\d.]+|nan)", line):
-            self.loss = match[1]
-        elif "Epoch time" in line:
-            last = self.epoch == self.epochs
-            text = f"  epoch {self.epoch}/{self.epochs}, loss {self.loss}, {time.perf_counter() - self.start:.0f} s"
-            if sys.stdout.isatty():
-                print(f"\r{text:<60}", end="\n" if last else "", flush=True)
-            elif last or self.epoch % 5 == 0:
-                print(text, flush=True)
 
 
 def dice_table(scores: dict[str, Scores]) -> str:

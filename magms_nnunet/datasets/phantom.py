@@ -1,7 +1,8 @@
 """A small synthetic dataset in nnU-Net's raw format: skull-stripped "brains" with a tumour, in four modalities.
 
-Made so that leaving a modality out matters: edema is bright on FLAIR, fainter on T2 and not to be seen on T1 and T1c; the
-core is bright on T1c and hardly to be seen elsewhere. The two are placed so that one does not give the other away.
+Made so that leaving a modality out matters: edema is bright on FLAIR, fainter on T2 and not to be seen on T1 and T1c;
+the core is bright on T1c and hardly to be seen elsewhere. The edema lies on one side of the core, so that the core
+alone does not tell where.
 """
 
 import json
@@ -35,7 +36,7 @@ def phantom_case(seed: int, case: int) -> tuple[np.ndarray, np.ndarray]:
     """One patient; the same ``seed`` and ``case`` always give the same voxels.
 
     Returns:
-        images: ``(4, Z, Y, X)`` int16 in the order of MODALITIES, arbitrary units; above 0 in the brain, 0 outside of it.
+        images: ``(4, Z, Y, X)`` int16 in the order of MODALITIES, arbitrary units; above 0 in the brain, 0 outside.
         labels: ``(Z, Y, X)`` uint8, the values of LABELS.
     """
     rng = np.random.default_rng((seed, case))
@@ -70,9 +71,10 @@ def _anatomy(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarr
 
 def _tumour(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarray) -> np.ndarray:
     """Label map ``(Z, Y, X)`` uint8: a core anywhere in the brain, and edema on one side of it."""
-    core_radius, edema_radius = rng.uniform(3, 4.5), rng.uniform(4.5, 6.5)  # voxels
+    core_radius, edema_radius = rng.uniform(2.8, 4), rng.uniform(5, 6.5)  # voxels
     core_centre = _direction(rng) * semi_axes * rng.uniform(0.25, 0.6)
-    edema_centre = core_centre + _direction(rng) * edema_radius * rng.uniform(0.5, 0.9)
+    edema_centre = core_centre + _direction(rng) * edema_radius * rng.uniform(0.6, 0.9)
+    edema_centre /= max(1, np.linalg.norm(edema_centre / semi_axes) / 0.6)  # the larger part of it in the brain
     labels = np.zeros(SHAPE, np.uint8)
     inside = sum((p / a) ** 2 for p, a in zip(position, semi_axes, strict=True)) < 0.9**2
     for name, centre, radius in (("edema", edema_centre, edema_radius), ("core", core_centre, core_radius)):

@@ -1,181 +1,258 @@
-"""A scratch home for nnU-Net: generated raw data, and the commands of nnU-Net and ours on it."""
+"""A scratch home for nnU-Net: a generated dataset, and the commands of nnU-Net and ours on it.
+
+Commands either run as a user runs them (:meth:`Workspace.run`) or are called in this process, which saves the seconds
+that every new process takes to import nnU-Net.
+"""
 
 import json
 import multiprocessing
 import os
+import random
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
-MODALITIES = ("FLAIR", "T1", "T1c", "T2")
-LABELS = {"background": 0, "edema": 1, "core": 2}
-SHAPE = (24, 32, 28)  # z, y, x
-SPACING_MM = (2.0, 1.0, 1.0)  # z, y, x
-ENDING = ".nii.gz"
 BIN = Path(sys.executable).parent
+ENDING = ".nii.gz"
+SHAPE = (24, 32, 28)  # z, y, x
+SPACING_MM = (1.5, 1.0, 1.0)  # z, y, x
+QUIET = ("-device", "cpu", "-npp", "0", "-nps", "0", "--disable_progress_bar")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a generated dataset is like; the same ``seed`` gives the same voxels.
+    """A generated dataset; the same fields give the same voxels.
 
     Attributes:
-        modalities: names of the channels; ``labels``: as in dataset.json, ``regions_class_order`` too.
-        cases: how many to train on.
+        modalities: names of the channels; ``labels`` and ``regions_class_order``: as in dataset.json.
+        cases: to train on; ``test_cases``: further ones, in ``Workspace.test``.
+        shape: ``(z, y, x)``.
     """
 
-    modalities: Sequence[str] = MODALITIES
-    labels: dict | None = None
-    regions_class_order: Sequence[int] | None = None
-    cases: int = 5
-    shape: Sequence[int] = SHAPE
+    modalities: Sequence[str] = ("FLAIR", "T1", "T1c", "T2")
+    labels: dict = field(default_factory=lambda: {"background": 0, "edema": 1, "core": 2})
+    regions_class_order: tuple[int, ...] = ()
+    cases: int = 3
+    test_cases: int = 1
+    shape: tuple[int, int, int] = SHAPE
     seed: int = 0
 
     @property
     def json(self) -> dict:
         """Content of dataset.json."""
-        regions = {"regions_class_order": list(self.regions_class_order)} if self.regions_class_order else {}
+        regions = {"regions_class_order": self.regions_class_order} if self.regions_class_order else {}
         return {
             "channel_names": {str(channel): name for channel, name in enumerate(self.modalities)},
-            "labels": self.labels or LABELS,
+            "labels": self.labels,
             "numTraining": self.cases,
             "file_ending": ENDING,
             **regions,
         }
 
     def case(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images ``(M, z, y, x)``, each zero outside of a support of its own, and labels ``(z, y, x)``."""
+        """Images ``(M, z, y, x)`` and labels ``(z, y, x)``: a ball of two tissues, cut elsewhere in every modality."""
         rng = np.random.default_rng((self.seed, number))
-        grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in self.shape), indexing="ij"))
-
-        def ball(centre, radius):
-            return ((grid - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(0) < radius**2
-
-        centre = rng.uniform(-0.2, 0.2, 3)
-        labels = np.zeros(self.shape, np.uint8)
-        labels[ball(centre, 0.5)] = 1
-        labels[ball(centre, 0.3)] = 2
-        images = rng.normal(100, 10, (len(self.modalities), *self.shape))
+        z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in self.shape), indexing="ij")
+        radius = np.sqrt(z**2 + y**2 + x**2)
+        core = x > rng.uniform(-0.2, 0.2)
+        labels = np.where(radius < 0.8, 1 + core, 0).astype(np.uint8)
+        images = rng.normal(100, 10, (len(self.modalities), *self.shape)).astype(np.float32)
         for channel, image in enumerate(images):
-            image += (30 + 20 * channel) * (labels == 1 + channel % 2)
-            image[~ball(np.zeros(3), 0.9 - 0.05 * channel)] = 0
-        if "ignore" in (self.labels or {}):
-            labels[:, :, : self.shape[2] // 3] = self.labels["ignore"]
-        return images.astype(np.float32), labels
+            image += (60 + 20 * channel) * (labels == 1 + channel % 2)
+            image[(radius > 0.95) | (y > 0.9 - 0.1 * channel)] = 0
+        if "ignore" in self.labels:
+            labels[-self.shape[0] // 3 :] = self.labels["ignore"]
+        return images, labels
 
 
 class Workspace:
-    """nnUNet_raw, nnUNet_preprocessed and nnUNet_results below one folder, with one dataset."""
+    """nnUNet_raw, nnUNet_preprocessed and nnUNet_results with one dataset; ``test`` has images to predict."""
 
-    def __init__(self, folder: Path, name: str = "Dataset901_Balls"):
-        self.folder = folder
-        self.name = name
-        self.id = name[7:10]
+    def __init__(self, folder: Path, dataset: Dataset | None = None, name: str = "Dataset901_Balls"):
+        self.folder, self.id = folder, name[len("Dataset") :][:3]
+        self.raw, self.preprocessed, self.results = (
+            folder / kind / name for kind in ("raw", "preprocessed", "results")
+        )
+        self.test = folder / "test"
         self.variables = {f"nnUNet_{kind}": str(folder / kind) for kind in ("raw", "preprocessed", "results")}
-        self.variables |= {"nnUNet_def_n_proc": "1", "nnUNet_n_proc_DA": "0", "PYTHONUNBUFFERED": "1"}
-        self.raw = folder / "raw" / name
-        self.preprocessed = folder / "preprocessed" / name
-        self.results = folder / "results" / name
+        if dataset is not None:
+            self._write(dataset)
 
-    def model(self, trainer="MAGMSTrainer", plans="MAGMSPlans", configuration="3d_fullres") -> Path:
-        return self.results / f"{trainer}__{plans}__{configuration}"
-
-    def write(self, dataset: Dataset, test_cases: int = 0) -> None:
-        """Raw training cases, a split that trains on all but one, and ``test`` with images of further cases."""
-        for number in range(dataset.cases + test_cases):
+    def _write(self, dataset: Dataset) -> None:
+        for number in range(dataset.cases + dataset.test_cases):
             images, labels = dataset.case(number)
-            folder = self.raw / "imagesTr" if number < dataset.cases else self.folder / "test"
+            train = number < dataset.cases
             for channel, image in enumerate(images):
-                write_image(folder / f"case_{number:02d}_{channel:04d}{ENDING}", image)
-            if number < dataset.cases:
-                write_image(self.raw / "labelsTr" / f"case_{number:02d}{ENDING}", labels)
+                folder = self.raw / "imagesTr" if train else self.test
+                write_image(folder / f"case{number}_{channel:04d}{ENDING}", image)
+            if train:
+                write_image(self.raw / "labelsTr" / f"case{number}{ENDING}", labels)
         (self.raw / "dataset.json").write_text(json.dumps(dataset.json))
 
-    def run(self, command: str, *arguments, length: tuple[int, int] | None = None) -> str:
-        """Run a console script, as a user does; its output. ``length``: epochs and iterations of each."""
-        result = subprocess.run(
+    def model(
+        self, trainer: str = "MAGMSTrainer", plans: str = "MAGMSPlans", configuration: str = "3d_fullres"
+    ) -> Path:
+        """The folder of a trained model."""
+        return self.results / f"{trainer}__{plans}__{configuration}"
+
+    def start(self, command: str, *arguments, **variables: str) -> subprocess.Popen:
+        """Start a console script, as a user does."""
+        return subprocess.Popen(
             [str(BIN / command), *map(str, arguments)],
-            env=os.environ | self.variables | run_length(length),
+            env=os.environ | self.variables | {"PYTHONUNBUFFERED": "1"} | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert result.returncode == 0, result.stdout
-        return result.stdout
+
+    def run(self, command: str, *arguments, **variables: str) -> str:
+        """Run a console script to its end, which must be a good one; what it printed."""
+        with self.start(command, *arguments, **variables) as process:
+            output, _ = process.communicate()
+        assert process.returncode == 0, output
+        return output
 
     @contextmanager
-    def active(self, **variables: str):
-        """nnU-Net's variables point here, and its pools are threads: processes take seconds to import nnU-Net."""
+    def _entered(self, **variables: str) -> Iterator[pytest.MonkeyPatch]:
+        """nnU-Net's variables point here, and what costs it seconds is cut short.
+
+        Pools are threads, intensities are taken from fewer voxels, and nnU-Net's own trainer, which knows none of our
+        variables, trains for one epoch of one iteration.
+        """
+        from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+        extract, train = DatasetFingerprintExtractor.run, nnUNetTrainer.run_training
+
+        def extract_quickly(self, **options):
+            self.num_foreground_voxels_for_intensitystats = 1e4
+            return extract(self, **options)
+
+        def train_shortly(self):
+            if type(self) is nnUNetTrainer:
+                self.num_epochs = self.num_iterations_per_epoch = self.num_val_iterations_per_epoch = 1
+            train(self)
+
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(0)
         with pytest.MonkeyPatch.context() as patch:
             for name, value in (self.variables | variables).items():
                 patch.setenv(name, value)
+            patch.setattr(DatasetFingerprintExtractor, "run", extract_quickly)
+            patch.setattr(nnUNetTrainer, "run_training", train_shortly)
             patch.setattr(multiprocessing.get_context("spawn"), "Pool", ThreadPool)
-            yield
+            yield patch
 
-    def call(self, entry: Callable, *arguments, **variables: str):
-        """Call an entry function of nnU-Net in this process."""
-        with self.active(**variables), pytest.MonkeyPatch.context() as patch:
+    def _call(self, entry: Callable[[], None], *arguments, **variables: str) -> None:
+        with self._entered(**variables) as patch:
             patch.setattr(sys, "argv", [entry.__name__, *map(str, arguments)])
-            return entry()
+            entry()
 
-    def plan(self, planner: str = "MAGMSPlanner", *configurations: str) -> None:
-        """Plan, narrow, preprocess; in this process."""
+    def plan(self, *configurations: str, planner: str = "MAGMSPlanner", spacing_mm: Sequence[float] = ()) -> None:
+        """Plan and preprocess in this process, with narrow networks; the only fold validates on the last case."""
         from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry
 
-        flags = ("-d", self.id, "-pl", planner, "-c", *(configurations or ("3d_fullres",)), "-np", 1, "-npfp", 1)
-        self.call(plan_and_preprocess_entry, *flags)
+        flags = ["-d", self.id, "-pl", planner, "-c", *configurations, "-np", 1, "-npfp", 1]
+        flags += ["-overwrite_target_spacing", *spacing_mm] if spacing_mm else []
+        self._call(plan_and_preprocess_entry, *flags)
         for path in self.preprocessed.glob("*Plans.json"):
             narrow(path)
+        splits = self.preprocessed / "splits_final.json"
+        if not splits.exists():  # nnU-Net's own split needs five cases
+            *train, last = sorted(path.name.removesuffix(ENDING) for path in (self.raw / "labelsTr").iterdir())
+            splits.write_text(json.dumps([{"train": train or [last], "val": [last]}]))
 
-    def train(self, *arguments, length: tuple[int, int] | None = (1, 1)) -> None:
-        """nnUNetv2_train ID CONFIGURATION FOLD ... in this process."""
+    def preprocess(self, configuration: str, plans: str = "MAGMSPlans") -> None:
+        """nnUNetv2_preprocess in this process."""
+        from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import preprocess_entry
+
+        self._call(preprocess_entry, "-d", self.id, "-plans_name", plans, "-c", configuration, "-np", 1)
+
+    def train(
+        self,
+        configuration: str = "3d_fullres",
+        fold: int | str = 0,
+        *flags: str,
+        trainer: str = "MAGMSTrainer",
+        plans: str = "MAGMSPlans",
+    ) -> None:
+        """nnUNetv2_train in this process: one epoch of one iteration."""
         from nnunetv2.run.run_training import run_training_entry
 
-        self.call(run_training_entry, self.id, *arguments, "-device", "cpu", **run_length(length))
+        arguments = (self.id, configuration, fold, "-tr", trainer, "-p", plans, "-device", "cpu", *flags)
+        self._call(run_training_entry, *arguments, **short_run(1, 1))
 
     def magms_predict(self, *arguments) -> int:
-        """The exit code of magms_predict, called in this process."""
+        """Exit code of magms_predict in this process."""
         from magms_nnunet.cli.predict import main
 
-        with self.active():
-            return main([str(argument) for argument in (*arguments, *QUIET)])
+        with self._entered():
+            try:
+                return main([*map(str, arguments), *QUIET])
+            except SystemExit as exit:  # by argparse
+                return exit.code
 
     def nnunet_predict(self, *arguments) -> None:
+        """nnUNetv2_predict in this process."""
         from nnunetv2.inference.predict_from_raw_data import predict_entry_point
 
-        self.call(predict_entry_point, *arguments, *QUIET)
+        self._call(predict_entry_point, *arguments, *QUIET)
 
 
-QUIET = ("-device", "cpu", "-npp", 0, "-nps", 0, "--disable_progress_bar")
+def short_run(epochs: int, iterations: int) -> dict[str, str]:
+    """Variables for a training of that length, without processes that augment."""
+    lengths = {"MAGMS_NUM_EPOCHS": str(epochs), "MAGMS_ITERATIONS_PER_EPOCH": str(iterations)}
+    return {**lengths, "nnUNet_n_proc_DA": "0"}
 
 
-def write_image(path: Path, array: np.ndarray, spacing_mm=SPACING_MM) -> None:
+def give(source: Path, target: Path, cases: dict[str, Iterable[int]]) -> Path:
+    """Copy these channels of these cases to a new folder, ``target``."""
+    target.mkdir(parents=True)
+    for case, channels in cases.items():
+        for channel in channels:
+            shutil.copy(source / f"{case}_{channel:04d}{ENDING}", target)
+    return target
+
+
+def narrow(plans_file: Path) -> None:
+    """Four features in every stage and a batch of two, so that a training takes seconds."""
+    plans = json.loads(plans_file.read_text())
+    for configuration in plans["configurations"].values():
+        if "architecture" in configuration:  # else it is inherited
+            architecture = configuration["architecture"]["arch_kwargs"]
+            architecture["features_per_stage"] = [4] * architecture["n_stages"]
+            configuration["batch_size"] = 2
+    plans_file.write_text(json.dumps(plans))
+
+
+def write_image(path: Path, array: np.ndarray, spacing_mm: Sequence[float] = SPACING_MM) -> None:
+    """Write ``(z, y, x)``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(spacing_mm[::-1])
     sitk.WriteImage(image, str(path))
 
 
-def narrow(plans_file: Path) -> None:
-    """Few features and a small batch, so that training takes seconds."""
-    plans = json.loads(plans_file.read_text())
-    for configuration in plans["configurations"].values():
-        if "architecture" in configuration:
-            arguments = configuration["architecture"]["arch_kwargs"]
-            arguments["features_per_stage"] = [4] * arguments["n_stages"]
-            configuration["batch_size"] = 2
-    plans_file.write_text(json.dumps(plans))
+def read_voxels(path: Path) -> np.ndarray:
+    """Voxels ``(z, y, x)``."""
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def run_length(length: tuple[int, int] | None) -> dict[str, str]:
-    if length is None:
-        return {}
-    return {"MAGMS_NUM_EPOCHS": str(length[0]), "MAGMS_ITERATIONS_PER_EPOCH": str(length[1])}
+def read_probabilities(path: Path) -> np.ndarray:
+    """``(classes, z, y, x)`` of an .npz that ``--save_probabilities`` or ``--npz`` wrote."""
+    return np.load(path)["probabilities"]
+
+
+def files_in(folder: Path) -> set[str]:
+    """Names of everything below a folder; none where it does not exist."""
+    return {path.name for path in folder.rglob("*")}

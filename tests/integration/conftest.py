@@ -1,0 +1,73 @@
+"""The chain from raw images to a trained model, gone through once with the commands that a user types."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.workspace import Dataset, Workspace, narrow, short_run
+
+EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A workspace with a trained fold 0 and what the three trainings printed."""
+
+    workspace: Workspace
+    killed: str
+    continued: str
+    validated: str
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory) -> Chain:
+    """Plan, preprocess, train, be killed at the start of epoch 2, continue without our variables, validate again."""
+    workspace = Workspace(tmp_path_factory.mktemp("chain"), Dataset(cases=5, test_cases=3))
+    plan = ("nnUNetv2_plan_and_preprocess", "-d", workspace.id, "-pl", "MAGMSPlanner", "-c", "3d_fullres")
+    workspace.run(*plan, "-np", 1, "-npfp", 1)
+    narrow(workspace.preprocessed / "MAGMSPlans.json")
+
+    train = (
+        "nnUNetv2_train",
+        workspace.id,
+        "3d_fullres",
+        0,
+        "-tr",
+        "MAGMSTrainer",
+        "-p",
+        "MAGMSPlans",
+        "-device",
+        "cpu",
+    )
+    lines = []
+    with workspace.start(*train, **short_run(EPOCHS, 1)) as process:
+        for line in process.stdout:
+            lines.append(line)
+            if line.rstrip().endswith(": Epoch 2"):
+                process.kill()
+    assert process.returncode < 0, "".join(lines)
+    continued = workspace.run(*train, "--c", nnUNet_n_proc_DA="0")
+    validated = workspace.run(*train, "--val", "--npz", nnUNet_n_proc_DA="0")
+    return Chain(workspace, "".join(lines), continued, validated)
+
+
+@pytest.fixture(scope="session")
+def workspace(chain) -> Workspace:
+    """Fold 0 of MAGMSTrainer is trained; case5, case6 and case7 in ``test`` have FLAIR, T1, T1c and T2."""
+    return chain.workspace
+
+
+@pytest.fixture(scope="session")
+def stock_model(workspace) -> Path:
+    """nnU-Net's own trainer on our plans."""
+    workspace.train(trainer="nnUNetTrainer")
+    return workspace.model(trainer="nnUNetTrainer")
+
+
+@pytest.fixture
+def predict(workspace) -> Callable[..., int]:
+    """predict(images, output, *flags): exit code of magms_predict with fold 0 of the chain's model."""
+    model = ("-d", workspace.id, "-c", "3d_fullres", "-f", 0)
+    return lambda images, output, *flags: workspace.magms_predict("-i", images, "-o", output, *model, *flags)

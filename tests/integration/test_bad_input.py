@@ -1,0 +1,301 @@
+"""What is wrong is said in one line that names it, ends with the right exit code and leaves nothing half-written."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from magms_nnunet.errors import InputError
+from tests.integration.workspace import ENDING, SHAPE, SPACING_MM, files_in, give, write_image
+
+T1C = f"case6_0002{ENDING}"
+
+
+@pytest.fixture
+def refusal(predict, workspace, tmp_path, capfd):
+    """refusal(*flags, images=...): the line on stderr of a prediction that is refused as a whole."""
+
+    def refusal(*flags, images=workspace.test, output=tmp_path / "out"):
+        capfd.readouterr()
+        assert predict(images, output, *flags) == 2
+        assert files_in(tmp_path / "out") == set()
+        usage_and_error = capfd.readouterr().err
+        assert "Traceback" not in usage_and_error
+        *usage, line = usage_and_error.splitlines()
+        assert all(line.startswith(("usage: magms_predict", " ")) for line in usage)
+        assert line.startswith("magms_predict: error: ")
+        return line
+
+    return refusal
+
+
+@pytest.fixture
+def model_copy(workspace, tmp_path):
+    """A folder of the model's plans, dataset.json and fold 0, to be spoilt."""
+    folder = tmp_path / "model"
+    (folder / "fold_0").mkdir(parents=True)
+    for name in ("plans.json", "dataset.json", "fold_0/checkpoint_final.pth"):
+        shutil.copy(workspace.model() / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def refusal_of_model(workspace, model_copy, tmp_path, capfd):
+    """refusal_of_model(*flags): as ``refusal``, with the spoilt copy of the model."""
+
+    def refusal_of_model(*flags):
+        capfd.readouterr()
+        arguments = ("-i", workspace.test, "-o", tmp_path / "out", "-m", model_copy, "-f", 0, *flags)
+        assert workspace.magms_predict(*arguments) == 2
+        assert files_in(tmp_path / "out") == set()
+        (line,) = capfd.readouterr().err.splitlines()
+        return line
+
+    return refusal_of_model
+
+
+# --- the flags -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--modalities PET", ["unknown modality 'PET'", "FLAIR, T1, T1c, T2"]),
+        ("--modalities T1c FLAER", ["unknown modality 'FLAER'", "did you mean FLAIR?"]),
+        ("--modalities 4", ["unknown modality '4'", "FLAIR, T1, T1c, T2"]),
+        ("--modalities T1c F t1ce", ["T1c twice", "'T1c'", "'t1ce'"]),
+        ("--modalities", ["--modalities is empty", "FLAIR, T1, T1c, T2"]),
+        ("-f 3", ["checkpoint_final.pth for fold 3", "give -f 0"]),
+        ("-f zero", ["-f", "'zero'"]),
+        ("-chk checkpoint_none.pth", ["no checkpoint_none.pth for fold 0", "-chk"]),
+        ("-num_parts 2 -part_id 2", ["-part_id must be from 0 to num_parts - 1 = 1", "got 2"]),
+        ("-num_parts 2 -part_id -1", ["-part_id must be from 0 to num_parts - 1 = 1", "got -1"]),
+        ("-num_parts 0", ["-num_parts", "0"]),
+        ("-step_size 0", ["-step_size", "got 0"]),
+        ("-npp -1", ["-npp"]),
+        ("-d 902", ["-d 902", "902"]),
+        ("-d Dataset902_None", ["Dataset902_None"]),
+        ("-d balls", ["-d balls"]),
+        ("-c 3d_nowhere", ["MAGMSTrainer__MAGMSPlans__3d_nowhere", "MAGMSTrainer__MAGMSPlans__3d_fullres", "-c"]),
+        ("-p NonePlans", ["MAGMSTrainer__NonePlans__3d_fullres", "-p"]),
+        ("-m nowhere", ["-d DATASET -c CONFIGURATION", "-m FOLDER"]),
+    ],
+)
+def test_flags_that_mean_nothing(flags, says, refusal):
+    line = refusal(*flags.split())
+    for words in says:
+        assert words in line
+
+
+def test_empty_name_of_a_modality(refusal):
+    assert "unknown modality ''" in refusal("--modalities", "")
+
+
+def test_gpu_that_is_not_there(workspace, tmp_path, monkeypatch, capfd):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA GPU")
+    from magms_nnunet.cli.predict import main
+
+    for name, value in workspace.variables.items():
+        monkeypatch.setenv(name, value)
+    model = ["-d", workspace.id, "-c", "3d_fullres", "-f", "0", "-device", "cuda"]
+    assert main(["-i", str(workspace.test), "-o", str(tmp_path / "out"), *model]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "-device cuda" in line
+    assert "use -device cpu" in line
+    assert files_in(tmp_path) == set()
+
+
+def test_nnunet_results_is_not_set(predict, workspace, tmp_path, capfd, monkeypatch):
+    monkeypatch.setitem(workspace.variables, "nnUNet_results", "")
+    assert predict(workspace.test, tmp_path / "out") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "no trained model" in line
+
+
+def test_debug_shows_where_an_error_came_from(predict, workspace, tmp_path):
+    with pytest.raises(InputError, match="unknown modality"):
+        predict(workspace.test, tmp_path / "out", "--debug", "--modalities", "PET")
+
+
+# --- the folders -----------------------------------------------------------------------------------------------------
+
+
+def test_output_is_the_input(workspace, predict, tmp_path, capfd):
+    images = give(workspace.test, tmp_path / "images", {"case5": [0, 1]})
+    before = files_in(images)
+    assert predict(images, tmp_path / "images" / ".." / "images") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "-i and -o are the same folder" in line
+    assert files_in(images) == before
+
+
+def test_output_cannot_be_written(refusal, tmp_path):
+    (tmp_path / "file").touch()
+    line = refusal(output=tmp_path / "file" / "below")
+    assert f"cannot write to output folder {tmp_path / 'file' / 'below'}" in line
+    assert "choose another -o" in line
+
+
+@pytest.mark.parametrize("name", [None, "notes.txt", "case5_T1c.nii.gz", "case5_0000.nii", "case5.nii.gz"])
+def test_folder_without_images(name, refusal, tmp_path):
+    (tmp_path / "images").mkdir()
+    if name:
+        (tmp_path / "images" / name).touch()
+    line = refusal(images=tmp_path / "images")
+    assert f"no images in {tmp_path / 'images'}" in line
+    assert f"CASE_XXXX{ENDING}" in line
+
+
+def test_input_folder_that_does_not_exist(refusal, tmp_path):
+    assert f"input folder {tmp_path / 'nowhere'} does not exist" in refusal(images=tmp_path / "nowhere")
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["folder", "name"])
+def test_model_of_another_trainer(by, workspace, stock_model, tmp_path, capfd):
+    model = {"folder": ("-m", stock_model), "name": ("-d", workspace.id, "-c", "3d_fullres", "-tr", "nnUNetTrainer")}
+    capfd.readouterr()
+    assert workspace.magms_predict("-i", workspace.test, "-o", tmp_path / "out", *model[by], "-f", 0) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "trained by nnUNetTrainer, which is not a MAG-MS trainer" in line
+    assert "nnUNetv2_predict" in line
+    assert files_in(tmp_path / "out") == set()
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_alias_that_could_be_two_modalities(model_copy, refusal_of_model):
+    names = {"0": "T2f", "1": "T1w", "2": "T1n", "3": "T2"}
+    edit(model_copy / "dataset.json", lambda content: content.update(channel_names=names))
+    line = refusal_of_model("--modalities", "T1")
+    assert "'T1' is ambiguous" in line
+    assert "T1w (channel 1), T1n (channel 2)" in line
+    assert "give the channel's number" in line
+
+
+def test_model_with_fewer_channels_in_dataset_json_than_in_its_plans(model_copy, refusal_of_model):
+    edit(model_copy / "dataset.json", lambda content: content["channel_names"].pop("3"))
+    line = refusal_of_model("--modalities", "T1c")
+    assert "plans.json is for 4 modalities, dataset.json names 3 (FLAIR, T1, T1c)" in line
+
+
+def test_model_with_fewer_channels_in_json_files_than_in_its_weights(model_copy, refusal_of_model):
+    def drop_last_scheme(plans):
+        for configuration in plans["configurations"].values():
+            configuration["normalization_schemes"].pop()
+            configuration["use_mask_for_norm"].pop()
+
+    edit(model_copy / "plans.json", drop_last_scheme)
+    edit(model_copy / "dataset.json", lambda content: content["channel_names"].pop("3"))
+    line = refusal_of_model("--modalities", "T1c")
+    assert "4 encoders for 3 modalities" in line
+    assert "checkpoint_final.pth" in line
+
+
+@pytest.mark.parametrize("name", ["plans.json", "dataset.json"])
+@pytest.mark.parametrize(("content", "says"), [(None, "is not a trained model"), ("{", "not valid JSON")])
+def test_model_with_a_missing_or_broken_json_file(name, content, says, model_copy, refusal_of_model):
+    (model_copy / name).unlink() if content is None else (model_copy / name).write_text(content)
+    line = refusal_of_model()
+    assert says in line
+    assert name in line
+
+
+@pytest.mark.parametrize("size", [0, 100, 10_000])
+def test_truncated_checkpoint(size, model_copy, refusal_of_model):
+    path = model_copy / "fold_0" / "checkpoint_final.pth"
+    path.write_bytes(path.read_bytes()[:size])
+    assert f"{path} is damaged or not a checkpoint of nnU-Net" in refusal_of_model()
+
+
+def test_checkpoint_of_something_else(model_copy, refusal_of_model):
+    torch.save({"weights": torch.zeros(3)}, model_copy / "fold_0" / "checkpoint_final.pth")
+    assert "is not a checkpoint of nnU-Net: it lacks" in refusal_of_model()
+
+
+# --- the cases -------------------------------------------------------------------------------------------------------
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def zero_bytes(path):
+    path.write_bytes(b"")
+
+
+def garbage(path):
+    path.write_bytes(b"this is not an image")
+
+
+def four_d(path):
+    image = sitk.JoinSeries([sitk.ReadImage(str(path))] * 2)
+    sitk.WriteImage(image, str(path))
+
+
+def rgb(path):
+    sitk.WriteImage(sitk.Compose(*[sitk.Image(SHAPE[::-1], sitk.sitkUInt8)] * 3), str(path))
+
+
+def other_shape(path):
+    write_image(path, np.ones((SHAPE[0] - 1, *SHAPE[1:]), np.float32))
+
+
+def other_spacing(path):
+    write_image(path, np.ones(SHAPE, np.float32), (2 * SPACING_MM[0], *SPACING_MM[1:]))
+
+
+def all_zero(path):
+    write_image(path, np.zeros(SHAPE, np.float32))
+
+
+def missing(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says", "remedy"),
+    [
+        (truncated, "truncated or damaged", "copy it again"),
+        (zero_bytes, "empty (0 bytes)", "copy it again"),
+        (garbage, "truncated or damaged", "copy it again"),
+        (four_d, "is 4-D (28x32x24x2)", "one 3-D image per modality"),
+        (rgb, "3 values per voxel (RGB", "greyscale"),
+        (other_shape, "28x32x23 voxels", "resample"),
+        (other_spacing, "1x1x3 mm", "resample"),
+        (all_zero, "holds only zeros", "leave T1c out"),
+        (missing, "T1c is missing", "add the file"),
+    ],
+)
+def test_damaged_case_fails_by_name_and_the_others_go_on(spoil, says, remedy, workspace, predict, tmp_path, capfd):
+    images = give(workspace.test, tmp_path / "images", {"case5": [0, 2], "case6": [0, 2]})
+    spoil(images / T1C)
+    capfd.readouterr()
+    assert predict(images, tmp_path / "out", "--modalities", "F", "T1c") == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("magms_predict: case6: ")
+    for words in (T1C, "T1c", says, remedy):
+        assert words in line
+    assert files_in(tmp_path / "out") == {f"case5{ENDING}", "case5.json", "dataset.json", "plans.json"}
+
+
+@pytest.mark.parametrize("flags", [(), ("--modalities", "T1c")])
+def test_no_usable_modality_at_all(flags, predict, tmp_path, capfd):
+    write_image(tmp_path / "images" / f"case5_0004{ENDING}", np.ones(SHAPE, np.float32))
+    assert predict(tmp_path / "images", tmp_path / "out", *flags) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("magms_predict: case5: ")
+    assert (
+        "T1c is missing" if flags else "is channel 4, but the model has channels 0 to 3 (FLAIR, T1, T1c, T2)"
+    ) in line
+    assert files_in(tmp_path / "out") == set()

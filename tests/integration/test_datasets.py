@@ -1,0 +1,182 @@
+"""Every kind of dataset and plans that nnU-Net knows: plan, train, and predict from all modalities and from one."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from tests.integration.workspace import (
+    ENDING,
+    Dataset,
+    Workspace,
+    files_in,
+    give,
+    read_probabilities,
+    read_voxels,
+)
+
+REGIONS = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+
+
+def check_predictions(workspace, configuration, *flags, alone, tmp_path, labels=(0, 1, 2)):
+    """All modalities as nnU-Net predicts them; one alone, from a folder with nothing else, without complaint."""
+    model = ("-d", workspace.id, "-c", configuration, "-f", 0, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", *flags)
+    channel, name = alone
+    case = next(path.name for path in workspace.test.iterdir())[: -len(f"_0000{ENDING}")]
+    single = give(workspace.test, tmp_path / "single", {case: [channel]})
+    model += ("--save_probabilities",)
+    assert workspace.magms_predict("-i", workspace.test, "-o", tmp_path / "ours", *model) == 0
+    workspace.nnunet_predict("-i", workspace.test, "-o", tmp_path / "nnunet", *model)
+    assert workspace.magms_predict("-i", single, "-o", tmp_path / "alone", *model, "--modalities", name) == 0
+
+    ours, nnunet, one = (read_probabilities(tmp_path / out / f"{case}.npz") for out in ("ours", "nnunet", "alone"))
+    assert (ours == nnunet).all()
+    assert np.isfinite(one).all()
+    assert set(np.unique(read_voxels(tmp_path / "ours" / f"{case}{ENDING}"))) <= set(labels)
+    assert read_voxels(tmp_path / "alone" / f"{case}{ENDING}").shape == Dataset.shape
+    return np.abs(ours - one).max()
+
+
+def logged_terms(workspace, *model) -> np.ndarray:
+    """``(M + 1, 3)`` of the last epoch: DC, KL, features."""
+    log = max((workspace.model(*model) / "fold_0").glob("training_log*")).read_text()
+    terms = re.findall(r"train_loss \w+: DC (\S+), KL (\S+), features (\S+)", log)
+    return np.array(terms, float)
+
+
+@pytest.fixture(scope="module")
+def prostate(tmp_path_factory):
+    """Three modalities that are no brain sequences; 2d and 3d_fullres."""
+    workspace = Workspace(tmp_path_factory.mktemp("prostate"), Dataset(modalities=("ADC", "T2W", "HBV")))
+    workspace.plan("2d", "3d_fullres")
+    return workspace
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_three_modalities_in_2d_and_3d(configuration, prostate, tmp_path):
+    prostate.train(configuration)
+    assert check_predictions(prostate, configuration, alone=(2, "hbv"), tmp_path=tmp_path) > 1e-3
+    assert logged_terms(prostate, configuration).shape == (4, 3)
+
+
+def test_mag_trainer_does_not_distil(prostate, tmp_path):
+    prostate.train(trainer="MAGTrainer")
+    assert check_predictions(prostate, "3d_fullres", "-tr", "MAGTrainer", alone=(0, "ADC"), tmp_path=tmp_path) > 1e-3
+    terms = logged_terms(prostate, "3d_fullres", "MAGTrainer")
+    assert (terms[:, 0] > 0).all()
+    assert (terms[:, 1:] == 0).all()
+
+
+def test_residual_encoders(prostate, tmp_path):
+    plans = "MAGMSResEncUNetMPlans"
+    prostate.plan("3d_fullres", planner="MAGMSPlannerResEncM")
+    prostate.train(plans=plans)
+    assert check_predictions(prostate, "3d_fullres", "-p", plans, alone=(1, "t2w"), tmp_path=tmp_path) > 1e-3
+    weights = torch.load(prostate.model(plans=plans) / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    assert "encoders.2.stages.0.blocks.0.conv1.conv.weight" in weights["network_weights"]
+
+
+def test_one_modality(tmp_path):
+    """CT: its normalisation takes constants from the plans, by channel."""
+    workspace = Workspace(tmp_path, Dataset(modalities=("CT",)))
+    workspace.plan("3d_fullres")
+    workspace.train()
+    assert check_predictions(workspace, "3d_fullres", alone=(0, "CT"), tmp_path=tmp_path) == 0
+
+
+def test_regions_with_ignore_label(tmp_path):
+    workspace = Workspace(
+        tmp_path, Dataset(modalities=("T1", "CT"), labels=REGIONS, regions_class_order=(1, 2), test_cases=1)
+    )
+    workspace.plan("3d_fullres")
+    workspace.train("3d_fullres", 0, "--npz")
+    assert check_predictions(workspace, "3d_fullres", alone=(1, "CT"), tmp_path=tmp_path) > 1e-3
+    terms = logged_terms(workspace)
+    assert np.isfinite(terms).all()
+    assert (terms[1:, 1:] > 0).all()
+    validation = workspace.model() / "fold_0" / "validation"
+    assert read_probabilities(validation / "case2.npz").shape == (2, *Dataset.shape)  # one per region
+
+
+@pytest.fixture(scope="module")
+def cascade(tmp_path_factory):
+    """Both stages trained, the first one on all cases, as the second one's training needs its predictions of all."""
+    workspace = Workspace(tmp_path_factory.mktemp("cascade"), Dataset(modalities=("T1", "T2"), test_cases=2))
+    workspace.plan("3d_fullres")
+    plans_file = workspace.preprocessed / "MAGMSPlans.json"
+    plans = json.loads(plans_file.read_text())
+    fullres = plans["configurations"]["3d_fullres"]
+    plans["configurations"] |= {
+        "3d_lowres": fullres
+        | {
+            "data_identifier": "MAGMSPlans_3d_lowres",
+            "spacing": [1.5 * spacing for spacing in fullres["spacing"]],
+            "patch_size": [16, 16, 16],
+            "next_stage": "3d_cascade_fullres",
+        },
+        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+    }
+    plans_file.write_text(json.dumps(plans))
+    workspace.preprocess("3d_lowres")
+    workspace.train("3d_lowres", "all")
+    workspace.train("3d_cascade_fullres", 0)
+    return workspace
+
+
+@pytest.fixture
+def previous_stage(cascade, tmp_path):
+    """The first stage's segmentations of the test cases, from T1 alone."""
+    model = ("-d", cascade.id, "-c", "3d_lowres", "-f", "all", "--modalities", "T1")
+    assert cascade.magms_predict("-i", cascade.test, "-o", tmp_path / "previous", *model) == 0
+    return tmp_path / "previous"
+
+
+def test_cascade(cascade, previous_stage, tmp_path):
+    flags = ("-prev_stage_predictions", previous_stage)
+    assert check_predictions(cascade, "3d_cascade_fullres", *flags, alone=(0, "T1"), tmp_path=tmp_path) > 1e-3
+
+
+def test_cascade_follows_its_previous_stage(cascade, previous_stage, tmp_path):
+    model = ("-d", cascade.id, "-c", "3d_cascade_fullres", "-f", 0, "--save_probabilities", "--modalities", "T1")
+    other = tmp_path / "other"
+    for case, source in {"case3": "case4", "case4": "case3"}.items():
+        other.mkdir(exist_ok=True)
+        (other / f"{case}{ENDING}").write_bytes((previous_stage / f"{source}{ENDING}").read_bytes())
+    for name, previous in {"right": previous_stage, "wrong": other}.items():
+        flags = (*model, "-prev_stage_predictions", previous)
+        assert cascade.magms_predict("-i", cascade.test, "-o", tmp_path / name, *flags) == 0
+    right, wrong = (read_probabilities(tmp_path / name / "case3.npz") for name in ("right", "wrong"))
+    assert np.abs(right - wrong).max() > 1e-3
+
+
+def test_cascade_without_the_previous_stage_of_one_case(cascade, previous_stage, tmp_path, capfd):
+    (previous_stage / f"case3{ENDING}").unlink()
+    capfd.readouterr()
+    model = ("-d", cascade.id, "-c", "3d_cascade_fullres", "-f", 0, "-prev_stage_predictions", previous_stage)
+    assert cascade.magms_predict("-i", cascade.test, "-o", tmp_path / "out", *model) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"magms_predict: case3: no case3{ENDING} in {previous_stage}")
+    assert files_in(tmp_path / "out") == {f"case4{ENDING}", "case4.json", "dataset.json", "plans.json"}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "message"), [("3d_cascade_fullres", "is a cascade"), ("3d_lowres", "has no")]
+)
+def test_previous_stage_where_there_is_none(configuration, message, cascade, previous_stage, tmp_path, capfd):
+    capfd.readouterr()
+    model = ["-d", cascade.id, "-c", configuration, "-f", 0]
+    if configuration == "3d_lowres":
+        model += ["-f", "all", "-prev_stage_predictions", previous_stage]
+    assert cascade.magms_predict("-i", cascade.test, "-o", tmp_path / "out", *model) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert message in line
+    assert "-prev_stage_predictions" in line
+
+
+def test_stock_trainer_trains_and_predicts_with_our_plans(workspace, stock_model, tmp_path):
+    assert (stock_model / "fold_0" / "checkpoint_final.pth").is_file()
+    model = ("-d", workspace.id, "-c", "3d_fullres", "-f", 0, "-tr", "nnUNetTrainer", "-p", "MAGMSPlans")
+    workspace.nnunet_predict("-i", workspace.test, "-o", tmp_path, *model)
+    assert {f"case{number}{ENDING}" for number in (5, 6, 7)} <= files_in(tmp_path)
