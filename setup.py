@@ -64,7 +64,7 @@ setup(
     ],
     package_dir={"magms_nnunet.trainers": "trainers", "magms_nnunet.planners": "planners"},
     install_requires=[
-        "torch>=2.1.2",
+        "torch>=2.6",
         "nnunetv2>=2.8,<2.9",
         "batchgenerators>=0.25.1",
         "SimpleITK>=2.2.1",

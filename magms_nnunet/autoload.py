@@ -6,7 +6,7 @@ executed it gains a module-level ``__getattr__`` (PEP 562) that knows our names 
 them is asked for.
 
 ``zz_magms_nnunet.pth`` imports this module at the start of every Python process, spawned workers included, so it uses
-the standard library only, and as little of that as it can. ``MAGMS_AUTOLOAD=0`` switches it off. Where ``.pth`` files
+the standard library only, and as little of that as it can. ``MAGMS_AUTOLOAD=0`` switches that off. Where ``.pth`` files
 are not read (``pip install --target``, PYTHONPATH), call :func:`install`, as our own commands do.
 """
 
@@ -90,8 +90,8 @@ def _or_warn(action, *args):
 
 
 def install():
-    """Register the hook; does nothing when it is registered already or ``MAGMS_AUTOLOAD=0``."""
-    if os.environ.get("MAGMS_AUTOLOAD") == "0" or any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    """Register the hook, once."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     for name, names in _HOOKS.items():  # modules that nnU-Net has imported before us
         if name in sys.modules:
@@ -99,4 +99,5 @@ def install():
     sys.meta_path.insert(0, _Finder())
 
 
-install()
+if os.environ.get("MAGMS_AUTOLOAD") != "0":
+    install()

@@ -28,8 +28,8 @@ class Case:
     files: dict[int, Path]
 
 
-def find_cases(folder: Path, file_ending: str) -> list[Case]:
-    """All cases of a folder, sorted by name, whatever channels they have.
+def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
+    """All cases of a folder, sorted by name, whatever channels they have; and files of that kind that are misnamed.
 
     Raises:
         InputError: the folder does not exist or holds no such file.
@@ -38,13 +38,16 @@ def find_cases(folder: Path, file_ending: str) -> list[Case]:
         raise InputError(f"input folder {folder} does not exist")
     pattern = re.compile(rf"(?P<name>.+)_(?P<channel>\d{{4}}){re.escape(file_ending)}")
     found: dict[str, dict[int, Path]] = {}
+    misnamed = []
     for path in sorted(folder.iterdir()):
         match = pattern.fullmatch(path.name)
         if match:
             found.setdefault(match["name"], {})[int(match["channel"])] = path
+        elif path.name.endswith(file_ending):
+            misnamed.append(path)
     if not found:
         raise InputError(f"no images in {folder}: files must be named CASE_XXXX{file_ending}, XXXX being the channel")
-    return [Case(name, found[name]) for name in sorted(found)]
+    return [Case(name, found[name]) for name in sorted(found)], misnamed
 
 
 def choose_modalities(case: Case, requested: Subset | None, modalities: Modalities, file_ending: str) -> Subset:
@@ -81,28 +84,34 @@ def check_files(case: Case, subset: Subset, modalities: Modalities) -> None:
     Raises:
         CaseError: names the file, its modality and what is wrong.
     """
-    first: tuple[str, tuple, tuple] | None = None
+    first: tuple[str, tuple, tuple, tuple] | None = None
     for channel in subset:
         path = case.files[channel]
         label = f"{path.name} ({modalities.names[channel]})"
         length = _length_bytes(case, path, label)
         if path.name.endswith((".tif", ".tiff", ".png", ".bmp", ".jpg")):
             continue
-        size, spacing_mm = _read_grid(case, path, label)
+        size, spacing_mm, direction = _read_grid(case, path, label)
         if path.name.endswith((".nii", ".nii.gz")):
             _check_nifti_length(case, path, label, length)
         if first is None:
-            first = label, size, spacing_mm
+            first = label, size, spacing_mm, direction
         elif size != first[1]:
             raise CaseError(
                 case.name,
                 f"{label} has {_times(size)} voxels, {first[0]} has {_times(first[1])}: resample them to one grid",
             )
-        elif not np.allclose(spacing_mm, first[2], rtol=1e-3):
+        elif not np.allclose(spacing_mm, first[2], rtol=1e-5):  # nnU-Net's reader is as strict
             raise CaseError(
                 case.name,
                 f"{label} has a spacing of {_times(spacing_mm)} mm, {first[0]} of {_times(first[2])} mm: "
                 "resample them to one grid",
+            )
+        elif not np.allclose(direction, first[3], atol=1e-3):
+            raise CaseError(
+                case.name,
+                f"{label} is oriented otherwise than {first[0]} (direction cosines {_list(direction)} and "
+                f"{_list(first[3])}): resample them to one grid",
             )
 
 
@@ -128,7 +137,10 @@ def _check_nifti_length(case: Case, path: Path, label: str, length_bytes: int) -
     """SimpleITK reads a NIfTI file that ends too early as an image that ends in zeros."""
     import nibabel
 
-    voxels = nibabel.load(path).dataobj
+    try:
+        voxels = nibabel.load(path).dataobj
+    except Exception as error:  # it has many of its own
+        raise CaseError(case.name, f"{label} has a NIfTI header that cannot be read ({error})") from error
     needed_bytes = voxels.offset + int(np.prod(voxels.shape, dtype=np.int64)) * voxels.dtype.itemsize
     if length_bytes < needed_bytes:
         raise CaseError(
@@ -137,8 +149,8 @@ def _check_nifti_length(case: Case, path: Path, label: str, length_bytes: int) -
         )
 
 
-def _read_grid(case: Case, path: Path, label: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Size in voxels and spacing in mm, both in SimpleITK's order (x, y, z)."""
+def _read_grid(case: Case, path: Path, label: str) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """Size in voxels and spacing in mm, both in SimpleITK's order (x, y, z), and the direction cosines."""
     import SimpleITK as sitk  # 0.2 s that `--help` need not wait for
 
     reader = sitk.ImageFileReader()
@@ -158,7 +170,11 @@ def _read_grid(case: Case, path: Path, label: str) -> tuple[tuple[int, ...], tup
             f"{label} has {reader.GetNumberOfComponents()} values per voxel (RGB or a vector image): "
             "give a greyscale image",
         )
-    return size, spacing_mm
+    return size, spacing_mm, reader.GetDirection()
+
+
+def _list(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3g}" for value in values)
 
 
 def _times(values: Sequence[float]) -> str:

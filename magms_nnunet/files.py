@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -26,9 +27,8 @@ def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename itself must reach the disk, too
+    if os.name == "posix":  # the rename itself must reach the disk, too, where the file system can promise that
         folder = os.open(path.parent, os.O_RDONLY)
-        try:
+        with suppress(OSError):
             os.fsync(folder)
-        finally:
-            os.close(folder)
+        os.close(folder)

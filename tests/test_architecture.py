@@ -20,7 +20,7 @@ ALLOWED = {
     "networks": {"modalities"},
     "losses": {"modalities", "networks"},
     "training": {"modalities", "networks", "losses"},
-    "preprocessing": {"modalities", "cases"},
+    "preprocessing": {"modalities", "cases", "autoload"},
     "inference": {"modalities", "cases", "networks", "preprocessing", "autoload"},
     "evaluation": {"modalities", "cases", "preprocessing", "inference"},
     "datasets": {"modalities", "cases", "training", "evaluation"},

@@ -99,15 +99,16 @@ def test_our_trainer_is_found_before_nnunet_opens_its_variants(worker):
     assert [name for name in opened if name.startswith(folder)] == [folder + "nnUNetTrainer"]
 
 
-def test_off_is_off():
+def test_off_is_off_until_a_command_of_ours_asks():
     run_code(
         """
 import sys
 from nnunetv2.preprocessing.normalization import default_normalization_schemes as schemes
 from magms_nnunet import autoload
-autoload.install()
 assert not hasattr(schemes, "OwnSupportZScoreNormalization")
 assert not any(isinstance(finder, autoload._Finder) for finder in sys.meta_path)
+autoload.install()  # as our own commands do
+assert hasattr(schemes, "OwnSupportZScoreNormalization")
 """,
         MAGMS_AUTOLOAD="0",
     )
@@ -116,10 +117,9 @@ assert not any(isinstance(finder, autoload._Finder) for finder in sys.meta_path)
 def test_install_covers_modules_imported_before_and_after_and_registers_once():
     run_code(
         """
-import os, sys
+import sys
 from nnunetv2.preprocessing.normalization import default_normalization_schemes as before
 from magms_nnunet import autoload
-del os.environ["MAGMS_AUTOLOAD"]
 autoload.install()
 autoload.install()
 assert sum(isinstance(finder, autoload._Finder) for finder in sys.meta_path) == 1

@@ -20,10 +20,11 @@ def write(path, shape=(4, 5, 6), spacing_mm=(1.0, 1.0, 1.0)):
 
 
 def test_cases_are_found_with_whatever_channels_they_have(tmp_path):
-    for name in ("b_0002", "b_0000", "a_1_0003", "other", "a_1_0000.json"):
+    for name in ("b_0002", "b_0000", "b_002", "a_1_0003", "other", "a_1_0000.json"):
         (tmp_path / (name if "." in name else f"{name}.nii.gz")).touch()
-    cases = find_cases(tmp_path, ".nii.gz")
+    cases, misnamed = find_cases(tmp_path, ".nii.gz")
     assert [(case.name, sorted(case.files)) for case in cases] == [("a_1", [3]), ("b", [0, 2])]
+    assert [path.name for path in misnamed] == ["b_002.nii.gz", "other.nii.gz"]
 
 
 def test_no_folder_and_no_images_are_errors(tmp_path):
@@ -93,8 +94,15 @@ def test_another_spacing(pair):
 
 
 def test_rounding_of_the_spacing_is_no_difference(pair):
-    write(pair.files[2], spacing_mm=(1, 1, 1.0001))
+    write(pair.files[2], spacing_mm=(1, 1, 1.000001))
     check_files(pair, (0, 2), BRATS)
+
+
+def test_another_orientation(pair):
+    image = sitk.ReadImage(str(write(pair.files[2])))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    sitk.WriteImage(image, str(pair.files[2]))
+    assert "oriented otherwise" in message(pair)
 
 
 def test_truncated(pair):

@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     if (args.m is None) == (args.d is None or args.c is None):
         p.error("say which model: either -d DATASET -c CONFIGURATION or -m FOLDER")
+    if args.num_parts < 1:
+        p.error(f"-num_parts must be 1 or more, got {args.num_parts}")
     if not 0 <= args.part_id < args.num_parts:
         p.error(f"-part_id must be from 0 to num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
     if not 0 < args.step_size <= 1:

@@ -20,6 +20,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.blind_guess import blind_guess
 from magms_nnunet.evaluation.dice import dice, dice_of_folder, regions_from_dataset_json
 from magms_nnunet.evaluation.overlay import save_overlay
+from magms_nnunet.files import write_then_rename
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.training.run_length import EPOCHS_VARIABLE, ITERATIONS_VARIABLE
 
@@ -27,7 +28,7 @@ DATASET = f"Dataset999_{phantom.NAME}"
 MODEL = ("-d", "999", "-c", "3d_fullres")
 TRAINER, PLANS = "MAGMSTrainer", "MAGMSPlans"
 TRAIN_CASES, TEST_CASES = 20, 10
-ITERATIONS = 50  # of an epoch
+ITERATIONS = 80  # of an epoch
 NARROWING = 4  # of the features per stage: 32, 64, 128 become 8, 16, 32
 SUBSETS = {"T1c": ["T1c"], "T1c+F": ["T1c", "F"], "all four": ["F", "T1", "T1c", "T2"]}  # as --modalities takes them
 BLIND_GUESS = "blind guess"
@@ -74,7 +75,7 @@ class Demo:
         print(f"Picture      {self.out / 'overlay.png'}")
         print(f"Predictions  {self.out / 'predictions'}")
         print(f"Model        {self._model}")
-        print(f"Everything took {time.perf_counter() - start:.0f} s.")
+        print(f"This run took {time.perf_counter() - start:.0f} s.")
 
     @property
     def _folders(self) -> dict[str, str]:
@@ -107,15 +108,14 @@ class Demo:
         if self._state.is_file():
             before = json.loads(self._state.read_text())["settings"]
             if before != settings:
-                raise InputError(
-                    f"{self.out} holds a demo with {before}, not {settings}: remove it or choose another -o"
-                )
+                was, now = (", ".join(f"{name} {value}" for name, value in s.items()) for s in (before, settings))
+                raise InputError(f"{self.out} holds a demo with {was}, not {now}: remove it or choose another -o")
             print(f"{self.out} holds this demo already: what is done is kept (remove the folder to start over).")
         elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise InputError(f"{self.out} exists and holds something else than a demo: choose another -o")
         else:
             self.out.mkdir(parents=True, exist_ok=True)
-            self._state.write_text(json.dumps({"settings": settings, "done": []}))
+            self._keep({"settings": settings, "done": []})
 
     def once(self, name: str, step: Callable[[], None]) -> None:
         """Do a step that has not been done in this folder; say how long it took."""
@@ -125,7 +125,10 @@ class Demo:
             step()
             print(f"  done in {time.perf_counter() - start:.0f} s", flush=True)
             state["done"].append(name)
-            self._state.write_text(json.dumps(state))
+            self._keep(state)
+
+    def _keep(self, state: dict) -> None:
+        write_then_rename(self._state, lambda path: Path(path).write_text(json.dumps(state)))
 
     def _write_phantom(self) -> None:
         modalities = ", ".join(phantom.MODALITIES)
@@ -139,10 +142,11 @@ class Demo:
         architecture = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
         wide = architecture["features_per_stage"]
         architecture["features_per_stage"] = [features // NARROWING for features in wide]
+        for key in ("n_conv_per_stage", "n_conv_per_stage_decoder"):
+            architecture[key] = [1] * len(architecture[key])
         plans_file.write_text(json.dumps(plans, indent=2))
-        print(
-            f"# narrowed for the CPU: features_per_stage {wide} -> {architecture['features_per_stage']} in {plans_file}"
-        )
+        change = f"features per stage {wide} -> {architecture['features_per_stage']}, one convolution per stage"
+        print(f"# made small enough for a CPU: {change}, in {plans_file}")
 
     def _train(self) -> None:
         resume = ["--c"] if any((self._model / "fold_0").glob("checkpoint_*.pth")) else []

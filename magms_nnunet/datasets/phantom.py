@@ -71,7 +71,7 @@ def _anatomy(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarr
 
 def _tumour(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarray) -> np.ndarray:
     """Label map ``(Z, Y, X)`` uint8: a core anywhere in the brain, and edema on one side of it."""
-    core_radius, edema_radius = rng.uniform(2.8, 4), rng.uniform(5, 6.5)  # voxels
+    core_radius, edema_radius = rng.uniform(3.2, 4.5), rng.uniform(5, 6.5)  # voxels
     core_centre = _direction(rng) * semi_axes * rng.uniform(0.25, 0.6)
     edema_centre = core_centre + _direction(rng) * edema_radius * rng.uniform(0.6, 0.9)
     edema_centre /= max(1, np.linalg.norm(edema_centre / semi_axes) / 0.6)  # the larger part of it in the brain

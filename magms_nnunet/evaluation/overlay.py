@@ -42,7 +42,7 @@ def save_overlay(
     from matplotlib.patches import Patch
 
     z = best_slice(reference, regions)
-    overlays = {"reference": reference, **predictions}
+    overlays = {f"reference, on {next(iter(images))}": reference, **predictions}
     columns = max(len(images), len(overlays))
     figure, axes = plt.subplots(2, columns, figsize=(3 * columns, 7.4), squeeze=False, layout="constrained")
     for axis in axes.flat:

@@ -57,9 +57,13 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     dataset_json = read_json(folder / "dataset.json")
     modalities, ending = Modalities.from_dataset_json(dataset_json), dataset_json["file_ending"]
     requested = None if request.modalities is None else modalities.parse(request.modalities)
-    cases = find_cases(request.input, ending)
+    cases, misnamed = find_cases(request.input, ending)
     _check_output(request)
-    jobs, failed = [], {}
+    jobs = []
+    failed = {
+        path.name: f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
+        for path in misnamed[request.part :: request.parts]
+    }
     for case in cases[request.part :: request.parts]:
         try:
             subset = choose_modalities(case, requested, modalities, ending)
@@ -68,16 +72,12 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         except CaseError as error:
             failed[case.name] = error.message
     if not jobs:
-        if failed:
-            return failed
-        raise InputError(f"part {request.part} of {request.parts} has no case: {request.input} holds {len(cases)}")
+        return failed
     model = load_model(folder, request.folds, request.checkpoint)
     if model.is_cascaded and request.previous_stage is None:
         raise InputError(f"{model.configuration} is a cascade: give its previous stage's -prev_stage_predictions")
     if not model.is_cascaded and request.previous_stage is not None:
         raise InputError(f"{model.configuration} has no previous stage: leave out -prev_stage_predictions")
-    if request.continue_prediction:
-        jobs = drop_finished(jobs, request.output, model, request.save_probabilities)
     predictor = Predictor(
         model,
         device=request.device,
@@ -86,6 +86,8 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         results_on_device=request.results_on_device,
         verbose=request.verbose,
     )
+    if request.continue_prediction:
+        jobs = drop_finished(jobs, request.output, predictor, request.save_probabilities)
     return failed | predict_folder(
         predictor,
         jobs,
@@ -114,7 +116,7 @@ def _model_folder(request: PredictionRequest) -> Path:
 
     try:
         folder = Path(get_output_folder(request.dataset, request.trainer, request.plans, request.configuration))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise InputError(f"-d {request.dataset}: {str(error).splitlines()[0]}") from error
     if not folder.is_dir():
         trained = ", ".join(sorted(path.name for path in folder.parent.glob("*__*__*"))) or "nothing"

@@ -5,12 +5,11 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,9 @@ from tqdm import tqdm
 
 from magms_nnunet.cases import Case
 from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.files import write_then_rename
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
+from magms_nnunet.inference.workers import submit, workers
 from magms_nnunet.modalities import Subset
 from magms_nnunet.preprocessing.subset import preprocess_case
 
@@ -63,8 +62,6 @@ def predict_folder(
         Case -> message, of those that failed.
     """
     model = predictor.model
-    for name, content in (("dataset.json", model.dataset_json), ("plans.json", model.plans)):
-        _write_json(output / name, content)  # nnU-Net's ensembling and postprocessing look for them here
     failed: dict[str, str] = {}
 
     def attempt(job: Job, step: Callable):
@@ -72,6 +69,8 @@ def predict_folder(
             return step()
         except CaseError as error:
             failed[job.case.name] = error.message
+        except BrokenProcessPool:
+            failed[job.case.name] = "a worker process died, probably out of memory: use smaller -npp and -nps"
         except Exception as error:  # a case must not take the others with it
             failed[job.case.name] = f"{type(error).__name__}: {error}".splitlines()[0]
         return None
@@ -79,10 +78,14 @@ def predict_folder(
     single = len(jobs) == 1
     bar = tqdm(total=len(jobs), unit="case", disable=not progress_bar)
     with (
-        _executor(0 if single else preprocessing_processes) as preprocessing,
-        _executor(0 if single else export_processes) as export,
-        tempfile.TemporaryDirectory(prefix=".magms_", dir=output) as unfinished,
+        tempfile.TemporaryDirectory(prefix=".magms_", dir=output) as unfinished,  # outlives those who write to it
+        workers(0 if single else preprocessing_processes) as preprocessing,
+        workers(0 if single else export_processes) as export,
     ):
+        # nnU-Net's ensembling and postprocessing look for them here; other parts may be writing the same just now
+        for name, content in (("dataset.json", model.dataset_json), ("plans.json", model.plans)):
+            _write_json(Path(unfinished) / name, content)
+            os.replace(Path(unfinished) / name, output / name)
         exports: deque[tuple[Job, Future]] = deque()
 
         def finish_one():
@@ -100,7 +103,7 @@ def predict_folder(
             arguments = (logits, preprocessed[1], model.plans, model.configuration, model.dataset_json)
             where = (output, Path(unfinished), job.case.name)
             report = _report(job, predictor)
-            exports.append((job, export.submit(_export, *arguments, *where, report, save_probabilities)))
+            exports.append((job, submit(export, _export, *arguments, *where, report, save_probabilities)))
             while len(exports) > export_processes + 1:
                 finish_one()
         while exports:
@@ -121,7 +124,7 @@ def _ahead(executor: Executor, jobs: Sequence[Job], model: TrainedModel, depth: 
         while len(waiting) < depth and (job := next(todo, None)) is not None:
             previous = None if job.previous_stage is None else str(job.previous_stage)
             arguments = (job.case, job.subset, model.plans, model.configuration, model.dataset_json, previous)
-            waiting.append((job, executor.submit(preprocess_case, *arguments)))
+            waiting.append((job, submit(executor, preprocess_case, *arguments)))
         if not waiting:
             return
         yield waiting.popleft()
@@ -150,9 +153,11 @@ def _export(
         str(unfinished / name),
         save_probabilities,
     )
-    _write_json(output / f"{name}.json", report)
-    ending = dataset_json["file_ending"]
-    for suffix in (".npz", ".pkl", ending) if save_probabilities else (ending,):
+    sidecar, ending = unfinished / f"{name}.json", dataset_json["file_ending"]
+    spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF
+    _write_json(sidecar, spacing | report)
+    (output / f"{name}{ending}").unlink(missing_ok=True)  # an older one would not be what the JSON describes
+    for suffix in (".json", ".npz", ".pkl", ending) if save_probabilities else (".json", ending):
         os.replace(unfinished / f"{name}{suffix}", output / f"{name}{suffix}")
 
 
@@ -171,17 +176,18 @@ def _report(job: Job, predictor: Predictor) -> dict:
             "checkpoint": model.checkpoint,
             "sha256": model.fingerprint,
         },
+        "settings": predictor.settings,
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
     }
 
 
-def drop_finished(jobs: Sequence[Job], output: Path, model: TrainedModel, save_probabilities: bool) -> list[Job]:
+def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_probabilities: bool) -> list[Job]:
     """The jobs without a result yet, for ``--continue_prediction``.
 
     Raises:
-        InputError: a result is there, but of another model or another subset, or nothing says of which.
+        InputError: a result is there, but of another model, subset or setting, or nothing says of which.
     """
-    todo = []
+    todo, model = [], predictor.model
     for job in jobs:
         name = job.case.name
         result = output / f"{name}{model.dataset_json['file_ending']}"
@@ -190,38 +196,17 @@ def drop_finished(jobs: Sequence[Job], output: Path, model: TrainedModel, save_p
             continue
         try:
             report = json.loads((output / f"{name}.json").read_text())
-            same_model = report["model"]["sha256"] == model.fingerprint
-            used = tuple(model.modalities.names.index(m) for m in report["modalities_used"])
+            found = report["model"]["sha256"], report["modalities_used"], report["settings"]
         except (OSError, ValueError, KeyError, TypeError):
-            same_model, used = False, None
-        if not same_model or used != job.subset:
+            found = None
+        names = [model.modalities.names[channel] for channel in job.subset]
+        if found != (model.fingerprint, names, predictor.settings):
             raise InputError(
-                f"{name}: {result} was predicted by another model or from other modalities than now "
-                f"({model.modalities.format(job.subset)}): choose another output folder or remove it"
+                f"{name}: {result} was predicted by another model, from other modalities or with other settings than "
+                f"now ({model.modalities.format(job.subset)}): choose another output folder or remove it"
             )
     return todo
 
 
 def _write_json(path: Path, content: dict) -> None:
-    write_then_rename(path, lambda temporary: Path(temporary).write_text(json.dumps(content, indent=2)))
-
-
-@contextmanager
-def _executor(processes: int) -> Iterator[Executor]:
-    if processes:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
-            yield executor
-    else:
-        yield _InThisProcess()
-
-
-class _InThisProcess(Executor):
-    """Runs a call when it is submitted."""
-
-    def submit(self, fn, /, *args, **kwargs) -> Future:
-        future: Future = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+    path.write_text(json.dumps(content, indent=2))

@@ -26,7 +26,9 @@ _SAFE_GLOBALS = [
     np.dtype,
     type(np.dtype(np.float32)),
     type(np.dtype(np.float64)),
-    np.float64(0).__reduce__()[0],  # numpy's "scalar", which moved between versions
+    # numpy 2 moved it, and a checkpoint may come from a machine with the other one
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
 ]
 
 
@@ -157,10 +159,11 @@ def _read_checkpoint(path: Path) -> dict:
         raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net{reason}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it holds a {type(content).__name__}")
-    missing = {"network_weights", "init_args", "trainer_name"} - set(content)
+    wanted = {"network_weights", "init_args", "trainer_name", "inference_allowed_mirroring_axes"}
+    missing = wanted - set(content)
     if missing:
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
-    return content
+    return {key: content[key] for key in wanted}  # the optimiser's state need not stay in memory
 
 
 def _build_network(content: dict, plans_manager, configuration_manager, dataset_json: dict, path: Path):

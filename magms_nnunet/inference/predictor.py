@@ -69,6 +69,7 @@ class Predictor:
                 verbose=verbose,
                 allow_tqdm=progress_bar,
             )
+        self.settings = {"step_size": step_size, "mirroring": mirroring}
         self._plans_manager = PlansManager(self.model.plans)
         self._configuration = self._plans_manager.get_configuration(self.model.configuration)
 

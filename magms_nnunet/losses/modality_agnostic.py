@@ -63,6 +63,8 @@ class ModalityAgnosticLoss(nn.Module):
         teacher, teacher_features = _full_resolution(output.teacher), output.teacher_features
         if not self.teacher_gradient:
             teacher, teacher_features = teacher.detach(), [feature.detach() for feature in teacher_features]
+        if self.feature_weight:
+            teacher_features = [feature.float() for feature in teacher_features]  # once for all students
         mask = self._counted_voxels(_full_resolution(target))
         divergence = kl_bernoulli if self.regions else kl_softmax
         none = torch.zeros((), device=teacher.device)

@@ -27,9 +27,9 @@ def build_multi_encoder_unet(
     """
     M = len(configuration.normalization_schemes)
     extra = num_input_channels - M
-    if extra < 0:
+    if extra < 0 or (extra and configuration.previous_stage_name is None):
         raise InputError(
-            f"the plans normalise {M} channels, but dataset.json declares {num_input_channels}: "
+            f"the plans normalise {M} channels, but the dataset has {num_input_channels}: "
             "plan and preprocess this dataset again"
         )
     unets = [

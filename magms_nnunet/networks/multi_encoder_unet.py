@@ -95,7 +95,9 @@ class MultiEncoderUNet(nn.Module):
 
         Args:
             x: ``(B, M + extra, *spatial)``. Voxels of a modality that a sample lacks are never used, NaN included.
-            available: bool ``(B, M)``, which modalities each sample has. None: all.
+            available: bool ``(B, M)``, which modalities each sample has. None: all. In training every encoder and
+                every student runs nevertheless; a student of an absent modality saw only zeros and must be left out
+                of the loss.
 
         Raises:
             ValueError: ``available`` has another shape, or a sample has no modality at all.

@@ -6,9 +6,12 @@ import numpy as np
 from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from magms_nnunet import autoload
 from magms_nnunet.cases import Case
 from magms_nnunet.errors import CaseError
 from magms_nnunet.modalities import Modalities, Subset
+
+autoload.install()  # workers import this module, also where .pth files are not read
 
 
 def plans_for_subset(plans: dict, subset: Subset) -> dict:
@@ -51,7 +54,7 @@ def preprocess_case(
         properties, which tell how to undo the preprocessing.
 
     Raises:
-        CaseError: a modality holds nothing but zeros.
+        CaseError: a modality holds nothing but zeros, or NaN or infinite voxels.
     """
     plans_manager = PlansManager(plans_for_subset(plans, subset))
     configuration_manager = plans_manager.get_configuration(configuration)
@@ -62,11 +65,13 @@ def preprocess_case(
             case.name, f"{len(subset)} files hold {len(images)} channels: give one file with one channel per modality"
         )
     for channel, image in zip(subset, images, strict=True):
+        name = Modalities.from_dataset_json(dataset_json).names[channel]
+        label = f"{case.files[channel].name} ({name})"
         if not image.any():
-            name = Modalities.from_dataset_json(dataset_json).names[channel]
-            raise CaseError(
-                case.name, f"{case.files[channel].name} ({name}) holds only zeros: leave {name} out of --modalities"
-            )
+            raise CaseError(case.name, f"{label} holds only zeros: leave {name} out of --modalities")
+        if not np.isfinite(image).all():
+            count = np.count_nonzero(~np.isfinite(image))
+            raise CaseError(case.name, f"{label} holds {count} NaN or infinite voxels: repair it, or leave {name} out")
     segmentation = None if previous_stage is None else reader.read_seg(previous_stage)[0]
     preprocessor = configuration_manager.preprocessor_class(verbose=False)
     data, segmentation, properties = preprocessor.run_case_npy(

@@ -30,7 +30,7 @@ def run_length_from_environment() -> dict[str, int]:
 
 def _positive_int(variable: str) -> int | None:
     text = os.environ.get(variable)
-    if text is None:
+    if not text:
         return None
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{variable} must be a whole number above 0, got {text!r}")

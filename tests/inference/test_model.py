@@ -1,6 +1,7 @@
 import json
 import pickle
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -129,3 +130,17 @@ def test_a_model_of_another_trainer(model):
     torch.save({**content, "network_weights": weights, "trainer_name": "nnUNetTrainer"}, path)
     with pytest.raises(InputError, match=r"trained by nnUNetTrainer, which is not a MAG-MS trainer"):
         load_model(model, [0])
+
+
+@pytest.mark.parametrize("numpy_module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_checkpoints_of_either_numpy_are_read(model, numpy_module):
+    """Numbers of nnU-Net's log are pickled under a name that numpy 2 changed."""
+    path = model / "fold_0/checkpoint_final.pth"
+    ours = np.float64(0).__reduce__()[0].__module__.encode()
+    with zipfile.ZipFile(path) as archive:
+        content = {entry: archive.read(entry) for entry in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, data in content.items():
+            assert not entry.endswith("data.pkl") or ours in data
+            archive.writestr(entry, data.replace(ours, numpy_module) if entry.endswith("data.pkl") else data)
+    assert load_model(model, [0]).trainer == "MAGMSTrainer"

@@ -1,5 +1,6 @@
 """What is wrong is said in one line that names it, ends with the right exit code and leaves nothing half-written."""
 
+import gzip
 import json
 import shutil
 
@@ -73,9 +74,9 @@ def refusal_of_model(workspace, model_copy, tmp_path, capfd):
         ("-chk checkpoint_none.pth", ["no checkpoint_none.pth for fold 0", "-chk"]),
         ("-num_parts 2 -part_id 2", ["-part_id must be from 0 to num_parts - 1 = 1", "got 2"]),
         ("-num_parts 2 -part_id -1", ["-part_id must be from 0 to num_parts - 1 = 1", "got -1"]),
-        ("-num_parts 0", ["-num_parts", "0"]),
+        ("-num_parts 0", ["-num_parts must be 1 or more, got 0"]),
         ("-step_size 0", ["-step_size", "got 0"]),
-        ("-npp -1", ["-npp"]),
+        ("-npp -1", ["-npp and -nps must be 0 or more"]),
         ("-d 902", ["-d 902", "902"]),
         ("-d Dataset902_None", ["Dataset902_None"]),
         ("-d balls", ["-d balls"]),
@@ -110,10 +111,11 @@ def test_gpu_that_is_not_there(workspace, tmp_path, monkeypatch, capfd):
 
 
 def test_nnunet_results_is_not_set(predict, workspace, tmp_path, capfd, monkeypatch):
-    monkeypatch.setitem(workspace.variables, "nnUNet_results", "")
+    monkeypatch.delitem(workspace.variables, "nnUNet_results")
+    monkeypatch.delenv("nnUNet_results", raising=False)
     assert predict(workspace.test, tmp_path / "out") == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "no trained model" in line
+    assert "nnUNet_results is not defined" in line
 
 
 def test_debug_shows_where_an_error_came_from(predict, workspace, tmp_path):
@@ -230,6 +232,11 @@ def truncated(path):
     path.write_bytes(path.read_bytes()[:-2000])
 
 
+def too_short(path):
+    """Properly compressed, but with fewer voxels than its header says; SimpleITK fills up with zeros."""
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-2000]))
+
+
 def zero_bytes(path):
     path.write_bytes(b"")
 
@@ -267,6 +274,7 @@ def missing(path):
     ("spoil", "says", "remedy"),
     [
         (truncated, "truncated or damaged", "copy it again"),
+        (too_short, "shorter than its header says", "copy it again"),
         (zero_bytes, "empty (0 bytes)", "copy it again"),
         (garbage, "truncated or damaged", "copy it again"),
         (four_d, "is 4-D (28x32x24x2)", "one 3-D image per modality"),
@@ -286,6 +294,16 @@ def test_damaged_case_fails_by_name_and_the_others_go_on(spoil, says, remedy, wo
     assert line.startswith("magms_predict: case6: ")
     for words in (T1C, "T1c", says, remedy):
         assert words in line
+    assert files_in(tmp_path / "out") == {f"case5{ENDING}", "case5.json", "dataset.json", "plans.json"}
+
+
+def test_case_that_fails_in_a_process_of_its_own_fails_by_name(workspace, predict, tmp_path, capfd):
+    images = give(workspace.test, tmp_path / "images", {"case5": [0, 2], "case6": [0, 2]})
+    all_zero(images / T1C)
+    capfd.readouterr()
+    assert predict(images, tmp_path / "out", "-npp", 1, "-nps", 1) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"magms_predict: case6: {T1C} (T1c) holds only zeros")
     assert files_in(tmp_path / "out") == {f"case5{ENDING}", "case5.json", "dataset.json", "plans.json"}
 
 

@@ -15,6 +15,7 @@ from tests.integration.workspace import (
     give,
     read_probabilities,
     read_voxels,
+    write_image,
 )
 
 REGIONS = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
@@ -86,18 +87,35 @@ def test_one_modality(tmp_path):
     assert check_predictions(workspace, "3d_fullres", alone=(0, "CT"), tmp_path=tmp_path) == 0
 
 
-def test_regions_with_ignore_label(tmp_path):
-    workspace = Workspace(
-        tmp_path, Dataset(modalities=("T1", "CT"), labels=REGIONS, regions_class_order=(1, 2), test_cases=1)
-    )
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    """Two modalities, two regions, and voxels without annotation."""
+    dataset = Dataset(modalities=("T1", "CT"), labels=REGIONS, regions_class_order=(1, 2))
+    workspace = Workspace(tmp_path_factory.mktemp("regions"), dataset)
     workspace.plan("3d_fullres")
     workspace.train("3d_fullres", 0, "--npz")
-    assert check_predictions(workspace, "3d_fullres", alone=(1, "CT"), tmp_path=tmp_path) > 1e-3
-    terms = logged_terms(workspace)
+    return workspace
+
+
+def test_regions_with_ignore_label(regions, tmp_path):
+    assert check_predictions(regions, "3d_fullres", alone=(1, "CT"), tmp_path=tmp_path) > 1e-3
+    terms = logged_terms(regions)
     assert np.isfinite(terms).all()
     assert (terms[1:, 1:] > 0).all()
-    validation = workspace.model() / "fold_0" / "validation"
+    validation = regions.model() / "fold_0" / "validation"
     assert read_probabilities(validation / "case2.npz").shape == (2, *Dataset.shape)  # one per region
+
+
+@pytest.mark.parametrize(("channel", "name", "matters"), [(0, "T1", False), (1, "CT", True)])
+def test_modality_alone_is_normalised_by_its_own_scheme(channel, name, matters, regions, tmp_path):
+    """Twice the intensities are the same MR image, whose scale is arbitrary, but another CT."""
+    path = give(regions.test, tmp_path / "once", {"case3": [channel]}) / f"case3_{channel:04d}{ENDING}"
+    write_image(tmp_path / "twice" / path.name, 2 * read_voxels(path))
+    model = ("-d", regions.id, "-c", "3d_fullres", "-f", 0, "--save_probabilities", "--modalities", name)
+    for folder in ("once", "twice"):
+        assert regions.magms_predict("-i", tmp_path / folder, "-o", tmp_path / folder / "out", *model) == 0
+    once, twice = (read_probabilities(tmp_path / folder / "out" / "case3.npz") for folder in ("once", "twice"))
+    assert (np.abs(once - twice).max() > 1e-3) == matters
 
 
 @pytest.fixture(scope="module")

@@ -100,9 +100,9 @@ class Workspace:
         (self.raw / "dataset.json").write_text(json.dumps(dataset.json))
 
     def model(
-        self, trainer: str = "MAGMSTrainer", plans: str = "MAGMSPlans", configuration: str = "3d_fullres"
+        self, configuration: str = "3d_fullres", trainer: str = "MAGMSTrainer", plans: str = "MAGMSPlans"
     ) -> Path:
-        """The folder of a trained model."""
+        """Where nnU-Net keeps a trained model."""
         return self.results / f"{trainer}__{plans}__{configuration}"
 
     def start(self, command: str, *arguments, **variables: str) -> subprocess.Popen:
@@ -198,7 +198,7 @@ class Workspace:
 
         with self._entered():
             try:
-                return main([*map(str, arguments), *QUIET])
+                return main([*QUIET, *map(str, arguments)])
             except SystemExit as exit:  # by argparse
                 return exit.code
 

@@ -45,8 +45,9 @@ def build():
     """build(M, extra=0, dim=3, unet=..., classes=3, deep_supervision=False) -> MultiEncoderUNet."""
 
     def build(num_modalities, extra=0, dim=3, unet="PlainConvUNet", classes=3, deep_supervision=False):
-        return build_multi_encoder_unet(
-            configuration(num_modalities, dim, unet), num_modalities + extra, classes, deep_supervision
-        )
+        plans = configuration(num_modalities, dim, unet)
+        if extra:
+            plans.configuration["previous_stage"] = "3d_lowres"
+        return build_multi_encoder_unet(plans, num_modalities + extra, classes, deep_supervision)
 
     return build

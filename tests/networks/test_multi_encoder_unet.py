@@ -183,9 +183,10 @@ def test_feature_map_size_counts_m_encoders_and_m_plus_1_decoders(build, num_mod
     assert network.compute_conv_feature_map_size((16, 16, 16)) == expected
 
 
-def test_plans_of_another_dataset_are_refused():
-    with pytest.raises(InputError, match=r"plans normalise 4 channels, but dataset\.json declares 3"):
-        build_multi_encoder_unet(configuration(4), 3, 2, False)
+@pytest.mark.parametrize("channels", [3, 5])
+def test_plans_of_another_dataset_are_refused(channels):
+    with pytest.raises(InputError, match=r"plans normalise 4 channels, but the dataset has"):
+        build_multi_encoder_unet(configuration(4), channels, 2, False)
 
 
 def test_plans_of_another_network_are_refused():

@@ -1,0 +1,47 @@
+"""Processes that preprocess and export beside the network; none at all where a single case would only wait for them."""
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+
+@contextmanager
+def workers(processes: int) -> Iterator[Executor]:
+    """A pool of spawned processes; with 0 calls run in this one. After an exception nothing that waits is started."""
+    if not processes:
+        yield _InThisProcess()
+        return
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def submit(executor: Executor, function: Callable, *args) -> Future:
+    """``executor.submit``, but a pool that has lost a worker gives a future that fails."""
+    try:
+        return executor.submit(function, *args)
+    except BrokenProcessPool as error:
+        future: Future = Future()
+        future.set_exception(error)
+        return future
+
+
+class _InThisProcess(Executor):
+    """Runs a call when it is submitted."""
+
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
