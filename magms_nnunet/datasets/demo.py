@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from magms_nnunet import __version__
 from magms_nnunet.datasets import phantom
 from magms_nnunet.datasets.demo_commands import TrainingStatus, run_command
 from magms_nnunet.errors import InputError
@@ -104,7 +105,7 @@ class Demo:
         Raises:
             InputError: something else is there, or a demo with other settings.
         """
-        settings = {"epochs": self.epochs, "seed": self.seed}
+        settings = {"version": __version__, "epochs": self.epochs, "seed": self.seed}
         if self._state.is_file():
             before = json.loads(self._state.read_text())["settings"]
             if before != settings:

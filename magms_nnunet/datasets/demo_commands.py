@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,13 +32,17 @@ def run_command(
     Raises:
         CommandError: it ended with an error.
     """
+    beside_python = (str(Path(sys.executable).parent), sysconfig.get_path("scripts"), os.environ.get("PATH", ""))
+    executable = shutil.which(command[0], path=os.pathsep.join(beside_python))
+    if executable is None:
+        raise CommandError(f"there is no command {command[0]} beside {sys.executable} or on PATH: is it installed?")
     start, status, output, seen = time.perf_counter(), "", "", 0
     terminal = sys.stdout.isatty()
     # A file, not a pipe: a pipe stays open as long as any worker that outlives its killed parent.
     with log.open("a") as sink, log.open(encoding="utf-8", errors="replace") as source:
         source.seek(0, os.SEEK_END)
         process = subprocess.Popen(
-            [str(Path(sys.executable).parent / command[0]), *command[1:]],
+            [executable, *command[1:]],
             env=os.environ | environment | {"PYTHONUNBUFFERED": "1"},
             stdout=sink,
             stderr=subprocess.STDOUT,

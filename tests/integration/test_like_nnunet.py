@@ -82,7 +82,9 @@ def test_continued_prediction_redoes_only_what_is_gone(workspace, predict, tmp_p
     assert after[1][1] == before[1][1]
 
 
-@pytest.mark.parametrize("now", ["--modalities F", "--modalities T1c F", "", "--modalities T1c -f 0 1", "--modalities T1c -step_size 1"])
+@pytest.mark.parametrize(
+    "now", ["--modalities F", "--modalities T1c F", "", "--modalities T1c -f 0 1", "--modalities T1c -step_size 1"]
+)
 def test_continued_prediction_refuses_results_of_another_subset_or_model(now, two_folds, predict, tmp_path, capfd):
     out = tmp_path / "out"
     assert predict(two_folds.test, out, "--modalities", "T1c") == 0
