@@ -1,6 +1,6 @@
 """MAG-MS and nnU-Net on real patients: plan, train, predict subsets, score. Restartable at any point.
 
-    python benchmarks/real_brats.py --data PATH/Dataset210_BraTS --work work/brats
+    python benchmarks/real_brats.py --data PATH/Dataset210_BraTS --work runs/brats
 
 ``--data`` is an nnU-Net raw dataset with ``dataset_regions.json`` (whole tumour, tumour core, enhancing tumour) and
 ``splits_final.json``. Everything runs through the stock commands, with the same plans for all systems: nnU-Net's

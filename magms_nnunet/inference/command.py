@@ -5,9 +5,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from nnunetv2.utilities.file_path_utilities import get_output_folder
+
 from magms_nnunet.cases import Case, check_files, choose_modalities, find_cases
 from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.inference.folder import Job, drop_finished, predict_folder
 from magms_nnunet.inference.model import Fold, load_model, read_json
+from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Modalities
 
 
@@ -49,9 +54,6 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     Raises:
         InputError: nothing can be predicted; nothing has been written.
     """
-    from magms_nnunet.inference.folder import Job, drop_finished, predict_folder
-    from magms_nnunet.inference.predictor import Predictor
-
     _check_device(request.device)
     folder = request.model or _model_folder(request)
     dataset_json = read_json(folder / "dataset.json")
@@ -100,8 +102,6 @@ def predict(request: PredictionRequest) -> dict[str, str]:
 
 
 def _check_device(device: str | None) -> None:
-    import torch
-
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("-device cuda: torch finds no CUDA GPU here; use -device cpu")
     if device == "mps" and not torch.backends.mps.is_available():
@@ -112,8 +112,6 @@ def _check_device(device: str | None) -> None:
 
 def _model_folder(request: PredictionRequest) -> Path:
     """nnU-Net's folder for dataset, trainer, plans and configuration."""
-    from nnunetv2.utilities.file_path_utilities import get_output_folder
-
     try:
         folder = Path(get_output_folder(request.dataset, request.trainer, request.plans, request.configuration))
     except (RuntimeError, ValueError) as error:

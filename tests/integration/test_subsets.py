@@ -90,3 +90,11 @@ def test_what_a_case_has_or_what_is_requested_gives_the_same(case, tokens, works
     assert predict(workspace.test, tmp_path / "out_requested", "--modalities", *tokens) == 0
     for name in (f"{case}{ENDING}", f"{case}.json"):
         assert (tmp_path / "out_has" / name).read_bytes() == (tmp_path / "out_requested" / name).read_bytes()
+
+
+def test_misnamed_files_are_reported_and_the_cases_are_predicted(workspace, predict, tmp_path, capfd):
+    images = give(workspace.test, tmp_path / "images", {"case5": (FLAIR, T1C)})
+    (images / f"case5_{T1C:03d}{ENDING}").touch()
+    assert predict(images, tmp_path / "out") == 3
+    assert f"case5_002{ENDING}: belongs to no case: name it CASE_XXXX{ENDING}" in capfd.readouterr().err
+    assert (tmp_path / "out" / f"case5{ENDING}").is_file()
