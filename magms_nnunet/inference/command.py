@@ -1,4 +1,4 @@
-"""What ``magms_predict`` does: everything that can be wrong is found before the model is loaded, then the cases run."""
+"""What ``magms_predict`` does: flags, folders and files are checked before the model is loaded, then the cases run."""
 
 import os
 import tempfile
