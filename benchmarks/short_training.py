@@ -1,0 +1,47 @@
+"""``nnUNetv2_train`` for any trainer at the length, and on a CPU in the precision, that a comparison needs.
+
+    MAGMS_NUM_EPOCHS=100 MAGMS_ITERATIONS_PER_EPOCH=25 python benchmarks/short_training.py 210 3d_fullres 0 -device cpu
+
+nnU-Net's own trainers have no setting for their length, so the two variables are applied to them as well. On a CPU the
+network runs in bfloat16 where that is safe, as nnU-Net runs it in float16 on a GPU, and the loss in float32; for every
+trainer alike.
+"""
+
+import os
+
+import torch
+from nnunetv2.run.run_training import run_training_entry
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch.utils._pytree import tree_map
+
+from magms_nnunet.training.run_length import run_length_from_environment
+
+construct, initialize = nnUNetTrainer.__init__, nnUNetTrainer.initialize
+
+
+def constructed(self, plans, configuration, fold, dataset_json, device=None):
+    """nnU-Net's constructor (it reads the names of these arguments), then the length of the run."""
+    construct(self, plans, configuration, fold, dataset_json, device)
+    for attribute, value in run_length_from_environment().items():
+        setattr(self, attribute, value)
+
+
+def initialized(self):
+    """nnU-Net's ``initialize``, then mixed precision on a CPU."""
+    initialize(self)
+    if self.device.type != "cpu":
+        return
+    torch.set_num_threads(len(os.sched_getaffinity(0)))  # nnU-Net takes all cores, also those that `taskset` forbids
+    forward = self.network.forward
+
+    def mixed(*args):
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = forward(*args)
+        return tree_map(torch.Tensor.float, outputs)
+
+    self.network.forward = mixed
+
+
+if __name__ == "__main__":
+    nnUNetTrainer.__init__, nnUNetTrainer.initialize = constructed, initialized
+    run_training_entry()
