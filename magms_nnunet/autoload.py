@@ -16,6 +16,8 @@ import sys
 TRAINERS = {
     "MAGMSTrainer": "magms_nnunet.trainers.magms_trainer",
     "MAGTrainer": "magms_nnunet.trainers.mag_trainer",
+    "HeMISTrainer": "magms_nnunet.trainers.hemis_trainer",
+    "ModalityDropoutTrainer": "magms_nnunet.trainers.modality_dropout_trainer",
 }
 PLANNERS = {
     "MAGMSPlanner": "magms_nnunet.planners.magms_planner",

@@ -1,6 +1,8 @@
 """One class per ``-tr`` name. nnU-Net finds them through :mod:`magms_nnunet.autoload`."""
 
+from magms_nnunet.trainers.hemis_trainer import HeMISTrainer
 from magms_nnunet.trainers.mag_trainer import MAGTrainer
 from magms_nnunet.trainers.magms_trainer import MAGMSTrainer
+from magms_nnunet.trainers.modality_dropout_trainer import ModalityDropoutTrainer
 
-__all__ = ["MAGMSTrainer", "MAGTrainer"]
+__all__ = ["HeMISTrainer", "MAGMSTrainer", "MAGTrainer", "ModalityDropoutTrainer"]

@@ -26,6 +26,12 @@ def parser() -> argparse.ArgumentParser:
         help="predict from exactly these (names of dataset.json, their usual aliases, or channel numbers), e.g. T1c F; "
         "no other file is read. Default: each case from what it has",
     )
+    add(
+        "--fill",
+        choices=["zero", "mean"],
+        help="for stock networks, which need all: fill what is missing with zeros, or voxel by voxel with the mean of "
+        "what is there",
+    )
     add("-d", metavar="DATASET", help="name or id of the dataset that the model was trained on")
     add("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
     add("-tr", metavar="TRAINER", default="MAGMSTrainer", help="default: %(default)s")
@@ -89,6 +95,7 @@ def _predict(args: argparse.Namespace) -> int:
             plans=args.p,
             folds=tuple(fold if fold == "all" else int(fold) for fold in args.f),
             checkpoint=args.chk,
+            fill=args.fill,
             modalities=None if args.modalities is None else tuple(args.modalities),
             previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
             step_size=args.step_size,

@@ -30,6 +30,7 @@ class PredictionRequest:
     folds: tuple[Fold, ...]
     checkpoint: str
     modalities: tuple[str, ...] | None
+    fill: str | None
     previous_stage: Path | None
     step_size: float
     mirroring: bool
@@ -87,7 +88,10 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         mirroring=request.mirroring,
         results_on_device=request.results_on_device,
         verbose=request.verbose,
+        fill=request.fill,
     )
+    if requested is not None:
+        predictor.check_subset(requested)
     if request.continue_prediction:
         jobs = drop_finished(jobs, request.output, predictor, request.save_probabilities)
     return failed | predict_folder(

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from magms_nnunet.cases import Case
 from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.workers import submit, workers
@@ -69,6 +70,8 @@ def predict_folder(
             return step()
         except CaseError as error:
             failed[job.case.name] = error.message
+        except InputError as error:
+            failed[job.case.name] = str(error)
         except BrokenProcessPool:
             failed[job.case.name] = "a worker process died, probably out of memory: use smaller -npp and -nps"
         except Exception as error:  # a case must not take the others with it
@@ -177,6 +180,7 @@ def _report(job: Job, predictor: Predictor) -> dict:
             "sha256": model.fingerprint,
         },
         "settings": predictor.settings,
+        "expected_dice": expected_dice(model, job.subset, predictor.fill),
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
     }
 

@@ -1,4 +1,4 @@
-"""A trained MAG-MS model as nnU-Net leaves it: a folder with plans.json, dataset.json and fold_X/checkpoint."""
+"""A trained model as nnU-Net leaves it: a folder with plans.json, dataset.json and fold_X/checkpoint."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
 
 from magms_nnunet import autoload
 from magms_nnunet.errors import InputError
@@ -56,7 +57,7 @@ class TrainedModel:
     configuration: str
     folds: tuple[Fold, ...]
     checkpoint: str
-    network: MultiEncoderUNet
+    network: nn.Module
     weights: list[dict]
     mirror_axes: tuple[int, ...] | None
     fingerprint: str
@@ -65,6 +66,11 @@ class TrainedModel:
     def is_cascaded(self) -> bool:
         """Whether it needs the segmentation of a previous stage."""
         return PlansManager(self.plans).get_configuration(self.configuration).previous_stage_name is not None
+
+    @property
+    def takes_subsets(self) -> bool:
+        """Whether its network has an encoder per modality; a stock network takes all, or has to be filled up."""
+        return isinstance(self.network, MultiEncoderUNet)
 
 
 def read_json(path: Path) -> dict:
@@ -90,7 +96,7 @@ def load_model(folder: Path, folds: Sequence[Fold] | None, checkpoint: str = "ch
         checkpoint: file name within the fold.
 
     Raises:
-        InputError: not a model, not a MAG-MS model, a fold is missing, or plans, dataset.json and weights disagree.
+        InputError: not a model, a fold is missing, or plans, dataset.json and weights disagree.
     """
     autoload.install()  # where .pth files are not read
     plans, dataset_json = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
@@ -114,8 +120,8 @@ def load_model(folder: Path, folds: Sequence[Fold] | None, checkpoint: str = "ch
         except RuntimeError as error:
             trained = len({key.split(".")[1] for key in content["network_weights"] if key.startswith("encoders.")})
             raise InputError(
-                f"{path} does not fit plans.json and dataset.json beside it: it holds {trained} encoders for "
-                f"{len(modalities)} modalities, or other layers; they belong to different models"
+                f"{path} does not fit plans.json and dataset.json beside it: it holds {trained or 'no'} encoders of "
+                f"their own for {len(modalities)} modalities, or other layers; they belong to different models"
             ) from error
     network.load_state_dict(first["network_weights"])
     return TrainedModel(
@@ -168,26 +174,17 @@ def _read_checkpoint(path: Path) -> dict:
 
 def _build_network(content: dict, plans_manager, configuration_manager, dataset_json: dict, path: Path):
     trainer = content["trainer_name"]
-    not_ours = InputError(
-        f"{path} was trained by {trainer}, which is not a MAG-MS trainer: predict with nnUNetv2_predict, "
-        "or train with -tr MAGMSTrainer"
-    )
-    if not any(key.startswith("encoders.") for key in content["network_weights"]):
-        raise not_ours
     try:
         trainer_class = recursive_find_trainer_class_by_name(trainer)
     except (RuntimeError, ImportError) as error:
         raise InputError(f"{path} was trained by {trainer}, which nnU-Net cannot find here ({error})") from error
-    network = trainer_class.build_network_architecture(
+    return trainer_class.build_network_architecture(
         plans_manager,
         configuration_manager,
         determine_num_input_channels(plans_manager, configuration_manager, dataset_json),
         plans_manager.get_label_manager(dataset_json).num_segmentation_heads,
         enable_deep_supervision=False,
     )
-    if not isinstance(network, MultiEncoderUNet):
-        raise not_ours
-    return network
 
 
 def _sha256(paths: Sequence[Path]) -> str:

@@ -2,9 +2,10 @@
 
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,17 +13,22 @@ import torch
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from torch import Tensor
+from torch import Tensor, nn
 
 from magms_nnunet.cases import Case, check_files
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.networks.subset_network import SubsetNetwork
+from magms_nnunet.networks.sweep_network import SweepNetwork
+from magms_nnunet.preprocessing.fill import fill_absent
 from magms_nnunet.preprocessing.subset import preprocess_case
 
 Image = str | Path | sitk.Image | tuple[np.ndarray, Sequence[float]]
 """A file, an image, or an array ``(z, y, x)`` with its spacing in mm in the same order."""
+
+_SWEEP_BYTES = 4 << 30
+"""Of logits that a sweep collects at a time; more subsets than fit are done in turns."""
 
 
 class Predictor:
@@ -40,9 +46,12 @@ class Predictor:
         mirroring: test-time augmentation, as nnU-Net does it.
         results_on_device: keep the volume's logits on the GPU.
         progress_bar: over the tiles of a case.
+        fill: how a stock network's missing channels are filled, ``zero`` or ``mean``; see
+            :func:`magms_nnunet.preprocessing.fill.fill_absent`. None: it takes complete patients only.
 
     Raises:
-        InputError: the model cannot be used; see :func:`magms_nnunet.inference.model.load_model`.
+        InputError: the model cannot be used; see :func:`magms_nnunet.inference.model.load_model`. Or it has an encoder
+            per modality, and a filling was asked for.
     """
 
     def __init__(
@@ -57,8 +66,12 @@ class Predictor:
         results_on_device: bool = True,
         progress_bar: bool = False,
         verbose: bool = False,
+        fill: str | None = None,
     ):
         self.model = model if isinstance(model, TrainedModel) else load_model(Path(model), folds, checkpoint)
+        if fill and self.model.takes_subsets:
+            raise InputError(f"{self.model.trainer} takes any subset as it is: leave out --fill")
+        self.fill = fill
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         with redirect_stdout(io.StringIO()):  # nnU-Net comments on the CPU here
             self._sliding_window = nnUNetPredictor(
@@ -69,7 +82,7 @@ class Predictor:
                 verbose=verbose,
                 allow_tqdm=progress_bar,
             )
-        self.settings = {"step_size": step_size, "mirroring": mirroring}
+        self.settings = {"step_size": step_size, "mirroring": mirroring} | ({"fill": fill} if fill else {})
         self._plans_manager = PlansManager(self.model.plans)
         self._configuration = self._plans_manager.get_configuration(self.model.configuration)
 
@@ -88,16 +101,63 @@ class Predictor:
         Returns:
             ``(classes, *spatial)`` on the CPU.
         """
-        self._sliding_window.manual_initialization(
-            SubsetNetwork(self.model.network, subset),
+        self.check_subset(subset)
+        if self.model.takes_subsets:
+            return self._slide(SubsetNetwork(self.model.network, subset), data)
+        if self.fill:
+            data = fill_absent(data, subset, len(self.modalities), self.fill)
+        return self._slide(self.model.network, data)
+
+    def sweep_logits(self, data: Tensor, subsets: Sequence[Subset]) -> Iterator[tuple[Subset, Tensor]]:
+        """Logits of a complete preprocessed case from each of many subsets: its voxels are encoded once for all.
+
+        A stock network is filled up for each subset and run again.
+
+        Args:
+            data: ``(M + extra, *spatial)``, see :func:`magms_nnunet.preprocessing.subset.preprocess_case`.
+            subsets: in the order in which they are wanted.
+
+        Yields:
+            Each subset and its logits, ``(classes, *spatial)`` on the CPU, the same as :meth:`predict_logits` gives of
+            the subset's channels.
+        """
+        M = len(self.modalities)
+        if not self.model.takes_subsets:
+            for subset in subsets:
+                yield subset, self.predict_logits(torch.cat((data[list(subset)], data[M:])), subset)
+            return
+        classes = self._plans_manager.get_label_manager(self.model.dataset_json).num_segmentation_heads
+        together = max(1, _SWEEP_BYTES // (2 * classes * data[0].numel()))  # nnU-Net collects float16
+        for first in range(0, len(subsets), together):
+            group = subsets[first : first + together]
+            logits = self._slide(SweepNetwork(self.model.network, group), data, classes * len(group))
+            yield from zip(group, logits.split(classes), strict=True)
+
+    def check_subset(self, subset: Subset) -> None:
+        """Raise InputError where the model cannot be given this subset."""
+        if not (self.model.takes_subsets or self.fill or len(subset) == len(self.modalities)):
+            absent = self.modalities.format(m for m in self.modalities.complete if m not in subset)
+            raise InputError(
+                f"{self.model.trainer} needs all modalities and there is no {absent}: "
+                "fill it up with --fill zero or --fill mean, or use a model of MAGMSTrainer"
+            )
+
+    def _slide(self, network: nn.Module, data: Tensor, outputs: int | None = None) -> Tensor:
+        """nnU-Net's sliding window, mirroring and folds with this network; ``outputs``: if not one per class."""
+        window = self._sliding_window
+        model = self.model
+        window.manual_initialization(
+            network,
             self._plans_manager,
             self._configuration,
-            self.model.weights,
-            self.model.dataset_json,
-            self.model.trainer,
-            self.model.mirror_axes,
+            model.weights,
+            model.dataset_json,
+            model.trainer,
+            model.mirror_axes,
         )
-        return self._sliding_window.predict_logits_from_preprocessed_data(data).cpu()
+        if outputs is not None:
+            window.label_manager = SimpleNamespace(num_segmentation_heads=outputs)  # all that the window asks it for
+        return window.predict_logits_from_preprocessed_data(data).cpu()
 
     def predict(self, images: dict[str, Image], *, previous_stage: Image | None = None) -> sitk.Image:
         """Segment one patient.
@@ -115,7 +175,7 @@ class Predictor:
         """
         if not images:
             raise InputError(f"no images: give at least one of {self.modalities.listing()}")
-        self.modalities.parse(list(images))
+        self.check_subset(self.modalities.parse(list(images)))
         if self.model.is_cascaded != (previous_stage is not None):
             need = "needs" if self.model.is_cascaded else "does not take"
             raise InputError(f"{self.model.configuration} {need} the segmentation of a previous stage")

@@ -13,6 +13,7 @@ def build_multi_encoder_unet(
     num_input_channels: int,
     num_output_channels: int,
     deep_supervision: bool,
+    network: type[MultiEncoderUNet] = MultiEncoderUNet,
 ) -> MultiEncoderUNet:
     """The network that the plans describe, with its encoder once per modality.
 
@@ -21,6 +22,7 @@ def build_multi_encoder_unet(
         num_input_channels: M, or more: what is past M is the previous stage of a cascade, one-hot.
         num_output_channels: classes or regions.
         deep_supervision: whether the decoder returns logits of every resolution.
+        network: what is made of the encoders and the decoder.
 
     Raises:
         InputError: the plans have more modalities than the dataset, or another network than those two.
@@ -46,7 +48,8 @@ def build_multi_encoder_unet(
     ]
     if not isinstance(unets[0], PlainConvUNet | ResidualEncoderUNet):
         raise InputError(
-            f"the plans ask for {configuration.network_arch_class_name}; MAG-MS is built from PlainConvUNet or "
-            "ResidualEncoderUNet: plan with MAGMSPlanner, ExperimentPlanner or one of nnU-Net's ResEnc planners"
+            f"the plans ask for {configuration.network_arch_class_name}; an encoder per modality is made from "
+            "PlainConvUNet or ResidualEncoderUNet: plan with MAGMSPlanner, ExperimentPlanner or one of nnU-Net's "
+            "ResEnc planners"
         )
-    return MultiEncoderUNet(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder)
+    return network(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder)

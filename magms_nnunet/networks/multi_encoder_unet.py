@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from magms_nnunet.networks.fusion import mean_fusion
+from magms_nnunet.networks.modality_dropout import without_absent
 
 Logits = Tensor | list[Tensor]
 """``(B, classes, *spatial)``; with deep supervision a list of them, highest resolution first."""
@@ -53,10 +54,11 @@ class MultiEncoderUNet(nn.Module):
         for projection in self.projections.modules():
             if isinstance(projection, first.conv_op):
                 nn.init.dirac_(projection.weight)  # starts as the U-Net that the plans describe
-        # UNetDecoder registers the encoder it was built for, whose weights would stand twice in the state_dict. What
-        # it needs of it afterwards is two lists.
-        del decoder.encoder
-        decoder.encoder = SimpleNamespace(strides=first.strides, output_channels=first.output_channels)
+        if hasattr(decoder, "encoder"):
+            # UNetDecoder registers the encoder it was built for, whose weights would stand twice in the state_dict.
+            # What it needs of it afterwards is two lists.
+            del decoder.encoder
+            decoder.encoder = SimpleNamespace(strides=first.strides, output_channels=first.output_channels)
         self.decoder = decoder
         self.fold_decoder_passes = fold_decoder_passes
 
@@ -75,11 +77,15 @@ class MultiEncoderUNet(nn.Module):
         Returns:
             One ``(B, C_l, *spatial_l)`` per level, highest resolution first, bottleneck last.
         """
+        skips = self.encoders[modality](self.image(x, modality))
+        return [projection(skip) for projection, skip in zip(self.projections[modality], skips, strict=True)]
+
+    def image(self, x: Tensor, modality: int) -> Tensor:
+        """What an encoder sees of ``x``: its modality and the channels that all share, ``(B, 1 + extra, *spatial)``."""
         image = x[:, modality : modality + 1]
         if x.shape[1] > self.num_modalities:
             image = torch.cat((image, x[:, self.num_modalities :]), 1)
-        skips = self.encoders[modality](image)
-        return [projection(skip) for projection, skip in zip(self.projections[modality], skips, strict=True)]
+        return image
 
     def fuse(self, features: dict[int, list[Tensor]], available: Tensor | None = None) -> list[Tensor]:
         """Fused features of every level; arguments as in :func:`mean_fusion`, for each level."""
@@ -110,9 +116,7 @@ class MultiEncoderUNet(nn.Module):
             if available[:, modalities].all():
                 available = None  # no sample lacks what another one has: nothing to mask
         if available is not None:
-            mask = available.to(x.device).view(*available.shape, *[1] * (x.ndim - 2))
-            images = torch.where(mask, x[:, : self.num_modalities], 0.0)
-            x = torch.cat((images, x[:, self.num_modalities :]), 1)
+            x = without_absent(x, available)
         features = {m: self.encode(x, m) for m in modalities}
         fused = self.fuse(features, available)
         if not self.training:

@@ -160,13 +160,13 @@ def test_input_folder_that_does_not_exist(refusal, tmp_path):
 
 
 @pytest.mark.parametrize("by", ["folder", "name"])
-def test_model_of_another_trainer(by, workspace, stock_model, tmp_path, capfd):
+def test_stock_model_and_a_subset_without_filling(by, workspace, stock_model, tmp_path, capfd):
     model = {"folder": ("-m", stock_model), "name": ("-d", workspace.id, "-c", "3d_fullres", "-tr", "nnUNetTrainer")}
     capfd.readouterr()
-    assert workspace.magms_predict("-i", workspace.test, "-o", tmp_path / "out", *model[by], "-f", 0) == 2
+    flags = ("-i", workspace.test, "-o", tmp_path / "out", *model[by], "-f", 0, "--modalities", "T1c")
+    assert workspace.magms_predict(*flags) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "trained by nnUNetTrainer, which is not a MAG-MS trainer" in line
-    assert "nnUNetv2_predict" in line
+    assert "nnUNetTrainer needs all modalities and there is no FLAIR+T1+T2: fill it up with --fill zero" in line
     assert files_in(tmp_path / "out") == set()
 
 

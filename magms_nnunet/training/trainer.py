@@ -1,0 +1,61 @@
+"""What all our trainers share: nnU-Net's trainer with a length of its own, checkpoints that survive a crash, a log."""
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from magms_nnunet.files import write_then_rename
+from magms_nnunet.modalities import Modalities
+from magms_nnunet.training.run_length import run_length_from_environment
+
+
+class ModalityTrainer(nnUNetTrainer):
+    """nnU-Net's trainer that knows the names of the modalities; trainers derive from it.
+
+    Attributes:
+        modalities: of the dataset, in channel order.
+    """
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 nnU-Net's signature
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.modalities = Modalities.from_dataset_json(dataset_json)
+        self._apply_run_length(run_length_from_environment())
+
+    def _apply_run_length(self, changes: dict[str, int]) -> None:
+        for attribute, value in changes.items():
+            setattr(self, attribute, value)
+        # init_args is the part of nnU-Net's checkpoint that nobody else writes to: a continued run finds them there.
+        self.my_init_kwargs["magms"] = {"run_length": changes, **self.described()}
+
+    def described(self) -> dict:
+        """What a trainer wants kept in the checkpoint and the log about itself: plain values."""
+        return {}
+
+    def on_train_start(self):
+        """Also writes what is ours into the log."""
+        super().on_train_start()
+        description = "".join(f"{name} {value}; " for name, value in self.described().items())
+        self.print_to_log_file(
+            f"magms_nnunet: modalities {self.modalities.listing()}; {description}{self.num_epochs} epochs of "
+            f"{self.num_iterations_per_epoch} iterations, a checkpoint every {self.save_every} epochs"
+        )
+
+    def save_checkpoint(self, filename: str) -> None:
+        """nnU-Net's checkpoint, written so that a crash never leaves half a file under this name."""
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            write_then_rename(filename, super().save_checkpoint)
+        else:
+            super().save_checkpoint(filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """nnU-Net's, and the run length that the checkpoint was trained with, unless the environment sets another."""
+        super().load_checkpoint(filename_or_checkpoint)
+        kept = self.my_init_kwargs.get("magms", {}).get("run_length", {})
+        self._apply_run_length(kept | run_length_from_environment())
+        self.lr_scheduler.max_steps = self.num_epochs

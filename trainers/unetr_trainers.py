@@ -1,0 +1,69 @@
+"""``-tr UNETRTrainer``, ``MAGUNETRTrainer``, ``MAGMSUNETRTrainer``: on UNETR, the paper's backbone; they need MONAI."""
+
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from magms_nnunet.networks.unetr_from_plans import build_multi_encoder_unetr, build_unetr
+from magms_nnunet.trainers.mag_trainer import MAGTrainer
+from magms_nnunet.trainers.magms_trainer import MAGMSTrainer
+from magms_nnunet.training.trainer import ModalityTrainer
+
+
+class UNETRTrainer(ModalityTrainer):
+    """nnU-Net's trainer and loss with UNETR, which sees all modalities as channels of one image.
+
+    UNETR has logits of full resolution only, so there is no deep supervision; and nnU-Net's SGD at 0.01 does not suit
+    a transformer: AdamW at 1e-4 as in UNETR's own training (section 4.2 of arXiv 2103.10504), with nnU-Net's schedule.
+    """
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 nnU-Net's signature
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.enable_deep_supervision = False
+        self.initial_lr = 1e-4
+        self.weight_decay = 1e-5
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = False,
+    ) -> nn.Module:
+        """UNETR for the patch size of these plans; called by nnU-Net in training and in prediction."""
+        return build_unetr(configuration_manager, num_input_channels, num_output_channels)
+
+    def configure_optimizers(self):
+        """AdamW, with nnU-Net's polynomial schedule."""
+        optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+
+class MAGMSUNETRTrainer(UNETRTrainer, MAGMSTrainer):
+    """Equation 2 (arXiv 2306.03730) with UNETR's transformer once per modality and its decoder shared."""
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = False,
+    ) -> nn.Module:
+        """The multi-encoder UNETR for the patch size of these plans."""
+        return build_multi_encoder_unetr(configuration_manager, num_input_channels, num_output_channels)
+
+
+class MAGUNETRTrainer(MAGMSUNETRTrainer):
+    """The same without distillation: "MAG" in Table 1 of arXiv 2306.03730."""
+
+    settings = MAGTrainer.settings
