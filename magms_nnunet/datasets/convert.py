@@ -1,0 +1,170 @@
+"""``magms_convert``: a published dataset becomes a raw dataset of nnU-Net, with a split."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from magms_nnunet.datasets import brats, iseg2017, msd_task01
+from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
+from magms_nnunet.datasets.nifti import check_same_grid, read_volume, volume_like
+from magms_nnunet.datasets.nnunet_folders import new_dataset_name, nnunet_folder
+from magms_nnunet.datasets.source import Source, SourceCase
+from magms_nnunet.datasets.splits import Split, random_split
+from magms_nnunet.errors import CaseError, InputError
+
+if TYPE_CHECKING:
+    import nibabel
+
+CONVERTERS: dict[str, Callable[[Path], Source]] = {
+    "iseg2017": iseg2017.find,
+    "msd": msd_task01.find,
+    "brats": brats.find,
+}
+FILE_ENDING = ".nii.gz"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was made.
+
+    Attributes:
+        name: of the new dataset; ``folder``: where it is.
+        split: its cases.
+        seed: of the split.
+        notes: for the user.
+    """
+
+    name: str
+    folder: Path
+    split: Split
+    seed: int
+    notes: list[str]
+
+
+def convert(
+    kind: str, folder: Path, dataset: str, seed: int = 0, overwrite: bool = False, skip_incomplete: bool = False
+) -> Conversion:
+    """Write a published dataset into nnUNet_raw, all of it or nothing.
+
+    Test cases go to imagesTs and labelsTs, all others to imagesTr and labelsTr. test_cases.json lists the former,
+    splits_final.json, also in nnUNet_preprocessed, has one fold of the latter.
+
+    Args:
+        kind: one of ``CONVERTERS``.
+        folder: the published dataset.
+        dataset: id of the new dataset, or its name.
+        seed: of the split.
+        overwrite: replace a dataset of that name.
+        skip_incomplete: leave out cases that lack a file.
+
+    Raises:
+        InputError: says what is wrong with the folder, with which cases, or with the target.
+    """
+    source = CONVERTERS[kind](folder)
+    notes = list(source.notes)
+    if source.incomplete:
+        count = f"{len(source.incomplete)} of {len(source.incomplete) + len(source.cases)} cases are incomplete"
+        listed = "; ".join(f"{case} {what}" for case, what in source.incomplete.items())
+        if not skip_incomplete:
+            raise InputError(f"{count}: {listed}: add the files, move the cases away, or use --skip-incomplete")
+        notes.append(f"{count} and left out: {listed}")
+    name = new_dataset_name(dataset, source.name)
+    split = random_split({case.name: case.patient for case in source.cases}, source.proportions, seed)
+    with new_dataset(name, overwrite) as building:
+        values = _write_cases(source, set(split.test), building)
+        sizes = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
+        description = _dataset_json(source, values, sizes["train"] + sizes["val"])
+        description["split"] = {"seed": seed, **sizes}  # nnU-Net passes over keys that it does not know
+        _write_json(building / "dataset.json", description)
+        _write_json(building / SPLITS_FILE, [{"train": split.train, "val": split.val}])
+        _write_json(building / "test_cases.json", split.test)
+    return Conversion(name, nnunet_folder("nnUNet_raw") / name, split, seed, notes)
+
+
+def _write_cases(source: Source, test: set[str], building: Path) -> set[int]:
+    """Write all images and labels; the label values that occur."""
+    from tqdm import tqdm
+
+    values, failed = set(), []
+    for case in tqdm(source.cases, desc=source.name, unit="case", disable=None):
+        try:
+            values |= _write_case(source, case, building, "Ts" if case.name in test else "Tr")
+        except CaseError as error:
+            failed.append(str(error))
+    if failed:
+        raise InputError(f"nothing written, {len(failed)} of {len(source.cases)} cases failed: {'; '.join(failed)}")
+    return values
+
+
+def _write_case(source: Source, case: SourceCase, building: Path, part: str) -> set[int]:
+    images = _read_images(source, case)
+    label = read_volume(case.name, case.label, "label")
+    check_same_grid(case.name, {**images, f"{case.label.name} (label)": label})
+    labels = _map_labels(source, case, np.asanyarray(label.dataobj))
+    for folder in (f"images{part}", f"labels{part}"):
+        (building / folder).mkdir(exist_ok=True)
+    for channel, image in enumerate(images.values()):
+        image.to_filename(building / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}")
+    volume_like(label, labels).to_filename(building / f"labels{part}" / f"{case.name}{FILE_ENDING}")
+    return set(np.unique(labels).tolist())
+
+
+def _read_images(source: Source, case: SourceCase) -> dict[str, "nibabel.Nifti1Image"]:
+    """3-D volumes in the order of the new channels, each under ``file (channel)``."""
+    if not source.volumes:
+        return {
+            f"{path.name} ({channel})": read_volume(case.name, path, channel)
+            for channel, path in zip(source.channels, case.images, strict=True)
+        }
+    (path,) = case.images
+    image = read_volume(case.name, path, "4-D image")
+    if len(image.shape) != 4 or image.shape[3] != len(source.volumes):
+        shape = "x".join(map(str, image.shape))
+        raise CaseError(
+            case.name, f"{path.name} has {shape} voxels: expected {len(source.volumes)} along a fourth axis"
+        )
+    voxels = np.asanyarray(image.dataobj)
+    return {
+        f"{path.name} ({channel})": volume_like(image, voxels[..., volume])
+        for channel, volume in zip(source.channels, source.volumes, strict=True)
+    }
+
+
+def _map_labels(source: Source, case: SourceCase, voxels: np.ndarray) -> np.ndarray:
+    """Labels of the new dataset, uint8.
+
+    Raises:
+        CaseError: a value has no meaning in this dataset.
+    """
+    values = np.unique(voxels).tolist()
+    unknown = [value for value in values if value not in source.label_values]
+    if unknown:
+        listed = ", ".join(f"{value:g}" for value in unknown[:8])
+        known = ", ".join(map(str, source.label_values))
+        raise CaseError(case.name, f"{case.label.name} has the values {listed}: {source.name} labels have {known}")
+    mapped = np.zeros(voxels.shape, np.uint8)
+    for value in values:
+        mapped[voxels == value] = source.label_values[value]
+    return mapped
+
+
+def _dataset_json(source: Source, values: set[int], training_cases: int) -> dict:
+    """dataset.json, given the label ``values`` that occur."""
+    optional = {name: value for name, value in source.optional_labels.items() if value in values}
+    labels = {**source.labels, **optional}
+    regions = any(isinstance(label, list) for label in labels.values())
+    return {
+        "channel_names": {str(channel): name for channel, name in enumerate(source.channels)},
+        "labels": labels,
+        **({"regions_class_order": list(range(1, len(labels)))} if regions else {}),
+        "numTraining": training_cases,
+        "file_ending": FILE_ENDING,
+    }
+
+
+def _write_json(path: Path, content: dict | list) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")

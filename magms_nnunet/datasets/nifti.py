@@ -1,0 +1,95 @@
+"""Reads a volume of a published dataset to its last byte; NIfTI and Analyze."""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from magms_nnunet.errors import CaseError
+
+if TYPE_CHECKING:
+    import nibabel
+
+
+def read_volume(case: str, path: Path, modality: str) -> "nibabel.Nifti1Image":
+    """A volume with its voxels in memory, ``(X, Y, Z)`` or ``(X, Y, Z, volumes)``; no fourth axis of length 1.
+
+    An Analyze file (``.hdr`` beside ``.img``) has a spacing but no orientation that could be relied on. It gets the
+    identity: the order of its voxels is kept and taken as x to the left, y to the back, z up.
+
+    Args:
+        case: for messages.
+        path: ``.nii``, ``.nii.gz`` or ``.hdr``.
+        modality: for messages.
+
+    Raises:
+        CaseError: the file cannot be read to the end, or holds NaN or infinity.
+    """
+    import nibabel
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    try:
+        if path.suffix == ".hdr":
+            image = nibabel.load(path)
+        else:
+            content = path.read_bytes()
+            image = nibabel.Nifti1Image.from_bytes(gzip.decompress(content) if path.suffix == ".gz" else content)
+        voxels = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, ValueError, zlib.error, HeaderDataError, WrapStructError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CaseError(
+            case, f"{path.name} ({modality}) is damaged or no NIfTI file ({reason}): copy it again"
+        ) from error
+    if voxels.dtype.kind == "f":
+        if not np.isfinite(voxels).all():
+            raise CaseError(case, f"{path.name} ({modality}) holds NaN or infinity: repair it")
+        voxels = voxels.astype(np.float32, copy=False)
+    if voxels.ndim == 4 and voxels.shape[3] == 1:
+        voxels = voxels[..., 0]
+    if isinstance(image, nibabel.Nifti1Pair):
+        return volume_like(image, voxels)
+    spacing_mm = image.header.get_zooms()[:3]
+    # NIfTI's x and y run to the right and to the front, those of nnU-Net's reader to the left and to the back.
+    new = nibabel.Nifti1Image(voxels, np.diag([-spacing_mm[0], -spacing_mm[1], spacing_mm[2], 1]))
+    new.header.set_xyzt_units("mm")
+    return new
+
+
+def volume_like(image: "nibabel.Nifti1Image", voxels: np.ndarray) -> "nibabel.Nifti1Image":
+    """Other voxels in the geometry of an image, which may have one axis more; stored in their own type."""
+    import nibabel
+
+    header = image.header.copy()
+    header.set_data_dtype(voxels.dtype)
+    return nibabel.Nifti1Image(voxels, image.affine, header)
+
+
+def check_same_grid(case: str, volumes: dict[str, "nibabel.Nifti1Image"]) -> None:
+    """Check that all volumes (name -> volume) have three axes, the same size, spacing and orientation.
+
+    The origin may differ, as nnU-Net only warns of that, too.
+
+    Raises:
+        CaseError: names the first that differs.
+    """
+    first_name, first = next(iter(volumes.items()))
+    for name, volume in volumes.items():
+        if len(volume.shape) != 3:
+            raise CaseError(case, f"{name} has {len(volume.shape)} axes ({_times(volume.shape)}): give 3-D volumes")
+        if volume.shape != first.shape:
+            raise CaseError(
+                case,
+                f"{name} has {_times(volume.shape)} voxels, {first_name} has {_times(first.shape)}: "
+                "resample them to one grid",
+            )
+        if not np.allclose(volume.affine[:3, :3], first.affine[:3, :3], atol=1e-3):
+            raise CaseError(
+                case, f"{name} differs from {first_name} in spacing or orientation: resample them to one grid"
+            )
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))

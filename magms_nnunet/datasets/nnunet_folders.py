@@ -1,0 +1,67 @@
+"""Where nnU-Net keeps its datasets, and which one a user means by a name or an id."""
+
+import os
+import re
+from pathlib import Path
+
+from magms_nnunet.errors import InputError
+
+_NAME = re.compile(r"Dataset(?P<id>\d{3})_[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+def nnunet_folder(variable: str) -> Path:
+    """The folder that ``nnUNet_raw``, ``nnUNet_preprocessed`` or ``nnUNet_results`` names.
+
+    Raises:
+        InputError: the variable is not set.
+    """
+    folder = os.environ.get(variable)
+    if not folder:
+        raise InputError(f"{variable} is not set: export {variable}=FOLDER, as for nnU-Net's own commands")
+    return Path(folder)
+
+
+def find_raw_dataset(dataset: str) -> Path:
+    """The folder in nnUNet_raw of a dataset that is given by its name or id.
+
+    Raises:
+        InputError: there is none, or the id belongs to several.
+    """
+    raw = nnunet_folder("nnUNet_raw")
+    if dataset.isdecimal():
+        candidates = sorted(path for path in raw.glob(f"Dataset{int(dataset):03d}_*") if path.is_dir())
+    else:
+        is_name = dataset.startswith("Dataset") and Path(dataset).name == dataset
+        candidates = [raw / dataset] if is_name and (raw / dataset).is_dir() else []
+    if len(candidates) > 1:
+        raise InputError(f"id {dataset} belongs to {_names(candidates)}: give one of the names, or rename the others")
+    if not candidates:
+        there = _names(sorted(raw.glob("Dataset*"))) or "nothing"
+        raise InputError(f"no dataset {dataset!r} in nnUNet_raw ({raw}); there is {there}")
+    return candidates[0]
+
+
+def new_dataset_name(dataset: str, name: str) -> str:
+    """Full name of a dataset to be made: ``dataset`` is its id, which ``name`` is added to, or ``DatasetXXX_NAME``.
+
+    Raises:
+        InputError: neither, or the id belongs to another dataset, which nnU-Net could not tell from this one.
+    """
+    if dataset.isdecimal() and 1 <= int(dataset) <= 999:
+        dataset = f"Dataset{int(dataset):03d}_{name}"
+    match = _NAME.fullmatch(dataset)
+    if match is None or match["id"] == "000":
+        raise InputError(
+            f"{dataset!r} is no id from 1 to 999 and no name like Dataset501_Name (letters, digits, _ . + -)"
+        )
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        folder = os.environ.get(variable)
+        others = sorted(Path(folder).glob(f"Dataset{match['id']}*")) if folder else []
+        for other in others:
+            if other.name != dataset:
+                raise InputError(f"id {int(match['id'])} belongs to {other.name} in {variable}: choose another id")
+    return dataset
+
+
+def _names(folders: list[Path]) -> str:
+    return ", ".join(folder.name for folder in folders)

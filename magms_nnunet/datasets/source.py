@@ -1,0 +1,120 @@
+"""What a published dataset holds, as its converter found it; and what converters share in looking for it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from magms_nnunet.errors import InputError
+
+BRAIN_TUMOUR_CHANNELS = ("FLAIR", "T1", "T1c", "T2")
+BRAIN_TUMOUR_REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [2, 3], "enhancing_tumor": 3}
+"""Of the labels 1 edema, 2 necrotic or non-enhancing core, 3 enhancing tumour."""
+
+_CASE_NAME = re.compile(r"\w[\w .+-]*")
+
+
+def check_case_name(name: str) -> str:
+    """The name, if it can be part of a file name everywhere and cannot lead out of a folder.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not _CASE_NAME.fullmatch(name):
+        raise InputError(f"case {name!r}: rename its files to letters, digits, spaces and _ . + - alone")
+    return name
+
+
+@dataclass(frozen=True)
+class SourceCase:
+    """The files of a case.
+
+    Attributes:
+        name: in the new dataset.
+        patient: whose cases the split keeps together.
+        images: one 3-D file per channel of the new dataset, or a single 4-D file.
+        label: the reference segmentation.
+
+    Raises:
+        InputError: the name is no file name.
+    """
+
+    name: str
+    patient: str
+    images: tuple[Path, ...]
+    label: Path
+
+    def __post_init__(self):
+        check_case_name(self.name)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A published dataset.
+
+    Attributes:
+        name: the NAME of DatasetXXX_NAME.
+        channels: names of the channels of the new dataset.
+        labels: as in dataset.json.
+        label_values: value in the source -> value in the new dataset.
+        cases: those that are complete.
+        incomplete: case -> what it lacks.
+        proportions: of training, validation and test cases.
+        volumes: for 4-D images, the place of each channel along their last axis.
+        optional_labels: further ones, each left out if no case has it.
+        notes: what a user should know: what was left out, what was assumed.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    labels: Mapping[str, int | list[int]]
+    label_values: Mapping[int, int]
+    cases: list[SourceCase]
+    incomplete: Mapping[str, str]
+    proportions: tuple[int, int, int]
+    volumes: tuple[int, ...] = ()
+    optional_labels: Mapping[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def files_below(folder: Path, depth: int = 4) -> Iterator[Path]:
+    """Files of a folder and of those inside, ``depth`` levels down, through links; hidden ones (``._x``) left out.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise InputError(f"source folder {folder} does not exist")
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir() and depth > 1:
+            yield from files_below(path, depth - 1)
+
+
+def register(found: dict[str, Path], part: str, path: Path) -> None:
+    """Keep the file of a part (an image or the label) of a case.
+
+    Raises:
+        InputError: it has another one already.
+    """
+    if part in found:
+        raise InputError(f"{found[part]} and {path} are the same image of the same case: move one of them away")
+    found[part] = path
+
+
+def lacking(found: Mapping[str, Path], parts: Mapping[str, str]) -> str:
+    """``lacks T1c and the label``, of ``parts`` (part -> what to call it) that were not found; empty if none."""
+    missing = [name for part, name in parts.items() if part not in found]
+    return f"lacks {' and '.join(missing)}" if missing else ""
+
+
+def unexpected(folder: Path, looked_for: str) -> InputError:
+    """The error for a source folder that holds something else."""
+    if not folder.is_dir():
+        return InputError(f"source folder {folder} does not exist")
+    names = sorted(path.name for path in folder.iterdir())
+    there = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") or "nothing"
+    return InputError(f"{folder}: looked for {looked_for}; found {there}: give the folder that holds them")

@@ -1,0 +1,5 @@
+"""Fixtures of the datasets' tests."""
+
+from tests.datasets.nnunet_home import home
+
+__all__ = ["home"]
