@@ -15,7 +15,7 @@ class UNETRTrainer(ModalityTrainer):
     """nnU-Net's trainer and loss with UNETR, which sees all modalities as channels of one image.
 
     UNETR has logits of full resolution only, so there is no deep supervision; and nnU-Net's SGD at 0.01 does not suit
-    a transformer: AdamW at 1e-4 as in UNETR's own training (section 4.2 of arXiv 2103.10504), with nnU-Net's schedule.
+    a transformer: AdamW at 1e-4 as in UNETR's own training (arXiv 2103.10504), with nnU-Net's schedule.
     """
 
     def __init__(
