@@ -75,6 +75,7 @@ setup(
     extras_require={"dev": ["pytest", "ruff", "build", "setuptools>=68", "wheel"]},
     entry_points={
         "console_scripts": [
+            "magms_evaluate=magms_nnunet.cli.evaluate:main",
             "magms_predict=magms_nnunet.cli.predict:main",
             "magms_demo=magms_nnunet.cli.demo:main",
         ]

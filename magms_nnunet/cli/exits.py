@@ -24,3 +24,10 @@ def run(command: str, function: Callable[[], int], debug: bool) -> int:
         reason = (str(error).splitlines() or [""])[0]
         print(f"{command}: unexpected {type(error).__name__}: {reason} (--debug shows where)", file=sys.stderr)
         return 1
+
+
+def failures(command: str, failed: dict[str, str]) -> int:
+    """Name the cases that failed; the exit code."""
+    for case, message in failed.items():
+        print(f"{command}: {case}: {message}", file=sys.stderr)
+    return 3 if failed else 0

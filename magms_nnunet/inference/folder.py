@@ -6,7 +6,6 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,11 +18,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
 from magms_nnunet.cases import Case
-from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.errors import InputError
 from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
-from magms_nnunet.inference.workers import submit, workers
+from magms_nnunet.inference.workers import failure_message, submit, workers
 from magms_nnunet.modalities import Subset
 from magms_nnunet.preprocessing.subset import preprocess_case
 
@@ -68,14 +67,8 @@ def predict_folder(
     def attempt(job: Job, step: Callable):
         try:
             return step()
-        except CaseError as error:
-            failed[job.case.name] = error.message
-        except InputError as error:
-            failed[job.case.name] = str(error)
-        except BrokenProcessPool:
-            failed[job.case.name] = "a worker process died, probably out of memory: use smaller -npp and -nps"
         except Exception as error:  # a case must not take the others with it
-            failed[job.case.name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            failed[job.case.name] = failure_message(error)
         return None
 
     single = len(jobs) == 1
@@ -96,7 +89,7 @@ def predict_folder(
             attempt(job, future.result)
             bar.update()
 
-        for job, future in _ahead(preprocessing, jobs, model, preprocessing_processes + 1):
+        for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1):
             bar.set_postfix_str(f"{job.case.name} from {model.modalities.format(job.subset)}")
             preprocessed = attempt(job, future.result)
             logits = None if preprocessed is None else attempt(job, partial(_logits, predictor, job, preprocessed[0]))
@@ -119,7 +112,9 @@ def _logits(predictor: Predictor, job: Job, data: np.ndarray) -> np.ndarray:
     return predictor.predict_logits(torch.from_numpy(data), job.subset).numpy()
 
 
-def _ahead(executor: Executor, jobs: Sequence[Job], model: TrainedModel, depth: int) -> Iterator[tuple[Job, Future]]:
+def preprocessed_ahead(
+    executor: Executor, jobs: Sequence[Job], model: TrainedModel, depth: int
+) -> Iterator[tuple[Job, Future]]:
     """Preprocess at most ``depth`` cases ahead of the network, so that memory stays bounded."""
     waiting: deque[tuple[Job, Future]] = deque()
     todo = iter(jobs)

@@ -7,6 +7,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 
+from magms_nnunet.errors import CaseError, InputError
+
 
 @contextmanager
 def workers(processes: int) -> Iterator[Executor]:
@@ -33,6 +35,17 @@ def submit(executor: Executor, function: Callable, *args) -> Future:
         future: Future = Future()
         future.set_exception(error)
         return future
+
+
+def failure_message(error: Exception) -> str:
+    """One line on why a case failed."""
+    if isinstance(error, CaseError):
+        return error.message
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, BrokenProcessPool):
+        return "a worker process died, probably out of memory: use smaller -npp and -nps"
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 class _InThisProcess(Executor):

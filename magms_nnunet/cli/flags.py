@@ -1,0 +1,94 @@
+"""The flags of nnUNetv2_predict that several of our commands share, meaning the same."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from magms_nnunet.inference.request import ModelRequest, WindowRequest
+
+
+def add_model(p: argparse.ArgumentParser, default_folds: tuple[str, ...]) -> None:
+    """Which model."""
+    add = p.add_argument
+    add("-d", metavar="DATASET", help="name or id of the dataset that the model was trained on")
+    add("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
+    add("-tr", metavar="TRAINER", default="MAGMSTrainer", help="default: %(default)s")
+    add("-p", metavar="PLANS", default="MAGMSPlans", help="default: %(default)s")
+    add("-m", metavar="FOLDER", help="the model's folder, instead of -d -c -tr -p")
+    add("-f", metavar="FOLD", nargs="+", default=[*default_folds], help=f"default: {' '.join(default_folds)}")
+    add("-chk", metavar="FILE", default="checkpoint_final.pth", help="default: %(default)s")
+
+
+def add_window(p: argparse.ArgumentParser) -> None:
+    """How it predicts, and with how many processes."""
+    add = p.add_argument
+    add(
+        "--fill",
+        choices=["zero", "mean"],
+        help="for stock networks, which need all: fill what is missing with zeros, or voxel by voxel with the mean of "
+        "what is there",
+    )
+    add("-step_size", metavar="TILES", type=float, default=0.5, help="of the sliding window, default: %(default)s")
+    add("--disable_tta", action="store_true", help="no mirroring: faster, less accurate")
+    add("-npp", metavar="N", type=int, default=_number("nnUNet_npp"), help="processes that preprocess, default 3")
+    add("-nps", metavar="N", type=int, default=_number("nnUNet_nps"), help="processes that export, default 3")
+    add("-num_parts", metavar="N", type=int, default=1, help="number of commands that share these cases")
+    add("-part_id", metavar="K", type=int, default=0, help="which of them this is, from 0")
+    add("-device", choices=["cuda", "cpu", "mps"], help="default: the GPU if there is one")
+    add("--not_on_device", action="store_true", help="collect results in host memory, for volumes that fill the GPU")
+    add("--disable_progress_bar", action="store_true")
+    add("--verbose", action="store_true")
+    add("--debug", action="store_true", help="show where an error came from")
+
+
+def _number(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else 3
+
+
+def check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with a message and exit code 2 where values make no sense."""
+    if (args.m is None) == (args.d is None or args.c is None):
+        p.error("say which model: either -d DATASET -c CONFIGURATION or -m FOLDER")
+    if args.num_parts < 1:
+        p.error(f"-num_parts must be 1 or more, got {args.num_parts}")
+    if not 0 <= args.part_id < args.num_parts:
+        p.error(f"-part_id must be from 0 to num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
+    if not 0 < args.step_size <= 1:
+        p.error(f"-step_size must be above 0 and at most 1, got {args.step_size}")
+    if args.npp < 0 or args.nps < 0:
+        p.error("-npp and -nps must be 0 or more")
+    for fold in args.f:
+        if fold != "all" and not fold.isdecimal():
+            p.error(f"-f takes numbers or 'all', got {fold!r}")
+
+
+def model_request(args: argparse.Namespace) -> "ModelRequest":
+    """Of :func:`add_model`'s flags."""
+    from magms_nnunet.inference.request import ModelRequest
+
+    return ModelRequest(
+        model=Path(args.m) if args.m else None,
+        dataset=args.d,
+        configuration=args.c,
+        trainer=args.tr,
+        plans=args.p,
+        folds=tuple(fold if fold == "all" else int(fold) for fold in args.f),
+        checkpoint=args.chk,
+    )
+
+
+def window_request(args: argparse.Namespace) -> "WindowRequest":
+    """Of :func:`add_window`'s flags."""
+    from magms_nnunet.inference.request import WindowRequest
+
+    return WindowRequest(
+        device=args.device,
+        step_size=args.step_size,
+        mirroring=not args.disable_tta,
+        results_on_device=not args.not_on_device,
+        verbose=args.verbose,
+        fill=args.fill,
+    )

@@ -1,0 +1,158 @@
+"""The folder of an evaluation: begun, resumed, completed, and merged from parts.
+
+``run.json`` says whose scores these are, ``cases/`` holds each finished case, ``slices/`` a slice of it to look at.
+From these ``scores.csv``, ``entropy.csv``, ``summary.json`` and ``report.html`` are made at the end.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.evaluation.report import write_report
+from magms_nnunet.evaluation.score_logits import SubsetScores
+from magms_nnunet.evaluation.scores import read_scores, summarise, write_scores
+from magms_nnunet.files import write_then_rename
+from magms_nnunet.inference.model import read_json
+
+# What must agree before rows may stand in one table.
+_IDENTITY = ("model", "protocol", "fill", "settings", "modalities", "regions", "subsets", "all_cases")
+ENTROPY_COLUMNS = ("case", "subset", "entropy_nats")
+
+
+def begin(folder: Path, run: dict) -> None:
+    """Write run.json, or check that what the folder holds is the same evaluation.
+
+    Args:
+        folder: existing.
+        run: content of run.json.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        if others := sorted(path.name for path in folder.iterdir()):
+            raise InputError(f"{folder} is not empty ({others[0]}) and no evaluation: choose another -o")
+        (folder / "cases").mkdir()
+        (folder / "slices").mkdir()
+        write_json(path, run)
+        return
+    if differing := _differing(read_run(folder), run, (*_IDENTITY, "part")):
+        raise InputError(f"{folder} holds an evaluation with another {', '.join(differing)}: choose another -o")
+
+
+def read_run(folder: Path) -> dict:
+    """Content of run.json.
+
+    Raises:
+        InputError: it is not there or damaged.
+    """
+    if not (folder / "run.json").is_file():
+        raise InputError(f"{folder} is no evaluation: it has no run.json")
+    run = read_json(folder / "run.json")
+    if missing := [key for key in (*_IDENTITY, "part", "cases") if key not in run]:
+        raise InputError(f"{folder / 'run.json'} lacks {', '.join(missing)}: evaluate again")
+    return run
+
+
+def _differing(one: dict, other: dict, keys: Sequence[str]) -> list[str]:
+    as_json = json.loads(json.dumps(other))  # tuples are lists there
+    return [key.replace("_", " ") for key in keys if one.get(key) != as_json.get(key)]
+
+
+def check_case_names(names: Sequence[str]) -> None:
+    """Raise InputError where a case's name could lead out of the folder."""
+    for name in names:
+        if name in ("", ".", "..") or name != Path(name.replace("\\", "/")).name:
+            raise InputError(f"case name {name!r} is no file name: rename the case")
+
+
+def finished_cases(folder: Path, names: Sequence[str]) -> list[str]:
+    """Which of these cases have been scored."""
+    return [name for name in names if (folder / "cases" / f"{name}.json").is_file()]
+
+
+def save_case(folder: Path, name: str, scores: dict[str, SubsetScores], subsets: Sequence[str], image: dict) -> None:
+    """Keep a finished case; the file that marks it as finished is written last.
+
+    Args:
+        scores: of every subset.
+        subsets: in the order of run.json.
+        image: as :func:`magms_nnunet.evaluation.score_logits.slice_of_images` returns it.
+    """
+    predictions = np.stack([scores[subset].labels for subset in subsets]).astype(np.uint8)
+
+    def save(temporary: str) -> None:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, predictions=predictions, **image)
+
+    write_then_rename(folder / "slices" / f"{name}.npz", save)
+    rows = [row for subset in subsets for row in scores[subset].rows]
+    entropies = {subset: scores[subset].entropy_nats for subset in subsets}
+    write_json(folder / "cases" / f"{name}.json", {"scores": rows, "entropy_nats": entropies})
+
+
+def complete(folder: Path) -> dict:
+    """Write the tables, the summary and the report from the cases that are finished.
+
+    Returns:
+        The summary.
+    """
+    run = read_run(folder)
+    planned = run["all_cases"][run["part"][0] :: run["part"][1]]
+    names = finished_cases(folder, planned)
+    write_json(folder / "run.json", run | {"cases": names})
+    cases = {name: read_json(folder / "cases" / f"{name}.json") for name in names}
+    write_scores(folder / "scores.csv", (row for case in cases.values() for row in case["scores"]))
+    entropies = [(name, subset, nats) for name, case in cases.items() for subset, nats in case["entropy_nats"].items()]
+
+    def write_entropy(temporary: str) -> None:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([ENTROPY_COLUMNS, *entropies])
+
+    write_then_rename(folder / "entropy.csv", write_entropy)
+    import pandas as pd
+
+    entropy = pd.DataFrame(entropies, columns=ENTROPY_COLUMNS)
+    summary = summarise(read_scores(folder / "scores.csv"), entropy, run["subsets"], run["modalities"])
+    write_json(folder / "summary.json", summary)
+    write_report(folder)
+    return summary
+
+
+def merge(parts: Sequence[Path], folder: Path) -> None:
+    """Join the parts of an evaluation (``-num_parts``) into one; the parts stay.
+
+    Raises:
+        InputError: a part is of another evaluation, unfinished, or there twice; or parts are missing.
+    """
+    runs = {part: read_run(part) for part in parts}
+    first = runs[parts[0]]
+    owner: dict[str, Path] = {}
+    for part, run in runs.items():
+        if differing := _differing(first, run, _IDENTITY):
+            raise InputError(f"{part} and {parts[0]} are of evaluations with another {', '.join(differing)}")
+        for name in finished_cases(part, run["all_cases"]):
+            if name in owner:
+                raise InputError(f"{name} is in {owner[name]} and in {part}: give each part once")
+            owner[name] = part
+    if missing := [name for name in first["all_cases"] if name not in owner]:
+        raise InputError(
+            f"the parts are not complete, {len(missing)} of {len(first['all_cases'])} cases are missing "
+            f"({', '.join(missing[:8])}{', …' if len(missing) > 8 else ''}): give all parts, or finish them first"
+        )
+    begin(folder, first | {"part": [0, 1], "cases": [], "command": f"magms_evaluate --merge ({len(parts)} parts)"})
+    for name, part in owner.items():
+        for path in (Path("slices") / f"{name}.npz", Path("cases") / f"{name}.json"):
+            shutil.copy(part / path, folder / path)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Indented, and never half a file."""
+    write_then_rename(path, lambda name: Path(name).write_text(json.dumps(content, indent=2), encoding="utf-8"))

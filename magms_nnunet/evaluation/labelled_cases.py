@@ -1,0 +1,128 @@
+"""Cases with a reference: those that a fold validates on, or those of two folders."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from magms_nnunet.cases import Case, find_cases
+from magms_nnunet.errors import InputError
+from magms_nnunet.inference.model import Fold, read_json
+from magms_nnunet.modalities import Modalities, Subset
+
+_LISTED = 8
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """A patient's images and the file with its reference segmentation."""
+
+    case: Case
+    reference: Path
+
+
+def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[LabelledCase]:
+    """The cases that a fold of nnU-Net's cross-validation keeps for validation, sorted by name.
+
+    Args:
+        dataset: its full name; ``fold``: a number.
+        modalities: of the model, which the dataset must have as well.
+
+    Raises:
+        InputError: nnU-Net's folders, the split, or files are missing, or the dataset has other channels.
+    """
+    raw, preprocessed = (_nnunet_folder(kind) / dataset for kind in ("raw", "preprocessed"))
+    dataset_json = _dataset_json(raw, modalities)
+    splits = preprocessed / "splits_final.json"
+    if fold == "all":
+        raise InputError("fold all keeps no case for validation: give -i and -l, images and labels of other cases")
+    try:
+        names = json.loads(splits.read_text())[int(fold)]["val"]
+    except FileNotFoundError:
+        raise InputError(f"no {splits}: nnU-Net writes it in training; or give -i and -l") from None
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{splits} has no validation cases for fold {fold}: give another -f, or -i and -l") from error
+    ending = dataset_json["file_ending"]
+    if "dataset" in dataset_json:  # nnU-Net's explicit lists of files
+        listed = dataset_json["dataset"]
+        cases = {
+            name: LabelledCase(
+                Case(name, {channel: raw / file for channel, file in enumerate(listed[name]["images"])}),
+                raw / listed[name]["label"],
+            )
+            for name in names
+            if name in listed
+        }
+    else:
+        found, _ = find_cases(raw / "imagesTr", ending)
+        cases = {case.name: LabelledCase(case, raw / "labelsTr" / f"{case.name}{ending}") for case in found}
+    missing = [name for name in names if name not in cases or not cases[name].reference.is_file()]
+    if missing:
+        raise InputError(f"fold {fold} validates on cases without images or labels in {raw}: {_list(missing)}")
+    return [cases[name] for name in sorted(names)]
+
+
+def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modalities) -> list[LabelledCase]:
+    """All cases of two folders, ``CASE_XXXX.ending`` and ``CASE.ending``, sorted by name.
+
+    Raises:
+        InputError: a folder or one side of a case is missing, or the dataset.json above the images has other channels.
+    """
+    cases, misnamed = find_cases(images, ending)
+    if not labels.is_dir():
+        raise InputError(f"label folder {labels} does not exist")
+    if (images.parent / "dataset.json").is_file():
+        _dataset_json(images.parent, modalities)
+    references = {path.name.removesuffix(ending): path for path in labels.iterdir() if path.name.endswith(ending)}
+    names = {case.name for case in cases}
+    differences = {
+        f"images without labels in {labels}": sorted(names - references.keys()),
+        f"labels without images in {images}": sorted(references.keys() - names),
+        f"files in {images} that belong to no case": [path.name for path in misnamed],
+    }
+    if any(differences.values()):
+        text = "; ".join(f"{what}: {_list(files)}" for what, files in differences.items() if files)
+        raise InputError(f"images and labels must be of the same cases, and nothing was scored. {text}")
+    return [LabelledCase(case, references[case.name]) for case in cases]
+
+
+def check_available(cases: Sequence[LabelledCase], needed: Subset, modalities: Modalities) -> None:
+    """Raise InputError where a case lacks a modality, and all that do are named."""
+    lacking = [
+        f"{labelled.case.name} ({', '.join(modalities.names[m] for m in needed if m not in labelled.case.files)})"
+        for labelled in cases
+        if not set(needed) <= labelled.case.files.keys()
+    ]
+    if lacking:
+        raise InputError(
+            f"these cases lack modalities that the subsets need: {_list(lacking)}: add the files, leave the cases out, "
+            "or limit --subsets, with --protocol absent, to what all have"
+        )
+
+
+def _nnunet_folder(kind: str) -> Path:
+    from nnunetv2 import paths
+
+    folder = getattr(paths, f"nnUNet_{kind}")
+    if folder is None:
+        raise InputError(f"the variable nnUNet_{kind} is not set: set it as for training, or give -i and -l")
+    return Path(folder)
+
+
+def _dataset_json(folder: Path, modalities: Modalities) -> dict:
+    try:
+        dataset_json = read_json(folder / "dataset.json")
+    except InputError:
+        raise InputError(f"no readable dataset.json in {folder}: the cases to evaluate on must be there") from None
+    names = Modalities.from_dataset_json(dataset_json).names
+    if names != modalities.names:
+        raise InputError(
+            f"the model reads {modalities.listing()}, the dataset in {folder} has {', '.join(names)}: "
+            "evaluate on a dataset with the same channel_names in the same order"
+        )
+    return dataset_json
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,149 @@
+"""From the logits of one case to its scores, in a process beside the network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import Tensor
+
+from magms_nnunet.errors import CaseError
+from magms_nnunet.evaluation.dice import regions_from_dataset_json
+from magms_nnunet.evaluation.labelled_cases import LabelledCase
+from magms_nnunet.evaluation.overlay import best_slice
+from magms_nnunet.evaluation.scores import Reference
+
+
+@dataclass(frozen=True)
+class SubsetScores:
+    """What is kept of one case predicted from one subset.
+
+    Attributes:
+        rows: of scores.csv.
+        entropy_nats: mean predictive entropy.
+        labels: ``(H, W)``, the prediction in the slice with most of the reference.
+    """
+
+    rows: list[dict]
+    entropy_nats: float
+    labels: np.ndarray
+
+
+def mean_entropy_nats(logits: Tensor, regions: bool) -> float:
+    """Predictive entropy, mean over voxels: H(f | x) of Theorem 1 in arXiv 2306.03730.
+
+    Args:
+        logits: ``(C, *spatial)``.
+        regions: the outputs are sigmoids, each an answer of its own; their entropies are averaged.
+    """
+    logits = logits.float()
+    if regions:
+        p = torch.sigmoid(logits)
+        return float((torch.special.entr(p) + torch.special.entr(1 - p)).mean())
+    return float(torch.special.entr(torch.softmax(logits, 0)).sum(0).mean())
+
+
+def score_logits(
+    labelled: LabelledCase,
+    predictions: Sequence[tuple[str, np.ndarray]],
+    properties: dict,
+    plans: dict,
+    configuration: str,
+    dataset_json: dict,
+    segmentations: Path | None,
+) -> dict[str, SubsetScores]:
+    """Bring logits to the grid of the images and compare them with the reference.
+
+    Args:
+        labelled: the case.
+        predictions: subset as ``FLAIR+T1c`` and logits ``(classes, *spatial)``.
+        properties: of nnU-Net's preprocessing of this case.
+        plans, configuration, dataset_json: of the model.
+        segmentations: where to write ``SUBSET/CASE.ending`` as well.
+
+    Raises:
+        CaseError: the reference does not fit the images, or has labels that dataset.json does not know.
+    """
+    plans_manager = PlansManager(plans)
+    label_manager = plans_manager.get_label_manager(dataset_json)
+    reader = plans_manager.image_reader_writer_class()
+    regions = regions_from_dataset_json(dataset_json)
+    shape = tuple(properties["shape_before_cropping"][axis] for axis in plans_manager.transpose_backward)
+    labels, geometry = read_reference(labelled, reader, dataset_json)
+    _check_grid(labelled, labels.shape, geometry["spacing"], shape, properties["spacing"])
+    reference, spacing_mm = squeeze_2d(labels, properties["spacing"])
+    prepared = Reference(reference, regions, spacing_mm, label_manager.ignore_label)
+    z = best_slice(labels, regions)
+    scores = {}
+    for subset, logits in predictions:
+        logits = torch.from_numpy(logits)
+        entropy = mean_entropy_nats(logits, label_manager.has_regions)
+        segmentation = convert_predicted_logits_to_segmentation_with_correct_shape(
+            logits, plans_manager, plans_manager.get_configuration(configuration), label_manager, properties
+        )
+        rows = prepared.score(labelled.case.name, subset, squeeze_2d(segmentation, properties["spacing"])[0])
+        scores[subset] = SubsetScores(rows, entropy, segmentation[z])
+        if segmentations is not None:
+            folder = segmentations / subset
+            folder.mkdir(parents=True, exist_ok=True)
+            reader.write_seg(segmentation, str(folder / f"{labelled.case.name}{dataset_json['file_ending']}"), geometry)
+    return scores
+
+
+def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[np.ndarray, dict]:
+    """Reference labels ``(Z, Y, X)`` and the properties of their file, read by one of nnU-Net's readers.
+
+    Raises:
+        CaseError: the file cannot be read, or has labels that dataset.json does not know.
+    """
+    name, file = labelled.case.name, labelled.reference.name
+    try:
+        segmentation, properties = reader.read_seg(str(labelled.reference))
+    except Exception as error:  # each of nnU-Net's readers has its own
+        raise CaseError(name, f"reference {file} cannot be read ({str(error).splitlines()[0]}): replace it") from error
+    labels = segmentation[0]
+    values = dataset_json["labels"].values()
+    known = {0} | {v for value in values for v in (value if isinstance(value, list | tuple) else (value,))}
+    unknown = sorted(set(np.unique(labels).tolist()) - known)
+    if unknown:
+        raise CaseError(
+            name, f"reference {file} has labels {unknown}, dataset.json knows {sorted(known)}: convert it first"
+        )
+    return labels.astype(np.int16), properties
+
+
+def _check_grid(labelled: LabelledCase, shape: tuple, spacing_mm: Sequence, images: tuple, images_mm: Sequence) -> None:
+    file = f"reference {labelled.reference.name}"
+    if shape != images:
+        raise CaseError(labelled.case.name, f"{file} has {shape} voxels, the images have {images}: use one grid")
+    if not np.allclose(spacing_mm, images_mm, rtol=1e-3):
+        raise CaseError(
+            labelled.case.name, f"{file} has voxels of {spacing_mm} mm, the images of {images_mm} mm: use one grid"
+        )
+
+
+def squeeze_2d(labels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:
+    """A 2-D image, which nnU-Net reads as one slice of 999 mm, without that axis; anything else as it is."""
+    if labels.shape[0] == 1:
+        return labels[0], tuple(spacing_mm[1:])
+    return labels, tuple(spacing_mm)
+
+
+def slice_of_images(labelled: LabelledCase, channels: Sequence[int], plans: dict, dataset_json: dict) -> dict:
+    """The slice with most of the reference: images ``(M, H, W)`` as uint8, reference ``(H, W)``, spacing in mm."""
+    reader = PlansManager(plans).image_reader_writer_class()
+    labels, _ = read_reference(labelled, reader, dataset_json)
+    z = best_slice(labels, regions_from_dataset_json(dataset_json))
+    images, properties = reader.read_images([str(labelled.case.files[channel]) for channel in channels])
+    shown = []
+    for image in images[:, z]:
+        low, high = np.percentile(image, (1, 99.5))
+        shown.append(np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255).astype(np.uint8))
+    return {
+        "images": np.stack(shown),
+        "reference": labels[z].astype(np.uint8),
+        "spacing_mm": np.array(properties["spacing"][1:], float),
+    }

@@ -1,0 +1,99 @@
+"""Which model, and how its sliding window runs: what every command that predicts is told by its flags."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from nnunetv2.utilities.file_path_utilities import get_output_folder
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.inference.model import Fold, TrainedModel, load_model
+from magms_nnunet.inference.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """Either ``model``, its folder, or dataset and configuration is given."""
+
+    model: Path | None
+    dataset: str | None
+    configuration: str | None
+    trainer: str
+    plans: str
+    folds: tuple[Fold, ...]
+    checkpoint: str
+
+    def folder(self) -> Path:
+        """The model's folder.
+
+        Raises:
+            InputError: nnU-Net has no such dataset, or no such model is trained.
+        """
+        if self.model is not None:
+            return self.model
+        try:
+            folder = Path(get_output_folder(self.dataset, self.trainer, self.plans, self.configuration))
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"-d {self.dataset}: {str(error).splitlines()[0]}") from error
+        if not folder.is_dir():
+            trained = ", ".join(sorted(path.name for path in folder.parent.glob("*__*__*"))) or "nothing"
+            raise InputError(
+                f"no trained model {folder.name} in {folder.parent}; there is {trained}: see -tr, -p and -c"
+            )
+        return folder
+
+    def load(self) -> TrainedModel:
+        """The model; see :func:`magms_nnunet.inference.model.load_model`."""
+        return load_model(self.folder(), self.folds, self.checkpoint)
+
+
+@dataclass(frozen=True)
+class WindowRequest:
+    """How the sliding window runs."""
+
+    device: str | None
+    step_size: float
+    mirroring: bool
+    results_on_device: bool
+    verbose: bool
+    fill: str | None
+
+    def check_device(self) -> None:
+        """Raise InputError where the device is not there; on the CPU take all cores, or what OMP_NUM_THREADS allows."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("-device cuda: torch finds no CUDA GPU here; use -device cpu")
+        if self.device == "mps" and not torch.backends.mps.is_available():
+            raise InputError("-device mps: torch finds no Apple GPU here; use -device cpu")
+        on_cpu = self.device != "cuda" and not (self.device is None and torch.cuda.is_available())
+        if on_cpu and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(os.cpu_count() or 1)
+
+    def predictor(self, model: TrainedModel) -> Predictor:
+        """A predictor for this model."""
+        return Predictor(
+            model,
+            device=self.device,
+            step_size=self.step_size,
+            mirroring=self.mirroring,
+            results_on_device=self.results_on_device,
+            verbose=self.verbose,
+            fill=self.fill,
+        )
+
+
+def check_output(output: Path, source: Path | None) -> None:
+    """Make the output folder.
+
+    Raises:
+        InputError: it cannot be written to, or is the folder that is read from.
+    """
+    if source is not None and output.resolve() == source.resolve():
+        raise InputError(f"-i and -o are the same folder, {output}: choose another one for the segmentations")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to output folder {output} ({error.strerror}): choose another -o") from error
