@@ -187,7 +187,7 @@ def test_plans_of_another_dataset_are_refused(tiny, channels):
 @pytest.mark.parametrize("build_network", [build_unetr, build_multi_encoder_unetr])
 def test_without_monai_the_error_says_what_to_install(monkeypatch, build_network):
     monkeypatch.delitem(sys.modules, "magms_nnunet.networks.unetr", raising=False)
-    monkeypatch.setitem(sys.modules, "monai.networks.nets.unetr", None)
+    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
     with pytest.raises(
         InputError, match=r'^UNETR trainers need MONAI .*: pip install "magms_nnunet\[unetr\]"'
     ) as error:
