@@ -1,0 +1,133 @@
+"""Compares evaluation folders and writes the result as Markdown, LaTeX and CSV."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.evaluation import comparison_tables as tables
+from magms_nnunet.evaluation.comparison import Comparison, shared_cases, trainings
+from magms_nnunet.evaluation.published import ARXIV, published_tables
+from magms_nnunet.evaluation.scores import METRICS, spread
+from magms_nnunet.evaluation.systems import read_systems
+from magms_nnunet.evaluation.text_table import TextTable, latex, markdown
+from magms_nnunet.files import write_then_rename
+
+
+def compare(
+    arguments: Sequence[str],
+    output: str | Path,
+    published: bool = False,
+    tolerance: float = 0.01,
+    overwrite: bool = False,
+) -> str:
+    """Write comparison.md, comparison.tex and comparison_*.csv.
+
+    Args:
+        arguments: ``[NAME=]FOLDER[,FOLDER...]`` per system.
+        output: folder for the files.
+        published: quote the paper's figures, too.
+        tolerance: loss of Dice that guidance accepts for a smaller subset.
+        overwrite: write into a folder that holds something.
+
+    Returns:
+        the compared cases and the main table, as Markdown.
+
+    Raises:
+        InputError: the folders cannot be compared, or the output folder is not free.
+    """
+    output = Path(output)
+    modalities, systems = read_systems(arguments)
+    if output.resolve() in {e.folder.resolve() for system in systems for e in system.evaluations}:
+        raise InputError(f"-o {output} is one of the folders to compare: name another one")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"-o {output} is a file: name a folder")
+    if output.is_dir() and any(output.iterdir()) and not overwrite:
+        raise InputError(f"-o {output} is not empty: name another folder, or add --overwrite")
+    data = Comparison(modalities, tuple(systems), shared_cases(systems), tolerance)
+    quoted = published_tables(modalities) if published else []
+    if published and not quoted:
+        raise InputError(f"--published: no table of arXiv {ARXIV} is about {modalities.listing()}: leave the flag out")
+
+    cases, main = tables.cases_table(data), tables.main_table(data, quoted[0] if quoted else None)
+    tests = data.tests()
+    others: list[TextTable | None] = [
+        tables.side_by_side(data),
+        *(tables.per_region(data, system, metric) for metric in tables.TITLES for system in systems),
+        *([tables.wins_table(data), tables.tests_table(data, tests)] if len(systems) > 1 else []),
+        tables.training_table(data),
+        tables.entropy_table(data),
+        *(tables.guidance_table(data, system) for system in systems),
+        *(tables.published_table(data, table) for table in quoted[1:]),
+        tables.models_table(data),
+    ]
+    everything = [cases, main, *(table for table in others if table is not None)]
+    output.mkdir(parents=True, exist_ok=True)
+    _write(output / "comparison.md", "# Comparison\n\n" + "\n".join(map(markdown, everything)))
+    _write(output / "comparison.tex", "% to \\input into a document\n" + "\n".join(map(latex, everything)))
+    _write_csv(output / "comparison_scores.csv", _score_rows(data))
+    _write_csv(output / "comparison_tests.csv", tests)
+    _write_csv(output / "comparison_training.csv", _training_rows(data))
+    _write_csv(output / "comparison_guidance.csv", _guidance_rows(data))
+    return f"{markdown(cases)}\n{markdown(main)}"
+
+
+def _score_rows(data: Comparison) -> list[dict]:
+    """A row per system, subset, region (empty for their mean) and metric; entropy is one of the metrics."""
+    wanted = [(metric, region) for metric in METRICS for region in (None, *data.regions)] + [("entropy_nats", None)]
+    return [
+        {
+            **{
+                "system": system.name,
+                "subset": data.modalities.format(subset),
+                "region": region or "",
+                "metric": metric,
+            },
+            **spread(values),
+        }
+        for system in data.systems
+        for subset in data.subsets
+        for metric, region in wanted
+        if (values := data.values(system, subset, metric, region)) is not None
+    ]
+
+
+def _training_rows(data: Comparison) -> list[dict]:
+    keys = ("epochs", "seconds", "seconds_per_epoch", "modalities")
+    return [
+        {"system": system.name, **{key: training.get(key) for key in keys}}
+        for system in data.systems
+        for training in trainings(system)
+    ]
+
+
+def _guidance_rows(data: Comparison) -> list[dict]:
+    return [
+        {
+            **{"system": system.name, "region": region or "", "modality": modality},
+            **{key: found[key][modality] for key in ("shapley", "alone", "gain", "dropped")},
+        }
+        for system in data.systems
+        for region in (None, *data.regions)
+        if (found := data.guidance(system, region)) is not None
+        for modality in found["shapley"]
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    write_then_rename(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+
+
+def _write_csv(path: Path, rows: Sequence[dict]) -> None:
+    """An empty table is no file: what an earlier comparison left there would not belong to this one."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+
+    def write(temporary: str) -> None:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_then_rename(path, write)
