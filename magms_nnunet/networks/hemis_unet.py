@@ -62,5 +62,7 @@ class HeMISUNet(MultiEncoderUNet):
             return super().forward(x, available)
         if available is None:
             available = random_available(len(x), self.num_modalities, x.device)
+        else:
+            available = self._checked(available, x)
         x = without_absent(x, available)
         return self.decode(self.fuse({m: self.encode(x, m) for m in range(self.num_modalities)}, available))

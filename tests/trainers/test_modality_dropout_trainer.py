@@ -1,0 +1,86 @@
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from magms_nnunet.trainers import ModalityDropoutTrainer
+from tests.trainers.conftest import LABELS, REGIONS, batch
+
+MODULE = "magms_nnunet.trainers.modality_dropout_trainer"
+
+
+def test_the_constructor_is_nnunets():
+    assert inspect.signature(ModalityDropoutTrainer.__init__).parameters.keys() == (
+        inspect.signature(nnUNetTrainer.__init__).parameters.keys()
+    )
+
+
+def seen_by_the_network(trainer, step) -> list[torch.Tensor]:
+    seen = []
+    hook = trainer.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    step()
+    hook.remove()
+    return seen
+
+
+def test_the_network_sees_zeros_and_the_callers_batch_stays(make_trainer, monkeypatch):
+    trainer = make_trainer(ModalityDropoutTrainer)
+    trainer.network.train()
+    given = torch.tensor([[True, False, True], [False, True, False]])
+    monkeypatch.setattr(f"{MODULE}.random_available", lambda *_: given)
+    whole = batch(trainer)
+    whole["data"][1, 2] = float("nan")  # of an absent modality
+    before = whole["data"].clone()
+    (x,) = seen_by_the_network(trainer, lambda: trainer.train_step(whole))
+    for sample, modality in np.ndindex(2, 3):
+        expected = before[sample, modality] if given[sample, modality] else torch.zeros(16, 16, 16)
+        assert torch.equal(x[sample, modality], expected)
+    torch.testing.assert_close(whole["data"], before, rtol=0, atol=0, equal_nan=True)
+    assert all(torch.isfinite(p).all() for p in trainer.network.parameters())
+
+
+def test_steps_see_different_subsets_and_validation_all(make_trainer):
+    trainer = make_trainer(ModalityDropoutTrainer)
+    trainer.network.train()
+    seen = seen_by_the_network(trainer, lambda: [trainer.train_step(batch(trainer)) for _ in range(12)])
+    masks = [tuple(x.flatten(2).any(2).flatten().tolist()) for x in seen]
+    assert len(set(masks)) > 6
+    assert all(any(mask[:3]) and any(mask[3:]) for mask in masks)
+    trainer.network.eval()
+    with torch.no_grad():
+        (x,) = seen_by_the_network(trainer, lambda: trainer.validation_step(batch(trainer)))
+    assert torch.equal(x, batch(trainer)["data"])
+
+
+def test_the_previous_stage_of_a_cascade_stays(make_trainer, monkeypatch):
+    trainer = make_trainer(ModalityDropoutTrainer)
+    steps = []
+    monkeypatch.setattr(nnUNetTrainer, "train_step", lambda self, batch: steps.append(batch) or {})
+    whole = batch(trainer)
+    one_hot = torch.randint(0, 2, (2, 2, 16, 16, 16)).float()
+    trainer.train_step({**whole, "data": torch.cat((whole["data"], one_hot), 1)})
+    assert torch.equal(steps[0]["data"][:, 3:], one_hot)
+    assert steps[0]["target"] is whole["target"]
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize(
+    "dataset_json", [{}, {"labels": {**LABELS, "ignore": 3}}, REGIONS], ids=["", "ignore", "regions"]
+)
+def test_steps_learn(make_trainer, dim, dataset_json):
+    trainer = make_trainer(ModalityDropoutTrainer, dim=dim, **dataset_json)
+    trainer.network.train()
+    losses = [float(trainer.train_step(batch(trainer, dim))["loss"]) for _ in range(24)]
+    assert np.mean(losses[-6:]) < np.mean(losses[:6])
+
+
+def test_its_weights_are_those_of_a_stock_network(make_trainer):
+    ours, stock = make_trainer(ModalityDropoutTrainer), make_trainer(nnUNetTrainer)
+    x = batch(ours)["data"]
+    ours.network.train()
+    ours.train_step(batch(ours))
+    stock.network.load_state_dict(ours.network.state_dict())
+    assert type(stock.network) is type(ours.network)
+    assert all(torch.equal(a, b) for a, b in zip(ours.network.eval()(x), stock.network.eval()(x), strict=True))
