@@ -33,7 +33,7 @@ class Reference:
         labels: integer label map ``(*spatial)``.
         regions: label values of each region.
         spacing_mm: distance between voxels, in the order of the array's axes.
-        ignore_label: where the reference has it, neither mask has voxels.
+        ignore_label: where the reference has it, no prediction counts. It belongs to no region.
 
     Raises:
         ValueError: the spacing does not fit, or a region holds the background.
@@ -53,8 +53,7 @@ class Reference:
         self._box = _bounding_box(labels != 0)
         # Nothing lies outside the box, and a mask ends at the border of its array: the crop changes no surface.
         self._surfaces = {
-            name: self._surface(np.isin(labels[self._box], values) & self._counted(self._box), self._box)
-            for name, values in regions.items()
+            name: self._surface(np.isin(labels[self._box], values), self._box) for name, values in regions.items()
         }
 
     def score(self, case: str, subset: str, prediction: np.ndarray) -> list[dict]:
@@ -76,10 +75,11 @@ class Reference:
         box = tuple(
             slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(self._box, predicted_box, strict=True)
         )
-        counted = self._counted(box)
+        counted = True if self._ignored is None else ~self._ignored[box]
         rows = []
         for name, values in self.regions.items():
-            mask, predicted = (np.isin(labels[box], values) & counted for labels in (self._labels, prediction))
+            mask, predicted = (np.isin(labels[box], values) for labels in (self._labels, prediction))
+            predicted &= counted
             surface = self._surface(predicted, box)
             presence = PRESENCE[bool(mask.any()), bool(predicted.any())]
             distance_mm = hd95_of_surfaces(self._surfaces[name], surface, self.worst_mm)
@@ -101,9 +101,6 @@ class Reference:
 
     def _surface(self, mask: np.ndarray, box: tuple[slice, ...]) -> Surface:
         return Surface(mask, self.spacing_mm, [axis.start for axis in box])
-
-    def _counted(self, box: tuple[slice, ...]) -> np.ndarray | bool:
-        return True if self._ignored is None else ~self._ignored[box]
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:

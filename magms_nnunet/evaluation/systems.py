@@ -105,7 +105,7 @@ def _read_run(path: Path) -> dict:
         raise InputError(f"{path}: not valid JSON ({error}): evaluate again") from None
     for key, kind in RUN.items():
         if not isinstance(run, dict) or not isinstance(run.get(key), kind) or not run[key]:
-            raise InputError(f"{path}: {key} is missing or is not what magms_evaluate writes: evaluate again")
+            raise InputError(f"{path}: {key} is missing or empty: finish the evaluation first")
     return run
 
 

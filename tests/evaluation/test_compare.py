@@ -158,7 +158,10 @@ def test_a_model_in_two_folders_was_trained_once(tmp_path):
 
 
 def test_only_shared_cases_count_and_the_others_are_named(tmp_path):
-    first = write_evaluation(tmp_path / "first", dice_of(0.5, 0.6, 0.8, cases=["a", "b", "only first"]))
+    entropy = {"T1c": {"a": 0.1, "b": 0.1, "only first": 0.7}}
+    first = write_evaluation(
+        tmp_path / "first", dice_of(0.5, 0.6, 0.8, cases=["a", "b", "only first"]), entropy=entropy
+    )
     second = write_evaluation(tmp_path / "second", dice_of(0.5, 0.6, 0.8, cases=["z", "b", "a"]))
     text = compare([str(first), str(second)], tmp_path / "out")
     assert "n = 2: a, b." in text
@@ -166,6 +169,8 @@ def test_only_shared_cases_count_and_the_others_are_named(tmp_path):
     assert rows[1:] == [["first", "3", "only first"], ["second", "3", "z"]]
     rows, _ = section(tmp_path / "out", "Dice of every subset")
     assert rows[1][2:] == ["0.505 ± 0.007 (0.000)", "**0.515 ± 0.007 (0.000)**", "2"]
+    rows, _ = section(tmp_path / "out", "Predictive entropy")
+    assert rows[2][2:] == ["0.1000 ± 0.0000", "–", "–"]
 
 
 def test_no_shared_case_names_both_sides(tmp_path):
