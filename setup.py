@@ -15,6 +15,7 @@ PTH_LINE = (
     r"""import os; exec("try:\n import magms_nnunet.autoload\nexcept Exception as error:\n import warnings\n """
     r"""warnings.warn(f'nnU-Net will not find the classes of magms_nnunet: {error!r}', RuntimeWarning)")"""
 )
+UNETR = ["monai>=1.5,<1.6"]
 
 
 class BuildPyWithPth(build_py):
@@ -72,9 +73,16 @@ setup(
         "scipy",
         "acvl-utils>=0.2.6,<0.3",
     ],
-    extras_require={"dev": ["pytest", "ruff", "build", "setuptools>=68", "wheel"]},
+    package_data={"magms_nnunet.evaluation": ["templates/*", "published_tables/*"]},
+    extras_require={
+        "unetr": UNETR,
+        "dev": [*UNETR, "pytest", "ruff", "build", "setuptools>=68", "wheel"],
+    },
     entry_points={
         "console_scripts": [
+            "magms_compare=magms_nnunet.cli.compare:main",
+            "magms_convert=magms_nnunet.cli.convert:main",
+            "magms_subset_dataset=magms_nnunet.cli.subset_dataset:main",
             "magms_evaluate=magms_nnunet.cli.evaluate:main",
             "magms_predict=magms_nnunet.cli.predict:main",
             "magms_demo=magms_nnunet.cli.demo:main",

@@ -18,6 +18,9 @@ TRAINERS = {
     "MAGTrainer": "magms_nnunet.trainers.mag_trainer",
     "HeMISTrainer": "magms_nnunet.trainers.hemis_trainer",
     "ModalityDropoutTrainer": "magms_nnunet.trainers.modality_dropout_trainer",
+    "UNETRTrainer": "magms_nnunet.trainers.unetr_trainers",
+    "MAGUNETRTrainer": "magms_nnunet.trainers.unetr_trainers",
+    "MAGMSUNETRTrainer": "magms_nnunet.trainers.unetr_trainers",
 }
 PLANNERS = {
     "MAGMSPlanner": "magms_nnunet.planners.magms_planner",

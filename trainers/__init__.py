@@ -4,5 +4,14 @@ from magms_nnunet.trainers.hemis_trainer import HeMISTrainer
 from magms_nnunet.trainers.mag_trainer import MAGTrainer
 from magms_nnunet.trainers.magms_trainer import MAGMSTrainer
 from magms_nnunet.trainers.modality_dropout_trainer import ModalityDropoutTrainer
+from magms_nnunet.trainers.unetr_trainers import MAGMSUNETRTrainer, MAGUNETRTrainer, UNETRTrainer
 
-__all__ = ["HeMISTrainer", "MAGMSTrainer", "MAGTrainer", "ModalityDropoutTrainer"]
+__all__ = [
+    "HeMISTrainer",
+    "MAGMSTrainer",
+    "MAGMSUNETRTrainer",
+    "MAGTrainer",
+    "MAGUNETRTrainer",
+    "ModalityDropoutTrainer",
+    "UNETRTrainer",
+]

@@ -85,7 +85,7 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
         if model.is_cascaded:
             raise InputError(f"{model.configuration} is a cascade: evaluate it with --protocol absent")
     else:
-        needed = tuple(sorted({m for subset in subsets for m in subset}))
+        needed = _union(subsets)
     if model.is_cascaded and request.previous_stage is None:
         raise InputError(
             f"{model.configuration} is a cascade: evaluate its previous stage with --save_segmentations, and give its "
@@ -132,6 +132,10 @@ def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
         "cases": summary["cases"],
     }
     return attach(model, about | {"subsets": subsets})
+
+
+def _union(subsets: Sequence[Subset]) -> Subset:
+    return tuple(sorted({m for subset in subsets for m in subset}))
 
 
 def _parse_subsets(tokens: Sequence[str] | None, modalities: Modalities) -> list[Subset] | None:
@@ -186,7 +190,7 @@ def _score(
 ) -> dict[str, str]:
     """Predict and score what is not done yet; case -> message of those that failed."""
     model, M = predictor.model, predictor.modalities
-    labels = [M.format(subset) for subset in subsets]
+    labels, shown = [M.format(subset) for subset in subsets], _union(subsets)
     labelled_cases = {labelled.case.name: labelled for labelled in cases}
     failed: dict[str, str] = {}
     jobs = []
@@ -223,7 +227,7 @@ def _score(
             bar.set_postfix_str(name)
             labelled = labelled_cases[name]
             if name not in images:
-                images[name] = submit(scoring, slice_of_images, labelled, job.subset, model.plans, model.dataset_json)
+                images[name] = submit(scoring, slice_of_images, labelled, shown, model.plans, model.dataset_json)
             try:
                 data, properties = future.result()
                 for predictions in _predictions(predictor, torch.from_numpy(data), job, subsets, request.protocol):
@@ -247,7 +251,7 @@ def _jobs(
     if request.protocol == MASKED:
         check_files(case, modalities.complete, modalities)
         return [Job(case, modalities.complete)]
-    check_files(case, tuple(sorted({m for subset in subsets for m in subset})), modalities)
+    check_files(case, _union(subsets), modalities)
     jobs = []
     for subset in subsets:
         previous = None

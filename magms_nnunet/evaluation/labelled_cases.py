@@ -104,7 +104,7 @@ def _nnunet_folder(kind: str) -> Path:
     from nnunetv2 import paths
 
     folder = getattr(paths, f"nnUNet_{kind}")
-    if folder is None:
+    if not folder.is_set():
         raise InputError(f"the variable nnUNet_{kind} is not set: set it as for training, or give -i and -l")
     return Path(folder)
 

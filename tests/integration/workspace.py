@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -194,11 +195,21 @@ class Workspace:
 
     def magms_predict(self, *arguments) -> int:
         """Exit code of magms_predict in this process."""
-        from magms_nnunet.cli.predict import main
+        return self._exit_code("predict", *QUIET, *arguments)
 
+    def magms_evaluate(self, *arguments) -> int:
+        """Exit code of magms_evaluate in this process; ``-f`` 0 is its default."""
+        return self._exit_code("evaluate", *QUIET, *arguments)
+
+    def magms_compare(self, *arguments) -> int:
+        """Exit code of magms_compare in this process."""
+        return self._exit_code("compare", *arguments)
+
+    def _exit_code(self, command: str, *arguments) -> int:
+        main = import_module(f"magms_nnunet.cli.{command}").main
         with self._entered():
             try:
-                return main([*QUIET, *map(str, arguments)])
+                return main([*map(str, arguments)])
             except SystemExit as exit:  # by argparse
                 return exit.code
 

@@ -1,0 +1,319 @@
+"""magms_evaluate and magms_compare on the chain's model: all subsets from one sweep, as if each had been predicted."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.integration.workspace import ENDING, Dataset, files_in, give, read_voxels
+
+SUBSETS = [
+    *("FLAIR", "T1", "T1c", "T2"),
+    *("FLAIR+T1", "FLAIR+T1c", "FLAIR+T2", "T1+T1c", "T1+T2", "T1c+T2"),
+    *("FLAIR+T1+T1c", "FLAIR+T1+T2", "FLAIR+T1c+T2", "T1+T1c+T2"),
+    "FLAIR+T1+T1c+T2",
+]
+CASES = ("case0", "case1")
+
+
+def rows(folder: Path) -> list[dict]:
+    with open(folder / "scores.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def dice(folder: Path) -> dict[tuple, float]:
+    return {(row["case"], row["subset"], row["region"]): float(row["dice"]) for row in rows(folder)}
+
+
+@pytest.fixture(scope="module")
+def aligned(workspace, tmp_path_factory) -> tuple[Path, Path]:
+    """Images and labels of three cases whose modalities all have one support: nothing is cropped differently."""
+    folder = tmp_path_factory.mktemp("aligned")
+    import SimpleITK as sitk
+
+    for case in CASES:
+        images = [sitk.ReadImage(workspace.raw / "imagesTr" / f"{case}_{m:04d}{ENDING}") for m in range(4)]
+        support = np.all([sitk.GetArrayFromImage(image) != 0 for image in images], axis=0)
+        (folder / "images").mkdir(exist_ok=True)
+        for m, image in enumerate(images):
+            masked = sitk.GetImageFromArray(sitk.GetArrayFromImage(image) * support)
+            masked.CopyInformation(image)
+            sitk.WriteImage(masked, folder / "images" / f"{case}_{m:04d}{ENDING}")
+    shutil.copytree(workspace.raw / "labelsTr", folder / "labels")
+    for case in ("case2", "case3", "case4"):
+        (folder / "labels" / f"{case}{ENDING}").unlink()
+    return folder / "images", folder / "labels"
+
+
+@pytest.fixture(scope="module")
+def evaluate(workspace) -> Callable[..., int]:
+    """evaluate(output, *flags): exit code of magms_evaluate of fold 0 of the chain's model."""
+    model = ("-d", workspace.id, "-c", "3d_fullres", "--disable_tta")
+    return lambda output, *flags: workspace.magms_evaluate("-o", output, *model, *flags)
+
+
+@pytest.fixture(scope="module")
+def swept(evaluate, aligned, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluation") / "swept"
+    images, labels = aligned
+    assert evaluate(folder, "-i", images, "-l", labels, "--save_segmentations") == 0
+    return folder
+
+
+def test_every_case_subset_and_region_has_a_row_and_the_summary_is_of_them(swept):
+    assert [(row["case"], row["subset"], row["region"]) for row in rows(swept)] == [
+        (case, subset, region) for case in CASES for subset in SUBSETS for region in ("edema", "core")
+    ]
+    summary = json.loads((swept / "summary.json").read_text())
+    assert list(summary["subsets"]) == SUBSETS
+    of_subset = [value for (_, subset, _), value in dice(swept).items() if subset == "T1c"]
+    assert summary["subsets"]["T1c"]["mean"]["dice"]["mean"] == pytest.approx(np.mean(of_subset))
+    shapley = summary["guidance"]["mean"]["shapley"]
+    assert sum(shapley.values()) == pytest.approx(summary["subsets"][SUBSETS[-1]]["mean"]["dice"]["mean"])
+    with open(swept / "entropy.csv", newline="") as file:
+        assert all(0 < float(row["entropy_nats"]) < np.log(3) for row in csv.DictReader(file))
+
+
+def test_sweep_segments_as_15_separate_predictions_do(swept, workspace, predict, aligned, tmp_path):
+    """Exactly: every subset has the same crop here, so the tiles lie alike."""
+    differ = 0
+    for subset in SUBSETS:
+        names = ("--modalities", *subset.split("+"))
+        assert predict(aligned[0], tmp_path / subset, "--disable_tta", *names) == 0
+        for case in CASES:
+            separate = read_voxels(tmp_path / subset / f"{case}{ENDING}")
+            np.testing.assert_array_equal(read_voxels(swept / "segmentations" / subset / f"{case}{ENDING}"), separate)
+            differ += len(np.unique(separate)) > 1
+    assert differ  # not all of them background
+
+
+def test_sweep_mirrors_as_predictions_do(workspace, predict, evaluate, aligned, tmp_path):
+    sweep = ("--subsets", "T1c+F", "--save_segmentations", "-i", aligned[0], "-l", aligned[1])
+    model = ("-d", workspace.id, "-c", "3d_fullres")
+    assert workspace.magms_evaluate("-o", tmp_path / "out", *model, *sweep) == 0
+    assert predict(aligned[0], tmp_path / "separate", "--modalities", "T1c", "F") == 0
+    for case in CASES:
+        separate = read_voxels(tmp_path / "separate" / f"{case}{ENDING}")
+        swept_voxels = read_voxels(tmp_path / "out/segmentations/FLAIR+T1c" / f"{case}{ENDING}")
+        np.testing.assert_array_equal(swept_voxels, separate)
+
+
+def test_scores_are_those_of_the_segmentations(swept, aligned):
+    from magms_nnunet.evaluation.dice import dice as dice_of
+
+    for (case, subset, region), value in dice(swept).items():
+        label = {"edema": 1, "core": 2}[region]
+        reference = read_voxels(aligned[1] / f"{case}{ENDING}") == label
+        prediction = read_voxels(swept / "segmentations" / subset / f"{case}{ENDING}") == label
+        assert value == pytest.approx(dice_of(reference, prediction))
+
+
+def test_absent_protocol_reads_only_the_subset_and_agrees_where_crops_do(swept, evaluate, aligned, tmp_path):
+    images, labels = aligned
+    absent = ("-i", images, "-l", labels, "--protocol", "absent")
+    assert evaluate(tmp_path / "absent", *absent) == 0
+    assert dice(tmp_path / "absent") == dice(swept)
+    assert json.loads((tmp_path / "absent/run.json").read_text())["protocol"] == "absent"
+
+    only = give(images, tmp_path / "only", dict.fromkeys(CASES, (0, 2)))
+    assert evaluate(tmp_path / "out", "-i", only, "-l", labels, "--protocol", "absent", "--subsets", "T1c+F", "F") == 0
+    assert dice(tmp_path / "out") == {key: d for key, d in dice(swept).items() if key[1] in ("FLAIR", "FLAIR+T1c")}
+
+
+def test_fold_is_evaluated_on_its_validation_cases(evaluate, workspace, tmp_path):
+    assert evaluate(tmp_path / "out", "--subsets", "T1c") == 0
+    split = json.loads((workspace.preprocessed / "splits_final.json").read_text())[0]
+    assert {row["case"] for row in rows(tmp_path / "out")} == set(split["val"])
+    run = json.loads((tmp_path / "out/run.json").read_text())
+    assert run["training"]["epochs"] >= 4
+    assert run["settings"] == {"step_size": 0.5, "mirroring": False}
+
+
+def test_killed_evaluation_goes_on_where_it_stopped(swept, evaluate, aligned, tmp_path, monkeypatch, capfd):
+    from magms_nnunet.evaluation import evaluate as module
+
+    scored = []
+    score = module.score_logits
+
+    def killed_in_the_second_case(labelled, *arguments):
+        if scored and labelled.case.name not in scored:
+            raise KeyboardInterrupt
+        scored.append(labelled.case.name)
+        return score(labelled, *arguments)
+
+    flags = ("-i", aligned[0], "-l", aligned[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "score_logits", killed_in_the_second_case)
+        assert evaluate(tmp_path / "out", *flags) == 130
+    assert files_in(tmp_path / "out/cases") == {"case0.json"}
+    assert not (tmp_path / "out/scores.csv").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            module, "score_logits", lambda *arguments: scored.append(arguments[0].case.name) or score(*arguments)
+        )
+        assert evaluate(tmp_path / "out", *flags) == 0
+    assert scored == ["case0", "case1"]
+    assert dice(tmp_path / "out") == dice(swept)
+
+
+def test_folder_of_another_evaluation_is_not_mixed_up(swept, evaluate, aligned, tmp_path, capfd):
+    shutil.copytree(swept, tmp_path / "out")
+    before = (tmp_path / "out/scores.csv").read_bytes()
+    flags = ("-i", aligned[0], "-l", aligned[1])
+    for other, named in (
+        (("--protocol", "absent"), "protocol"),
+        (("-step_size", "1"), "settings"),
+        (("--subsets", "T1c"), "subsets"),
+    ):
+        capfd.readouterr()
+        assert evaluate(tmp_path / "out", *flags, *other) == 2
+        assert f"holds an evaluation with another {named}: choose another -o" in capfd.readouterr().err
+    run = json.loads((tmp_path / "out/run.json").read_text())
+    run["model"]["sha256"] = "0" * 64
+    (tmp_path / "out/run.json").write_text(json.dumps(run))
+    assert evaluate(tmp_path / "out", *flags) == 2
+    assert "holds an evaluation with another model: choose another -o" in capfd.readouterr().err
+    assert (tmp_path / "out/scores.csv").read_bytes() == before
+
+
+def test_parts_are_merged_to_the_same_tables(swept, evaluate, aligned, workspace, tmp_path, capfd):
+    flags = ("-i", aligned[0], "-l", aligned[1], "-num_parts", 2)
+    for part in range(2):
+        assert evaluate(tmp_path / str(part), *flags, "-part_id", part) == 0
+    merged = tmp_path / "merged"
+    assert workspace.magms_evaluate("--merge", tmp_path / "0", tmp_path / "1", "-o", merged) == 0
+    for table in ("scores.csv", "entropy.csv", "summary.json"):
+        assert (merged / table).read_bytes() == (swept / table).read_bytes()
+    for wrong, message in (
+        ((tmp_path / "0",), "the parts are not complete, 1 of 2 cases are missing (case1)"),
+        ((tmp_path / "0", tmp_path / "1", swept), "case0 is in"),
+    ):
+        capfd.readouterr()
+        assert workspace.magms_evaluate("--merge", *wrong, "-o", tmp_path / "wrong") == 2
+        assert message in capfd.readouterr().err
+        assert files_in(tmp_path / "wrong") == set()
+
+
+def test_attached_dice_is_quoted_by_predictions(swept, evaluate, predict, workspace, aligned, tmp_path):
+    flags = ("-i", aligned[0], "-l", aligned[1], "--attach")
+    try:
+        shutil.copytree(swept, tmp_path / "out")
+        assert evaluate(tmp_path / "out", *flags) == 0
+        assert predict(workspace.test, tmp_path / "predictions", "--modalities", "T1c") == 0
+    finally:
+        (workspace.model() / "magms_expected_dice.json").unlink()
+    expected = json.loads((tmp_path / "predictions/case5.json").read_text())["expected_dice"]
+    summary = json.loads((swept / "summary.json").read_text())["subsets"]["T1c"]
+    assert expected["mean"] == summary["mean"]["dice"]["mean"]
+    assert expected["regions"] == {name: scores["dice"]["mean"] for name, scores in summary["regions"].items()}
+    assert (expected["cases"], expected["protocol"]) == (2, "masked")
+
+
+@pytest.mark.parametrize("fill", ["zero", "mean"])
+def test_stock_model_filled_up(fill, stock_model, workspace, evaluate, aligned, tmp_path):
+    """The sweep gives what separate predictions from the files of each subset give."""
+    flags = ("-tr", "nnUNetTrainer", "--fill", fill)
+    folders = ("-i", aligned[0], "-l", aligned[1])
+    subsets = ("--subsets", "T1c", "T1c+F", "--save_segmentations")
+    assert evaluate(tmp_path / "out", *folders, *flags, *subsets) == 0
+    for subset in ("T1c", "FLAIR+T1c"):
+        predicted = tmp_path / subset
+        model = ("-d", workspace.id, "-c", "3d_fullres", "-f", 0, "--disable_tta", *flags)
+        names = ("--modalities", *subset.split("+"))
+        assert workspace.magms_predict("-i", aligned[0], "-o", predicted, *model, *names) == 0
+        for case in CASES:
+            swept_voxels = read_voxels(tmp_path / "out/segmentations" / subset / f"{case}{ENDING}")
+            np.testing.assert_array_equal(swept_voxels, read_voxels(predicted / f"{case}{ENDING}"))
+        report = json.loads((predicted / "case0.json").read_text())
+        assert report["settings"]["fill"] == fill
+
+
+def test_stock_model_without_filling_is_scored_on_all_modalities_only(stock_model, evaluate, aligned, tmp_path):
+    folders = ("-i", aligned[0], "-l", aligned[1], "-tr", "nnUNetTrainer")
+    assert evaluate(tmp_path / "out", *folders) == 0
+    assert {row["subset"] for row in rows(tmp_path / "out")} == {SUBSETS[-1]}
+
+
+def test_systems_side_by_side(swept, stock_model, evaluate, aligned, workspace, tmp_path, capfd):
+    flags = ("-i", aligned[0], "-l", aligned[1], "-tr", "nnUNetTrainer", "--fill", "zero")
+    assert evaluate(tmp_path / "zero", *flags) == 0
+    capfd.readouterr()
+    systems = (f"MAG-MS={swept}", f"zero-filled={tmp_path / 'zero'}")
+    assert workspace.magms_compare(*systems, "-o", tmp_path / "comparison") == 0
+    printed = capfd.readouterr().out
+    assert "MAG-MS" in printed
+    assert "● ○ ○ ○" in printed or "| ● | ○ | ○ | ○ |" in printed
+    assert {"comparison.md", "comparison.tex"} <= files_in(tmp_path / "comparison")
+
+
+@pytest.fixture
+def refusal(evaluate, tmp_path, capfd) -> Callable[..., str]:
+    """refusal(*flags): the one line of a magms_evaluate that ends with 2 and has written nothing."""
+
+    def refused(*flags) -> str:
+        capfd.readouterr()
+        assert evaluate(tmp_path / "refused", *flags) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert files_in(tmp_path / "refused") == set()
+        return line
+
+    return refused
+
+
+def test_lists_of_images_and_labels_that_differ(refusal, workspace, aligned, tmp_path):
+    labels = shutil.copytree(aligned[1], tmp_path / "labels")
+    (labels / f"case1{ENDING}").rename(labels / f"other{ENDING}")
+    line = refusal("-i", aligned[0], "-l", labels)
+    assert f"images without labels in {labels}: case1; labels without images in {aligned[0]}: other" in line
+
+
+def test_dataset_with_other_channels(refusal, aligned, tmp_path):
+    shutil.copytree(aligned[0], tmp_path / "imagesTs")
+    other = Dataset(modalities=("FLAIR", "T1c", "T1", "T2"))
+    (tmp_path / "dataset.json").write_text(json.dumps(other.json))
+    line = refusal("-i", tmp_path / "imagesTs", "-l", aligned[1])
+    assert "the model reads FLAIR, T1, T1c, T2, the dataset in" in line
+    assert "has FLAIR, T1c, T1, T2" in line
+
+
+def test_subset_that_the_data_cannot_give(refusal, aligned, tmp_path):
+    images = give(aligned[0], tmp_path / "images", {"case0": (0, 2), "case1": (0, 1, 2, 3)})
+    line = refusal("-i", images, "-l", aligned[1], "--protocol", "absent", "--subsets", "T1+F", "T1c")
+    assert "case0 (T1): add the files" in line
+
+
+def test_names_that_lead_out_of_the_folder(refusal, workspace):
+    splits = workspace.preprocessed / "splits_final.json"
+    content = splits.read_text()
+    try:
+        splits.write_text(json.dumps([{"train": ["case0"], "val": ["../case1"]}]))
+        line = refusal()
+    finally:
+        splits.write_text(content)
+    assert "../case1" in line
+
+
+def test_unknown_label_fails_by_name_and_the_others_are_scored(evaluate, aligned, tmp_path, capfd):
+    import SimpleITK as sitk
+
+    labels = shutil.copytree(aligned[1], tmp_path / "labels")
+    path = labels / f"case1{ENDING}"
+    image = sitk.ReadImage(path)
+    sitk.WriteImage(sitk.Cast(image, sitk.sitkUInt8) * 2, path)
+    assert evaluate(tmp_path / "out", "-i", aligned[0], "-l", labels, "--subsets", "T1c") == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"case1: reference case1{ENDING} has labels [4], dataset.json knows [0, 1, 2]" in line
+    assert {row["case"] for row in rows(tmp_path / "out")} == {"case0"}
+
+
+@pytest.mark.parametrize("trainer", ["MAGTrainer", "HeMISTrainer", "ModalityDropoutTrainer"])
+def test_every_trainer_is_trained_and_evaluated(trainer, workspace, evaluate, aligned, tmp_path):
+    workspace.train(trainer=trainer)
+    fill = ("--fill", "zero") if trainer == "ModalityDropoutTrainer" else ()
+    flags = ("-i", aligned[0], "-l", aligned[1], "-tr", trainer, *fill)
+    assert evaluate(tmp_path / "out", *flags) == 0
+    assert {row["subset"] for row in rows(tmp_path / "out")} == set(SUBSETS)
