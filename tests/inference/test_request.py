@@ -1,0 +1,131 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.inference import request as module
+from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
+from magms_nnunet.trainers import MAGMSTrainer
+from tests.inference.test_predictor import trained
+
+BY_NAME = ModelRequest(
+    None, "Dataset901_Balls", "3d_fullres", "MAGMSTrainer", "MAGMSPlans", (0,), "checkpoint_final.pth"
+)
+WINDOW = WindowRequest("cpu", 0.5, True, True, False, None)
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """nnUNet_results with two trained models."""
+    for kind in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / kind))
+    folder = tmp_path / "results/Dataset901_Balls"
+    for name in ("MAGMSTrainer__MAGMSPlans__3d_fullres", "nnUNetTrainer__nnUNetPlans__2d"):
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+def test_a_model_by_its_names_is_where_nnunet_keeps_it(results):
+    expected = results / "MAGMSTrainer__MAGMSPlans__3d_fullres"
+    assert BY_NAME.folder() == expected
+    assert replace(BY_NAME, dataset="901").folder() == expected
+
+
+def test_a_model_by_its_folder_needs_none_of_nnunets_variables(tmp_path, monkeypatch):
+    monkeypatch.delenv("nnUNet_results", raising=False)
+    assert replace(BY_NAME, model=tmp_path / "mine", dataset=None, configuration=None).folder() == tmp_path / "mine"
+
+
+def test_a_model_that_is_not_trained_lists_those_that_are(results):
+    with pytest.raises(InputError) as caught:
+        replace(BY_NAME, configuration="2d").folder()
+    assert str(caught.value) == (
+        f"no trained model MAGMSTrainer__MAGMSPlans__2d in {results}; there is MAGMSTrainer__MAGMSPlans__3d_fullres, "
+        "nnUNetTrainer__nnUNetPlans__2d: see -tr, -p and -c"
+    )
+    with pytest.raises(InputError, match="there is nothing"):
+        replace(BY_NAME, dataset="Dataset902_None").folder()
+
+
+def test_an_unknown_dataset_is_one_line(results):
+    with pytest.raises(InputError, match=r"-d 999: .*999") as caught:
+        replace(BY_NAME, dataset="999").folder()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch):
+    monkeypatch.delenv("nnUNet_results", raising=False)
+    with pytest.raises(InputError, match="nnUNet_results is not defined"):
+        BY_NAME.folder()
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there(device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match=f"-device {device}: .*use -device cpu"):
+        replace(WINDOW, device=device).check_device()
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu", "limit", "threads"),
+    [
+        ("cpu", False, None, [7]),
+        (None, False, None, [7]),
+        ("cpu", True, None, [7]),
+        ("cpu", False, "1", []),  # OMP_NUM_THREADS has been obeyed already
+        (None, True, None, []),
+        ("cuda", True, None, []),
+    ],
+)
+def test_the_cpu_works_with_all_cores_or_as_many_as_are_allowed(device, gpu, limit, threads, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    taken = []
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    replace(WINDOW, device=device).check_device()
+    assert taken == threads
+
+
+def test_every_setting_reaches_the_sliding_window(tmp_path):
+    model = trained(MAGMSTrainer, tmp_path)
+    predictor = WindowRequest("cpu", 0.25, False, False, True, None).predictor(model)
+    window = predictor._sliding_window
+    assert (window.tile_step_size, window.use_mirroring, window.verbose) == (0.25, False, True)
+    assert window.perform_everything_on_device is False
+    assert predictor.settings == {"step_size": 0.25, "mirroring": False}
+    with pytest.raises(InputError, match="leave out --fill"):
+        replace(WINDOW, fill="mean").predictor(model)
+
+
+def test_the_output_folder_is_made_and_left_empty(tmp_path):
+    check_output(tmp_path / "a/b", tmp_path)
+    assert list((tmp_path / "a/b").iterdir()) == []
+    check_output(tmp_path / "a/b", None)
+
+
+@pytest.mark.parametrize("output", ["images", "images/../images", "link"])
+def test_the_output_must_not_be_the_input(output, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    with pytest.raises(InputError, match="same folder"):
+        check_output(tmp_path / output, tmp_path / "images")
+
+
+def test_an_output_that_is_a_file_or_cannot_be_written_to(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write to output folder .*file \(File exists\): choose another -o"):
+        check_output(tmp_path / "file", None)
+
+    def refused(dir: Path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(module.tempfile, "TemporaryFile", refused)
+    with pytest.raises(InputError, match=r"\(Permission denied\)"):
+        check_output(tmp_path / "out", None)
