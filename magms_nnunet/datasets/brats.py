@@ -24,7 +24,7 @@ _UNTIL_2021 = re.compile(
     r"(?P<case>(?P<patient>brats(17|18|19|20|2021)_.+))_(?P<part>flair|t1|t1ce|t2|seg)\.nii(\.gz)?", re.IGNORECASE
 )
 _FROM_2023 = re.compile(r"(?P<case>(?P<patient>BraTS-(GLI|SSA)-\d+)-\d+)-(?P<part>t2f|t1n|t1c|t2w|seg)\.nii(\.gz)?")
-_OTHER_TUMOURS = re.compile(r"BraTS-(?P<tumour>[A-Z]+)-.+\.nii(\.gz)?")
+_OTHER_TUMOURS = re.compile(r"BraTS-(?!GLI|SSA)(?P<tumour>[A-Z]+)-.+\.nii(\.gz)?")
 _SEGMENTATION_355 = re.compile(r"W39_1998\.09\.19_Segm\.nii(\.gz)?")  # so it was published in 2020
 _PARTS = {  # in the order of our channels
     False: ("flair", "t1", "t1ce", "t2"),

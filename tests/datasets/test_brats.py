@@ -122,3 +122,10 @@ def test_links_are_followed_and_what_macos_leaves_is_not(tmp_path):
     (tmp_path / "src" / "BraTS2021_00000").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "src" / "sub" / "._BraTS2021_00000_t2.nii.gz").touch()
     assert [case.name for case in find(tmp_path / "src").cases] == ["BraTS2021_00000"]
+
+
+def test_what_else_lies_beside_the_images_is_passed_over(tmp_path):
+    write_gli(tmp_path, "BraTS-GLI-00000-000")
+    write(tmp_path / "BraTS-GLI-00000-000" / "BraTS-GLI-00000-000-t1n-voided.nii.gz", image(1))
+    (tmp_path / "mapping.csv").touch()
+    assert [case.name for case in find(tmp_path).cases] == ["BraTS-GLI-00000-000"]
