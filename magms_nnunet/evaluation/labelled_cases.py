@@ -1,6 +1,7 @@
 """Cases with a reference: those that a fold validates on, or those of two folders."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
         raise InputError("fold all keeps no case for validation: give -i and -l, images and labels of other cases")
     try:
         names = json.loads(splits.read_text())[int(fold)]["val"]
+        if not names:
+            raise LookupError("an empty list")
     except FileNotFoundError:
         raise InputError(f"no {splits}: nnU-Net writes it in training; or give -i and -l") from None
     except (ValueError, LookupError, TypeError) as error:
@@ -47,8 +50,8 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
         listed = dataset_json["dataset"]
         cases = {
             name: LabelledCase(
-                Case(name, {channel: raw / file for channel, file in enumerate(listed[name]["images"])}),
-                raw / listed[name]["label"],
+                Case(name, {channel: _path(raw, file) for channel, file in enumerate(listed[name]["images"])}),
+                _path(raw, listed[name]["label"]),
             )
             for name in names
             if name in listed
@@ -107,6 +110,10 @@ def _nnunet_folder(kind: str) -> Path:
     if not folder.is_set():
         raise InputError(f"the variable nnUNet_{kind} is not set: set it as for training, or give -i and -l")
     return Path(folder)
+
+
+def _path(raw: Path, file: str) -> Path:
+    return raw / os.path.expandvars(file)  # as nnU-Net does
 
 
 def _dataset_json(folder: Path, modalities: Modalities) -> dict:

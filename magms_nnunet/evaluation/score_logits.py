@@ -15,6 +15,7 @@ from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
 from magms_nnunet.evaluation.overlay import best_slice
 from magms_nnunet.evaluation.scores import Reference
+from magms_nnunet.modalities import Modalities
 
 
 @dataclass(frozen=True)
@@ -109,20 +110,25 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
     known = {0} | {v for value in values for v in (value if isinstance(value, list | tuple) else (value,))}
     unknown = sorted(set(np.unique(labels).tolist()) - known)
     if unknown:
+        found, expected = (", ".join(f"{value:g}" for value in values) for values in (unknown, sorted(known)))
         raise CaseError(
-            name, f"reference {file} has labels {unknown}, dataset.json knows {sorted(known)}: convert it first"
+            name, f"reference {file} has labels [{found}], dataset.json knows [{expected}]: convert it first"
         )
     return labels.astype(np.int16), properties
 
 
 def _check_grid(labelled: LabelledCase, shape: tuple, spacing_mm: Sequence, images: tuple, images_mm: Sequence) -> None:
-    file = f"reference {labelled.reference.name}"
+    file, name = f"reference {labelled.reference.name}", labelled.case.name
     if shape != images:
-        raise CaseError(labelled.case.name, f"{file} has {shape} voxels, the images have {images}: use one grid")
+        raise CaseError(name, f"{file} has {_times(shape)} voxels, the images have {_times(images)}: use one grid")
     if not np.allclose(spacing_mm, images_mm, rtol=1e-3):
         raise CaseError(
-            labelled.case.name, f"{file} has voxels of {spacing_mm} mm, the images of {images_mm} mm: use one grid"
+            name, f"{file} has voxels of {_times(spacing_mm)} mm, the images of {_times(images_mm)} mm: use one grid"
         )
+
+
+def _times(values: Sequence[float]) -> str:
+    return "x".join(f"{value:g}" for value in values)
 
 
 def squeeze_2d(labels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:
@@ -133,17 +139,20 @@ def squeeze_2d(labels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndar
 
 
 def slice_of_images(labelled: LabelledCase, channels: Sequence[int], plans: dict, dataset_json: dict) -> dict:
-    """The slice with most of the reference: images ``(M, H, W)`` as uint8, reference ``(H, W)``, spacing in mm."""
+    """The slice with most of the reference: images ``(M, H, W)`` as uint8, reference ``(H, W)``, spacing in mm.
+
+    Only the files of ``channels`` are read; the images of the others are black.
+    """
     reader = PlansManager(plans).image_reader_writer_class()
     labels, _ = read_reference(labelled, reader, dataset_json)
     z = best_slice(labels, regions_from_dataset_json(dataset_json))
     images, properties = reader.read_images([str(labelled.case.files[channel]) for channel in channels])
-    shown = []
-    for image in images[:, z]:
+    shown = np.zeros((len(Modalities.from_dataset_json(dataset_json)), *images.shape[2:]), np.uint8)
+    for channel, image in zip(channels, images[:, z], strict=True):
         low, high = np.percentile(image, (1, 99.5))
-        shown.append(np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255).astype(np.uint8))
+        shown[channel] = np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255)
     return {
-        "images": np.stack(shown),
+        "images": shown,
         "reference": labels[z].astype(np.uint8),
         "spacing_mm": np.array(properties["spacing"][1:], float),
     }
