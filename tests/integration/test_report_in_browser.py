@@ -1,0 +1,128 @@
+"""The report in a real browser: nothing on the console, columns that sort, and no sideways scrolling on a phone."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from html import unescape
+
+import pytest
+
+from magms_nnunet.evaluation.report import write_report
+from tests.evaluation.blob_evaluation import write_blob_evaluation
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; Debian: apt-get install chromium")
+
+WIDTHS = (375, 1280)  # pixels: a phone, a desk
+# Added to a copy of the page: opens what is folded, sorts, and tells the page around it what came of that.
+PROBE = """
+<script>
+addEventListener("load", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+  const sort = (table, title) => {
+    const headers = [...table.tHead.rows[0].cells];
+    const column = headers.findIndex(header => header.textContent === title);
+    return [1, 2].map(() => {
+      headers[column].querySelector("button").click();
+      const values = [...table.tBodies[0].rows].map(row => row.cells[column].textContent.trim());
+      return {values, order: headers.map(header => header.getAttribute("aria-sort"))[column],
+              others: headers.filter(header => header.getAttribute("aria-sort") !== "none").length - 1};
+    });
+  };
+  const [subsets, scores] = document.querySelectorAll("table.sortable");
+  parent.postMessage({
+    page: document.title, width: innerWidth, scrollWidth: document.documentElement.scrollWidth,
+    dice: sort(scores, "Dice"), cases: sort(scores, "Case"), hd95: sort(subsets, "HD95, mm"),
+    subsets: sort(subsets, "Subset"),
+  }, "*");
+});
+</script>
+"""
+FRAMES = """<!DOCTYPE html><meta charset="utf-8"><pre id="results"></pre>
+<script>
+const results = [];
+addEventListener("message", message => {
+  results.push(message.data);
+  document.getElementById("results").textContent = JSON.stringify(results);
+});
+console.log("the console is heard");
+</script>
+"""
+
+
+@pytest.fixture(scope="module")
+def visit(tmp_path_factory):
+    """What the pages of an ordinary and of an awkward evaluation said at every width, and the console's lines."""
+    root = tmp_path_factory.mktemp("browser")
+    write_blob_evaluation(root / "ordinary", cases=("case 10", "case 9", "case 1"))
+    write_blob_evaluation(
+        root / "awkward",
+        modalities=("a_modality_with_a_very_long_name_indeed", "NameWithoutAnyPlaceWhereItMayBeBroken", "<b>&", "T2"),
+        regions={"a_region_" * 6: (1, 2, 3), "RegionWithoutAnyPlaceWhereItMayBeBroken": (3,)},
+        cases=("<img src=x onerror=console.error(1)>", "case" * 30),
+        command="magms_evaluate " + "x" * 300,
+    )
+    frames = FRAMES
+    for name in ("ordinary", "awkward"):
+        page = write_report(root / name).read_text(encoding="utf-8")
+        page = re.sub("<title>[^<]*", f"<title>{name}", page).replace("</body>", PROBE + "</body>")
+        (root / f"{name}.html").write_text(page, encoding="utf-8")
+        frames += "".join(
+            f'<iframe src="{name}.html" style="width:{w}px;height:900px;border:0"></iframe>' for w in WIDTHS
+        )
+    (root / "frames.html").write_text(frames, encoding="utf-8")
+    command = [BROWSER, "--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    command += ["--no-sandbox"] if os.geteuid() == 0 else []
+    command += [f"--user-data-dir={root / 'profile'}", "--enable-logging=stderr", "--virtual-time-budget=5000"]
+    done = subprocess.run(
+        [*command, "--dump-dom", (root / "frames.html").as_uri()], capture_output=True, text=True, timeout=120
+    )
+    found = re.search('<pre id="results">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert found, done.stderr
+    results = {(result["page"], result["width"]): result for result in json.loads(unescape(found.group(1)))}
+    return results, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_every_page_was_seen_at_every_width(visit):
+    assert set(visit[0]) == {(page, width) for page in ("ordinary", "awkward") for width in WIDTHS}
+
+
+def test_nothing_on_the_console(visit):
+    line, *others = visit[1]
+    assert "the console is heard" in line  # or the next line would prove nothing
+    assert others == []
+
+
+def test_no_sideways_scrolling(visit):
+    for (page, width), result in visit[0].items():
+        assert result["scrollWidth"] <= width, page
+
+
+def test_a_click_sorts_and_a_second_one_turns_around(visit):
+    result = visit[0]["ordinary", 1280]
+    rows = 3 * 15 * 3
+    for name, of_row in (("dice", float), ("hd95", lambda text: float(text.split()[0]))):
+        up, down = result[name]
+        assert (up["order"], down["order"]) == ("ascending", "descending")
+        assert up["others"] == down["others"] == 0  # one column only says that it is sorted
+        values = [of_row(text) for text in up["values"]]
+        assert values == sorted(values)
+        assert len(set(values)) > 5
+        assert [of_row(text) for text in down["values"]] == values[::-1]
+    assert len(result["dice"][0]["values"]) == rows
+
+
+def test_names_sort_as_people_count(visit):
+    up, down = visit[0]["ordinary", 1280]["cases"]
+    assert list(dict.fromkeys(up["values"])) == ["case 1", "case 9", "case 10"]
+    assert down["values"] == up["values"][::-1]
+
+
+def test_subsets_sort_in_the_order_of_the_paper(visit):
+    up, down = visit[0]["ordinary", 1280]["subsets"]  # after it was sorted by HD95
+    names = [text.split()[-1] for text in up["values"]]
+    assert names[:5] == ["FLAIR", "T1", "T1c", "T2", "FLAIR+T1"]
+    assert names[-1] == "FLAIR+T1+T1c+T2"
+    assert down["values"] == up["values"][::-1]
