@@ -130,8 +130,11 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
     """Join the parts of an evaluation (``-num_parts``) into one; the parts stay.
 
     Raises:
-        InputError: a part is of another evaluation, unfinished, or there twice; or parts are missing.
+        InputError: a part is of another evaluation, unfinished, or there twice; or parts are missing; or ``folder`` is
+            one of them, or holds something else.
     """
+    if folder.resolve() in {part.resolve() for part in parts}:
+        raise InputError(f"{folder} is one of the parts to merge: choose another -o")
     runs = {part: read_run(part) for part in parts}
     first = runs[parts[0]]
     owner: dict[str, Path] = {}

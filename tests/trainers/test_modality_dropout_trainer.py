@@ -1,12 +1,14 @@
 import inspect
+import json
 
 import numpy as np
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from magms_nnunet.inference.model import load_model
 from magms_nnunet.trainers import ModalityDropoutTrainer
-from tests.trainers.conftest import LABELS, REGIONS, batch
+from tests.trainers.conftest import LABELS, REGIONS, batch, plans
 
 MODULE = "magms_nnunet.trainers.modality_dropout_trainer"
 
@@ -76,11 +78,21 @@ def test_steps_learn(make_trainer, dim, dataset_json):
     assert np.mean(losses[-6:]) < np.mean(losses[:6])
 
 
-def test_its_weights_are_those_of_a_stock_network(make_trainer):
-    ours, stock = make_trainer(ModalityDropoutTrainer), make_trainer(nnUNetTrainer)
-    x = batch(ours)["data"]
-    ours.network.train()
-    ours.train_step(batch(ours))
-    stock.network.load_state_dict(ours.network.state_dict())
-    assert type(stock.network) is type(ours.network)
-    assert all(torch.equal(a, b) for a, b in zip(ours.network.eval()(x), stock.network.eval()(x), strict=True))
+def test_its_checkpoint_is_a_model_with_a_stock_network(make_trainer, tmp_path):
+    trainer, stock = make_trainer(ModalityDropoutTrainer), make_trainer(nnUNetTrainer)
+    trainer.network.train()
+    trainer.train_step(batch(trainer))
+    trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    folder = tmp_path / "ModalityDropoutTrainer__MAGMSPlans__tiny"
+    (folder / "fold_0").mkdir(parents=True)
+    trainer.save_checkpoint(str(folder / "fold_0/checkpoint_final.pth"))
+    (folder / "plans.json").write_text(json.dumps(plans()))
+    (folder / "dataset.json").write_text(json.dumps(trainer.dataset_json))
+
+    model = load_model(folder, [0])
+    assert model.trainer == "ModalityDropoutTrainer"
+    assert type(model.network) is type(stock.network)
+    assert not model.takes_subsets
+    x = batch(trainer)["data"]
+    assert torch.equal(model.network(x), trainer.network.eval()(x)[0])
+    stock.network.load_state_dict(model.weights[0])
