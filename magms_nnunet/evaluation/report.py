@@ -160,7 +160,7 @@ def _rows(
         for subset in modalities.subsets()
     }
     marks: dict[str, list[tuple[str, str]]] = {}
-    if guidance:
+    if guidance and len(modalities) > 1:
         smallest = guidance["mean"]["smallest_within_tolerance"]
         marks.setdefault(guidance["mean"]["best"]["subset"], []).append(("★", "best"))
         marks.setdefault(smallest["subset"], []).append(("◆", f"smallest within {smallest['tolerance']:g} of it"))

@@ -114,6 +114,7 @@ def test_every_number_of_the_summary_is_there(folder, page):
         assert f"{subset['entropy_nats']:.4f}" in page.text
         assert all(f"{region['dice']['mean']:.3f}" in page.text for region in subset["regions"].values())
     assert "6 cases" in page.text
+    assert "not in here" not in page.text
     assert "Only 6 cases." in page.text
     assert "374 mm" in page.text
 
@@ -251,7 +252,9 @@ def test_one_modality_one_case_one_label(tmp_path):
     assert "One case only" in page.text
     assert "The case: one" in page.text
     assert "±" not in page.text.replace("± one standard deviation", "").replace("mean ± SD", "")
-    assert "lost without each modality" not in page.text
+    assert "The subset evaluated" in page.text
+    for needs_two in ("without each modality", "Smallest subset", "All modalities", "Shapley", "★"):
+        assert needs_two not in page.text
     assert len(page.all("img")) == 3
 
 
@@ -263,15 +266,20 @@ def test_a_modality_whose_name_holds_a_plus(tmp_path):
 @pytest.mark.parametrize(
     ("protocol", "fill", "sentence"),
     [
-        ("absent", None, "as for a patient who does not have them"),
-        ("masked", None, "were dropped after preprocessing"),
-        ("masked", "zero", "were replaced by zeros"),
-        ("masked", "mean", "were replaced by the mean of those inside it"),
+        ("absent", None, "were not read, as for a patient who does not have them (protocol absent)."),
+        ("masked", None, "were dropped after preprocessing (protocol masked)."),
+        ("masked", "zero", "(protocol masked), and zeros took their place (fill zero)."),
+        ("absent", "mean", "(protocol absent), and the mean of those inside it took their place (fill mean)."),
     ],
 )
 def test_the_protocol_is_told_in_a_sentence(tmp_path, protocol, fill, sentence):
     folder = write_blob_evaluation(tmp_path / "OUT", cases=("a",), subsets=["T1"], protocol=protocol, fill=fill)
     assert sentence in page_of(folder).text
+
+
+def test_cases_that_are_not_in_it_are_counted(tmp_path):
+    folder = write_blob_evaluation(tmp_path / "OUT", cases=("a", "b"), subsets=["T1"], all_cases=["a", "b", "c"])
+    assert "1 of 3 cases is not in here" in page_of(folder).text
 
 
 def test_what_is_not_known_is_said(tmp_path):
