@@ -163,7 +163,7 @@ def _rows(
     if guidance and len(modalities) > 1:
         smallest = guidance["mean"]["smallest_within_tolerance"]
         marks.setdefault(guidance["mean"]["best"]["subset"], []).append(("★", "best"))
-        marks.setdefault(smallest["subset"], []).append(("◆", f"smallest within {smallest['tolerance']:g} of it"))
+        marks.setdefault(smallest["subset"], []).append(("◆", f"smallest within {smallest['tolerance']:g} of the best"))
     return [
         Row(
             name,
