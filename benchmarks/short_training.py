@@ -4,24 +4,32 @@
 
 nnU-Net's own trainers have no setting for their length, so the two variables are applied to them as well. On a CPU the
 network runs in bfloat16 where that is safe, as nnU-Net runs it in float16 on a GPU, and the loss in float32; for every
-trainer alike.
+trainer alike. For ablations ``ABLATION`` changes the settings of MAGMSTrainer and the learning rate of any:
+``ABLATION='{"kl_weight": 10, "initial_lr": 0.002}'``.
 """
 
+import json
 import os
+from dataclasses import replace
 
 import torch
 from nnunetv2.run.run_training import run_training_entry
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils._pytree import tree_map
 
+from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.training.run_length import run_length_from_environment
 
+ABLATION = json.loads(os.environ.get("ABLATION", "{}"))
+LEARNING_RATE = ABLATION.pop("initial_lr", None)
 construct, initialize = nnUNetTrainer.__init__, nnUNetTrainer.initialize
 
 
 def constructed(self, plans, configuration, fold, dataset_json, device=None):
     """nnU-Net's constructor (it reads the names of these arguments), then the length of the run."""
     construct(self, plans, configuration, fold, dataset_json, device)
+    if LEARNING_RATE is not None:
+        self.initial_lr = LEARNING_RATE
     for attribute, value in run_length_from_environment().items():
         setattr(self, attribute, value)
 
@@ -43,5 +51,6 @@ def initialized(self):
 
 
 if __name__ == "__main__":
+    MAGMSTrainer.settings = replace(MAGMSTrainer.settings, **ABLATION)
     nnUNetTrainer.__init__, nnUNetTrainer.initialize = constructed, initialized
     run_training_entry()

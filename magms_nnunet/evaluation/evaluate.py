@@ -233,7 +233,7 @@ def _score(
                 for predictions in _predictions(predictor, torch.from_numpy(data), job, subsets, request.protocol):
                     task = (labelled, predictions, properties, *context, segmentations)
                     waiting.append((name, submit(scoring, score_logits, *task)))
-                    while len(waiting) > request.export_processes + 1:
+                    while len(waiting) > request.export_processes:
                         finish_one()
             except Exception as error:
                 failed[name] = failure_message(error)

@@ -198,14 +198,13 @@ def _case_figures(
     chosen = {"Best case": of_largest.idxmax(), "Worst case": of_largest.idxmin()}
     if len(of_largest) == 1:
         chosen = {"The case": of_largest.idxmax()}
+    shown = [name for m, name in enumerate(modalities.names) if any(row.available[m] for row in rows)]
     figures = []
     for title, case in chosen.items():
         figure = CaseFigure(title, case, float(of_largest[case]))
         if (path := folder / "slices" / f"{case}.npz").is_file():
-            tiles, labels = _read_slice(path, len(modalities), len(subsets), regions)
-            figure.images.extend(
-                Tile(tiles.image(channel), f"{case}, {name}", name) for channel, name in enumerate(modalities.names)
-            )
+            tiles, labels = _read_slice(path, len(shown), len(subsets), regions)
+            figure.images.extend(Tile(tiles.image(i), f"{case}, {name}", name) for i, name in enumerate(shown))
             reference, *predictions = labels
             figure.images.append(Tile(tiles.overlay(reference), f"{case}, reference", "Reference"))
             for row in rows:

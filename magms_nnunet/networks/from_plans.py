@@ -27,13 +27,7 @@ def build_multi_encoder_unet(
     Raises:
         InputError: the plans have more modalities than the dataset, or another network than those two.
     """
-    M = len(configuration.normalization_schemes)
-    extra = num_input_channels - M
-    if extra < 0 or (extra and configuration.previous_stage_name is None):
-        raise InputError(
-            f"the plans normalise {M} channels, but the dataset has {num_input_channels}: "
-            "plan and preprocess this dataset again"
-        )
+    M, extra = split_channels(configuration, num_input_channels)
     unets = [
         get_network_from_plans(
             configuration.network_arch_class_name,
@@ -53,3 +47,19 @@ def build_multi_encoder_unet(
             "ResEnc planners"
         )
     return network(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder)
+
+
+def split_channels(configuration: ConfigurationManager, num_input_channels: int) -> tuple[int, int]:
+    """Number of modalities, and of the channels of a cascade's previous stage, which every encoder sees.
+
+    Raises:
+        InputError: the plans have more modalities than the dataset.
+    """
+    M = len(configuration.normalization_schemes)
+    extra = num_input_channels - M
+    if extra < 0 or (extra and configuration.previous_stage_name is None):
+        raise InputError(
+            f"the plans normalise {M} channels, but the dataset has {num_input_channels}: "
+            "plan and preprocess this dataset again"
+        )
+    return M, extra

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.networks.from_plans import split_channels
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 if TYPE_CHECKING:
@@ -34,12 +35,6 @@ def build_multi_encoder_unetr(
     Raises:
         InputError: MONAI cannot be imported, or the plans have more modalities than the dataset.
     """
-    M = len(configuration.normalization_schemes)
-    extra = num_input_channels - M
-    if extra < 0 or (extra and configuration.previous_stage_name is None):
-        raise InputError(
-            f"the plans normalise {M} channels, but the dataset has {num_input_channels}: "
-            "plan and preprocess this dataset again"
-        )
+    M, extra = split_channels(configuration, num_input_channels)
     unetrs = [build_unetr(configuration, 1 + extra, num_output_channels) for _ in range(M)]
     return MultiEncoderUNet(encoders=[unetr.encoder for unetr in unetrs], decoder=unetrs[0].decoder)
