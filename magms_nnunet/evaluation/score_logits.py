@@ -15,7 +15,6 @@ from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
 from magms_nnunet.evaluation.overlay import best_slice
 from magms_nnunet.evaluation.scores import Reference
-from magms_nnunet.modalities import Modalities
 
 
 @dataclass(frozen=True)
@@ -139,20 +138,20 @@ def squeeze_2d(labels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndar
 
 
 def slice_of_images(labelled: LabelledCase, channels: Sequence[int], plans: dict, dataset_json: dict) -> dict:
-    """The slice with most of the reference: images ``(M, H, W)`` as uint8, reference ``(H, W)``, spacing in mm.
+    """The slice with most of the reference: ``images`` as uint8, ``reference`` ``(H, W)``, ``spacing_mm``.
 
-    Only the files of ``channels`` are read; the images of the others are black.
+    Only the files of ``channels`` are read: the images are ``(len(channels), H, W)``.
     """
     reader = PlansManager(plans).image_reader_writer_class()
     labels, _ = read_reference(labelled, reader, dataset_json)
     z = best_slice(labels, regions_from_dataset_json(dataset_json))
     images, properties = reader.read_images([str(labelled.case.files[channel]) for channel in channels])
-    shown = np.zeros((len(Modalities.from_dataset_json(dataset_json)), *images.shape[2:]), np.uint8)
-    for channel, image in zip(channels, images[:, z], strict=True):
+    shown = []
+    for image in images[:, z]:
         low, high = np.percentile(image, (1, 99.5))
-        shown[channel] = np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255)
+        shown.append(np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255).astype(np.uint8))
     return {
-        "images": shown,
+        "images": np.stack(shown),
         "reference": labels[z].astype(np.uint8),
         "spacing_mm": np.array(properties["spacing"][1:], float),
     }
