@@ -3,8 +3,8 @@
     python benchmarks/real_brats.py --data PATH/Dataset210_BraTS --work runs/brats
 
 ``--data`` is an nnU-Net raw dataset with ``dataset_regions.json`` (whole tumour, tumour core, enhancing tumour) and
-``splits_final.json``. All systems share plans, split and augmentation; each is trained by nnU-Net's command and scored by
-``magms_evaluate`` on all subsets of the modalities of the validation cases; ``magms_compare`` makes the tables. The
+``splits_final.json``. All systems share plans, split and augmentation; each is trained by nnU-Net's command and scored
+by ``magms_evaluate`` on all subsets of the modalities of the validation cases; ``magms_compare`` makes the tables. The
 defaults are for CPU cores (4 mm, widths from 8); on a GPU say ``--device cuda --spacing 1 --width 32 --epochs 1000
 --iterations 250``.
 """
@@ -53,7 +53,7 @@ def main() -> None:
         os.environ[f"nnUNet_{folder}"] = str(work / folder)
     prepare(args.data.resolve(), work, args.spacing, args.width)
     for budget in args.budgets:
-        os.environ["nnUNet_results"] = str(work / budget)
+        os.environ |= {"nnUNet_results": str(work / budget)}
         evaluated = []
         for system in args.systems:
             trainer, fill = SYSTEMS[system]
