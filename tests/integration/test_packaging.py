@@ -89,11 +89,11 @@ def wheel(checkout, tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
-def test_wheel_holds_every_module_and_nothing_else(wheel, checkout):
+def test_wheel_holds_every_module_and_its_data_and_nothing_else(wheel, checkout):
     installed_as = {"trainers": "magms_nnunet/trainers", "planners": "magms_nnunet/planners"}
     expected = {PTH}
     for folder in ("magms_nnunet", "trainers", "planners"):
-        for file in (checkout / folder).rglob("*.py"):
+        for file in filter(Path.is_file, (checkout / folder).rglob("*")):  # templates and tables as well
             expected.add(f"{installed_as.get(folder, folder)}/{file.relative_to(checkout / folder).as_posix()}")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == expected

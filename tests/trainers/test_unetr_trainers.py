@@ -113,3 +113,15 @@ def test_the_plain_unetr_is_a_model_of_nnunet(workspace, tmp_path):
     model = ("-d", workspace.id, "-c", "3d_fullres", "-f", 0, "-tr", "UNETRTrainer", "-p", "MAGMSPlans")
     workspace.nnunet_predict("-i", workspace.test, "-o", tmp_path, *model)
     assert read_voxels(tmp_path / f"case3{ENDING}").shape == (24, 40, 24)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "flags"), [("UNETRTrainer", ("--fill", "mean")), ("MAGUNETRTrainer", ()), ("MAGMSUNETRTrainer", ())]
+)
+def test_all_subsets_are_evaluated(workspace, tmp_path, trainer, flags):
+    if not (workspace.model(trainer=trainer) / "fold_0/checkpoint_final.pth").is_file():
+        workspace.train(trainer=trainer)
+    model = ("-d", workspace.id, "-c", "3d_fullres", "-tr", trainer, "--disable_tta", *flags)
+    assert workspace.magms_evaluate("-o", tmp_path, *model) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert list(summary["subsets"]) == ["FLAIR", "T1c", "FLAIR+T1c"]
