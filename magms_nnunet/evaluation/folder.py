@@ -8,6 +8,7 @@ import csv
 import json
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +153,7 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
     begin(folder, first | {"part": [0, 1], "cases": [], "command": f"magms_evaluate --merge ({len(parts)} parts)"})
     for name, part in owner.items():
         for path in (Path("slices") / f"{name}.npz", Path("cases") / f"{name}.json"):
-            shutil.copy(part / path, folder / path)
+            write_then_rename(folder / path, partial(shutil.copyfile, part / path))
 
 
 def write_json(path: Path, content: dict) -> None:
