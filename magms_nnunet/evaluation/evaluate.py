@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from magms_nnunet.cases import check_files
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.dice import regions_from_dataset_json
@@ -19,6 +18,7 @@ from magms_nnunet.evaluation.labelled_cases import (
     LabelledCase,
     cases_of_folders,
     check_available,
+    check_labelled_files,
     validation_cases,
 )
 from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, slice_of_images
@@ -249,9 +249,9 @@ def _jobs(
     """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
     case, modalities = labelled.case, model.modalities
     if request.protocol == MASKED:
-        check_files(case, modalities.complete, modalities)
+        check_labelled_files(labelled, modalities.complete, modalities)
         return [Job(case, modalities.complete)]
-    check_files(case, _union(subsets), modalities)
+    check_labelled_files(labelled, _union(subsets), modalities)
     jobs = []
     for subset in subsets:
         previous = None

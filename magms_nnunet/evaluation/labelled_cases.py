@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from magms_nnunet.cases import Case, find_cases
+from magms_nnunet.cases import Case, check_files, find_cases
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.model import Fold, read_json
 from magms_nnunet.modalities import Modalities, Subset
@@ -101,6 +101,16 @@ def check_available(cases: Sequence[LabelledCase], needed: Subset, modalities: M
             f"these cases lack modalities that the subsets need: {_list(lacking)}: add the files, leave the cases out, "
             "or limit --subsets, with --protocol absent, to what all have"
         )
+
+
+def check_labelled_files(labelled: LabelledCase, subset: Subset, modalities: Modalities) -> None:
+    """Check a case's images of a subset, and its reference: one readable image to the end, as SimpleITK would hide.
+
+    Raises:
+        CaseError: names the file, and its modality or that it is the reference.
+    """
+    check_files(labelled.case, subset, modalities)
+    check_files(Case(labelled.case.name, {0: labelled.reference}), (0,), Modalities(("reference",)))
 
 
 def _nnunet_folder(kind: str) -> Path:

@@ -72,8 +72,8 @@ def score_logits(
     reader = plans_manager.image_reader_writer_class()
     regions = regions_from_dataset_json(dataset_json)
     shape = tuple(properties["shape_before_cropping"][axis] for axis in plans_manager.transpose_backward)
-    labels, geometry = read_reference(labelled, reader, dataset_json)
-    _check_grid(labelled, labels.shape, geometry["spacing"], shape, properties["spacing"])
+    labels, of_reference = read_reference(labelled, reader, dataset_json)
+    _check_grid(labelled, labels.shape, of_reference, shape, properties)
     reference, spacing_mm = squeeze_2d(labels, properties["spacing"])
     prepared = Reference(reference, regions, spacing_mm, label_manager.ignore_label)
     z = best_slice(labels, regions)
@@ -89,7 +89,8 @@ def score_logits(
         if segmentations is not None:
             folder = segmentations / subset
             folder.mkdir(parents=True, exist_ok=True)
-            reader.write_seg(segmentation, str(folder / f"{labelled.case.name}{dataset_json['file_ending']}"), geometry)
+            path = folder / f"{labelled.case.name}{dataset_json['file_ending']}"
+            reader.write_seg(segmentation, str(path), properties)
     return scores
 
 
@@ -116,14 +117,19 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
     return labels.astype(np.int16), properties
 
 
-def _check_grid(labelled: LabelledCase, shape: tuple, spacing_mm: Sequence, images: tuple, images_mm: Sequence) -> None:
+def _check_grid(labelled: LabelledCase, shape: tuple, of_reference: dict, images: tuple, of_images: dict) -> None:
+    """Compare shapes and what the reader says of the files; of their orientation only SimpleITK's says something."""
     file, name = f"reference {labelled.reference.name}", labelled.case.name
+    spacing_mm, images_mm = of_reference["spacing"], of_images["spacing"]
+    direction, images_direction = (of.get("sitk_stuff", {}).get("direction", ()) for of in (of_reference, of_images))
     if shape != images:
         raise CaseError(name, f"{file} has {_times(shape)} voxels, the images have {_times(images)}: use one grid")
     if not np.allclose(spacing_mm, images_mm, rtol=1e-3):
         raise CaseError(
             name, f"{file} has voxels of {_times(spacing_mm)} mm, the images of {_times(images_mm)} mm: use one grid"
         )
+    if len(direction) == len(images_direction) and not np.allclose(direction, images_direction, atol=1e-3):
+        raise CaseError(name, f"{file} is oriented otherwise than the images: use one grid")
 
 
 def _times(values: Sequence[float]) -> str:

@@ -1,13 +1,16 @@
 import json
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from magms_nnunet.cases import Case
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.evaluation.labelled_cases import (
     LabelledCase,
     cases_of_folders,
     check_available,
+    check_labelled_files,
     validation_cases,
 )
 from magms_nnunet.modalities import Modalities
@@ -170,3 +173,19 @@ def test_only_what_the_subsets_need_must_be_there(tmp_path):
     check_available(cases[:2], (1,), M)
     message = one_line(check_available, cases, (0, 1), M)
     assert message.startswith("these cases lack modalities that the subsets need: b (FLAIR), c (FLAIR, T1c): ")
+
+
+def test_a_damaged_reference_is_named(tmp_path):
+    """SimpleITK would read the half of it that is missing as background."""
+    image, reference = tmp_path / f"a_0001{ENDING}", tmp_path / f"a{ENDING}"
+    voxels = np.random.default_rng(0).integers(0, 2, (8, 32, 32)).astype(np.uint8)
+    for path in (image, reference):
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
+    labelled = LabelledCase(Case("a", {1: image}), reference)
+    check_labelled_files(labelled, (1,), M)
+    reference.write_bytes(reference.read_bytes()[:-500])
+    with pytest.raises(CaseError, match=rf"a: a{ENDING} \(reference\) is truncated or damaged .*: copy it again"):
+        check_labelled_files(labelled, (1,), M)
+    sitk.WriteImage(sitk.JoinSeries([sitk.GetImageFromArray(voxels)] * 2), str(reference))
+    with pytest.raises(CaseError, match=rf"a: a{ENDING} \(reference\) is 4-D"):
+        check_labelled_files(labelled, (1,), M)

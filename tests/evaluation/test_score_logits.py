@@ -53,15 +53,20 @@ def reference_labels():
     return labels
 
 
-def write(path, array, spacing_mm=SPACING_MM):
+IMAGES = {"spacing": SPACING_MM[::-1], "origin": (7.0, 8.0, 9.0), "direction": (1, 0, 0, 0, 1, 0, 0, 0, 1)}
+
+
+def write(path, array, spacing_mm=SPACING_MM, direction=None):
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(spacing_mm[::-1])
+    if direction:
+        image.SetDirection(direction)
     sitk.WriteImage(image, str(path))
     return path
 
 
-def labelled_case(tmp_path, labels, spacing_mm=SPACING_MM):
-    return LabelledCase(Case("p1", {}), write(tmp_path / "p1.nii.gz", labels, spacing_mm))
+def labelled_case(tmp_path, labels, spacing_mm=SPACING_MM, direction=None):
+    return LabelledCase(Case("p1", {}), write(tmp_path / "p1.nii.gz", labels, spacing_mm, direction))
 
 
 def logits_of(labels, transpose=(0, 1, 2), box=None):
@@ -72,6 +77,7 @@ def logits_of(labels, transpose=(0, 1, 2), box=None):
     logits = np.stack([20.0 * (crop == value) for value in range(3)]).astype(np.float32)
     return logits, {
         "spacing": list(SPACING_MM),
+        "sitk_stuff": IMAGES,
         "shape_before_cropping": labels.shape,
         "bbox_used_for_cropping": [list(edges) for edges in box],
         "shape_after_cropping_and_before_resampling": crop.shape,
@@ -170,13 +176,14 @@ def test_voxels_that_the_reference_ignores_do_not_count(tmp_path):
     assert [row["region"] for row in scores["FLAIR"].rows] == ["edema", "core"]
 
 
-def test_segmentations_are_written_on_the_grid_of_the_reference(tmp_path):
+def test_segmentations_are_written_on_the_grid_of_the_images(tmp_path):
     labels = reference_labels()
     score(tmp_path, labels, labels, (2, 0, 1), segmentations=tmp_path / "segmentations")
     for subset, expected in (("FLAIR", labels), ("FLAIR+T1c", labels * 0)):
         image = sitk.ReadImage(str(tmp_path / f"segmentations/{subset}/p1.nii.gz"))
         np.testing.assert_array_equal(sitk.GetArrayFromImage(image), expected)
         assert image.GetSpacing() == pytest.approx(SPACING_MM[::-1])
+        assert image.GetOrigin() == IMAGES["origin"]
 
 
 @pytest.mark.parametrize(("value", "shown"), [(5, "5"), (-1, "-1"), (0.5, "0.5")])
@@ -204,6 +211,13 @@ def test_a_reference_on_another_grid(tmp_path, transpose, grid, spacing_mm, prob
     labelled = labelled_case(tmp_path, np.zeros(grid, np.uint8), spacing_mm)
     with pytest.raises(CaseError, match=f"p1: reference p1.nii.gz {problem}"):
         score_logits(labelled, [("T1", logits)], properties, plans(transpose), "tiny", dataset_json(), None)
+
+
+def test_a_reference_that_is_turned(tmp_path):
+    logits, properties = logits_of(reference_labels())
+    turned = labelled_case(tmp_path, reference_labels(), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    with pytest.raises(CaseError, match="is oriented otherwise than the images: use one grid"):
+        score_logits(turned, [("T1", logits)], properties, plans(), "tiny", dataset_json(), None)
 
 
 def test_a_spacing_that_differs_by_rounding_is_the_same(tmp_path):
@@ -238,6 +252,7 @@ def test_2d_images_are_measured_in_their_plane(tmp_path):
     logits[0] = 1
     properties = {
         "spacing": [1998.0, 2.0, 1.0],
+        "sitk_stuff": {"spacing": (1.0, 2.0), "origin": (0.0, 0.0), "direction": (1.0, 0.0, 0.0, 1.0)},
         "shape_before_cropping": (1, 6, 5),
         "bbox_used_for_cropping": [[0, 1], [0, 6], [0, 5]],
         "shape_after_cropping_and_before_resampling": (1, 6, 5),
