@@ -1,11 +1,13 @@
 """Processes that preprocess and export beside the network; none at all where a single case would only wait for them."""
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from magms_nnunet.errors import CaseError, InputError
 
@@ -16,15 +18,22 @@ def workers(processes: int) -> Iterator[Executor]:
     if not processes:
         yield _InThisProcess()
         return
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_follow_the_parent)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _follow_the_parent() -> None:
+    """Leave interrupts to it, and end with it: a worker whose parent was killed would wait for work forever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_it() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_it, daemon=True).start()
 
 
 def submit(executor: Executor, function: Callable, *args) -> Future:
