@@ -73,6 +73,9 @@ def convert(
             raise InputError(f"{count}: {listed}: add the files, move the cases away, or use --skip-incomplete")
         notes.append(f"{count} and left out: {listed}")
     name = new_dataset_name(dataset, source.name)
+    target = nnunet_folder("nnUNet_raw") / name
+    if target.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise InputError(f"{folder} lies in {target}, which would be replaced: choose another -d, or move it elsewhere")
     split = random_split({case.name: case.patient for case in source.cases}, source.proportions, seed)
     with new_dataset(name, overwrite) as building:
         values = _write_cases(source, set(split.test), building)
@@ -82,7 +85,7 @@ def convert(
         _write_json(building / "dataset.json", description)
         _write_json(building / SPLITS_FILE, [{"train": split.train, "val": split.val}])
         _write_json(building / "test_cases.json", split.test)
-    return Conversion(name, nnunet_folder("nnUNet_raw") / name, split, seed, notes)
+    return Conversion(name, target, split, seed, notes)
 
 
 def _write_cases(source: Source, test: set[str], building: Path) -> set[int]:

@@ -25,13 +25,14 @@ def new_dataset(name: str, overwrite: bool) -> Iterator[Path]:
         overwrite: replace a dataset of that name, after the block.
 
     Raises:
-        InputError: the dataset exists and ``overwrite`` is not set, or nnUNet_raw cannot be written to.
+        InputError: the dataset or its splits exist and ``overwrite`` is not set, or nnUNet_raw cannot be written to.
         Whatever the block raises; everything is then as before.
     """
     raw, preprocessed = nnunet_folder("nnUNet_raw"), nnunet_folder("nnUNet_preprocessed") / name
-    target = raw / name
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists already: choose another id, or replace it with --overwrite")
+    target, splits = raw / name, preprocessed / SPLITS_FILE
+    for existing in (target, splits):
+        if existing.exists() and not overwrite:
+            raise InputError(f"{existing} exists already: choose another id, or replace it with --overwrite")
     try:
         raw.mkdir(parents=True, exist_ok=True)
         hidden = TemporaryDirectory(prefix=".magms_", dir=raw)
@@ -49,7 +50,6 @@ def new_dataset(name: str, overwrite: bool) -> Iterator[Path]:
             if old.exists():
                 old.rename(target)
             raise
-    splits = preprocessed / SPLITS_FILE
     splits.unlink(missing_ok=True)
     if (target / SPLITS_FILE).is_file():
         preprocessed.mkdir(parents=True, exist_ok=True)

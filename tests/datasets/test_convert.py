@@ -123,6 +123,26 @@ def test_an_existing_dataset_is_replaced_only_on_request_and_only_by_a_complete_
     assert [path.name for path in (home / "raw").iterdir()] == [NAME]
 
 
+def test_splits_of_a_dataset_whose_images_are_elsewhere_are_kept(home, source, capsys):
+    splits = home / "preprocessed" / NAME / "splits_final.json"
+    splits.parent.mkdir(parents=True)
+    splits.write_text("[]")
+    assert f"{splits} exists already" in error(home, source, capsys)
+    assert splits.read_text() == "[]"
+
+
+@pytest.mark.parametrize("inside", ["", "download"])
+def test_a_source_is_not_replaced_by_what_is_made_from_it(home, source, capsys, inside):
+    target = home / "raw" / NAME
+    target.parent.mkdir(parents=True)
+    source.rename(target)
+    if inside:
+        (target / inside).mkdir()
+        for case in target.glob("BraTS*"):
+            case.rename(target / inside / case.name)
+    assert f"lies in {target}, which would be replaced" in error(home, target / inside, capsys, "--overwrite")
+
+
 def test_an_interruption_leaves_nothing(home, source, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
