@@ -67,6 +67,8 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
         InputError: nothing can be scored; nothing has been written.
     """
     request.window.check_device()
+    if request.attach and request.parts > 1:
+        raise InputError("--attach needs all cases and this is a part of them: use it with --merge")
     folder = request.model.folder()
     dataset_json = read_json(folder / "dataset.json")
     modalities = Modalities.from_dataset_json(dataset_json)
@@ -91,12 +93,14 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
             f"{model.configuration} is a cascade: evaluate its previous stage with --save_segmentations, and give its "
             "segmentations folder as -prev_stage_predictions"
         )
+    if not model.is_cascaded and request.previous_stage is not None:
+        raise InputError(f"{model.configuration} has no previous stage: leave out -prev_stage_predictions")
     check_available(cases, needed, modalities)
     check_output(request.output, request.images)
     evaluation.begin(request.output, _run(request, predictor, subsets, cases))
     mine = cases[request.part :: request.parts]
-    done = set(evaluation.finished_cases(request.output, [labelled.case.name for labelled in mine]))
-    failed = _score(request, predictor, [labelled for labelled in mine if labelled.case.name not in done], subsets)
+    todo = [labelled for labelled in mine if not _is_done(request, labelled, subsets, predictor)]
+    failed = _score(request, predictor, todo, subsets)
     if not evaluation.finished_cases(request.output, [labelled.case.name for labelled in mine]):
         return None, failed
     summary = evaluation.complete(request.output)
@@ -153,6 +157,10 @@ def _cases(request: EvaluationRequest, dataset_json: dict, modalities: Modalitie
     return validation_cases(dataset, request.model.folds[0], modalities)
 
 
+def _absolute(folder: Path | None) -> str | None:
+    return None if folder is None else str(folder.resolve())
+
+
 def _run(
     request: EvaluationRequest, predictor: Predictor, subsets: Sequence[Subset], cases: Sequence[LabelledCase]
 ) -> dict:
@@ -177,12 +185,27 @@ def _run(
         "regions": {name: list(values) for name, values in regions_from_dataset_json(model.dataset_json).items()},
         "subsets": [model.modalities.format(subset) for subset in subsets],
         "all_cases": [labelled.case.name for labelled in cases],
+        "images": _absolute(request.images),
+        "labels": _absolute(request.labels),
+        "previous_stage": _absolute(request.previous_stage),
         "part": [request.part, request.parts],
         "cases": [],
         "training": training_cost(model.folder, model.folds, len(model.modalities)),
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
         "command": request.command,
     }
+
+
+def _is_done(
+    request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], predictor: Predictor
+) -> bool:
+    """Whether a case has been scored, and its segmentations are there where they are wanted."""
+    name, folder = labelled.case.name, request.output / evaluation.SEGMENTATIONS
+    file = f"{name}{predictor.model.dataset_json['file_ending']}"
+    wanted = subsets if request.save_segmentations else []
+    return bool(evaluation.finished_cases(request.output, [name])) and all(
+        (folder / predictor.modalities.format(subset) / file).is_file() for subset in wanted
+    )
 
 
 def _score(
@@ -203,7 +226,7 @@ def _score(
     images: dict[str, Future] = {}
     waiting: deque[tuple[str, Future]] = deque()
     context = model.plans, model.configuration, model.dataset_json
-    segmentations = request.output / "segmentations" if request.save_segmentations else None
+    segmentations = request.output / evaluation.SEGMENTATIONS if request.save_segmentations else None
     bar = tqdm(total=len(cases) * len(subsets), unit="subset", disable=not request.progress_bar)
 
     def finish_one() -> None:

@@ -1,6 +1,7 @@
 """The folder of an evaluation: begun, resumed, completed, and merged from parts.
 
-``run.json`` says whose scores these are, ``cases/`` holds each finished case, ``slices/`` a slice of it to look at.
+``run.json`` says whose scores these are, ``cases/`` holds each finished case, ``slices/`` a slice of it to look at,
+``segmentations/SUBSET/`` what was predicted, where that was asked for.
 From these ``scores.csv``, ``entropy.csv``, ``summary.json`` and ``report.html`` are made at the end.
 """
 
@@ -20,8 +21,11 @@ from magms_nnunet.evaluation.scores import read_scores, summarise, write_scores
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.inference.model import read_json
 
-# What must agree before rows may stand in one table.
+# What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
+# parts on other machines may call otherwise.
 _IDENTITY = ("model", "protocol", "fill", "settings", "modalities", "regions", "subsets", "all_cases")
+_FOLDERS = ("images", "labels", "previous_stage")
+SEGMENTATIONS = "segmentations"
 ENTROPY_COLUMNS = ("case", "subset", "entropy_nats")
 
 
@@ -36,15 +40,15 @@ def begin(folder: Path, run: dict) -> None:
         InputError: the folder holds something else.
     """
     path = folder / "run.json"
-    if not path.is_file():
+    if path.is_file():
+        if differing := _differing(read_run(folder), run, (*_IDENTITY, *_FOLDERS, "part")):
+            raise InputError(f"{folder} holds an evaluation with another {', '.join(differing)}: choose another -o")
+    else:
         if others := sorted(path.name for path in folder.iterdir()):
             raise InputError(f"{folder} is not empty ({others[0]}) and no evaluation: choose another -o")
-        (folder / "cases").mkdir()
-        (folder / "slices").mkdir()
         write_json(path, run)
-        return
-    if differing := _differing(read_run(folder), run, (*_IDENTITY, "part")):
-        raise InputError(f"{folder} holds an evaluation with another {', '.join(differing)}: choose another -o")
+    for kept in ("cases", "slices"):
+        (folder / kept).mkdir(exist_ok=True)
 
 
 def read_run(folder: Path) -> dict:
@@ -154,6 +158,9 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
     for name, part in owner.items():
         for path in (Path("slices") / f"{name}.npz", Path("cases") / f"{name}.json"):
             write_then_rename(folder / path, partial(shutil.copyfile, part / path))
+    for part in parts:
+        if (part / SEGMENTATIONS).is_dir():
+            shutil.copytree(part / SEGMENTATIONS, folder / SEGMENTATIONS, dirs_exist_ok=True)
 
 
 def write_json(path: Path, content: dict) -> None:

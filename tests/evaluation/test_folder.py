@@ -175,11 +175,12 @@ CHANGES = {
     "regions": {"whole": [1, 2]},
     "subsets": ["FLAIR", "FLAIR+T1c"],
     "all_cases": ["a", "b"],
-    "part": [0, 2],
 }
+FOLDERS = {"images": "/data/imagesTs", "labels": "/data/corrected", "previous_stage": "/data/lowres"}
+RESUMED = {**CHANGES, **FOLDERS, "part": [0, 2]}
 
 
-@pytest.mark.parametrize(("key", "value"), CHANGES.items(), ids=CHANGES)
+@pytest.mark.parametrize(("key", "value"), RESUMED.items(), ids=RESUMED)
 def test_another_evaluation_in_the_folder_is_refused_by_name(tmp_path, key, value):
     folder = begun(tmp_path / "out", ["a"])
     before = sorted(folder.rglob("*"))
@@ -188,6 +189,15 @@ def test_another_evaluation_in_the_folder_is_refused_by_name(tmp_path, key, valu
     )
     assert sorted(folder.rglob("*")) == before
     assert evaluation.read_run(folder) == RUN
+
+
+def test_an_evaluation_that_was_killed_as_it_began_goes_on(tmp_path):
+    folder = begun(tmp_path / "out")
+    for kept in ("cases", "slices"):
+        (folder / kept).rmdir()
+    evaluation.begin(folder, RUN)
+    save(folder, "a")
+    assert evaluation.finished_cases(folder, CASES) == ["a"]
 
 
 def test_everything_that_differs_is_named(tmp_path):
@@ -244,6 +254,16 @@ def test_merged_parts_are_as_one_evaluation(parts, tmp_path, order):
     assert evaluation.finished_cases(parts[0], CASES) == ["a", "<script>"]  # the parts stay
 
 
+def test_segmentations_of_the_parts_are_merged_too(parts, tmp_path):
+    """A cascade's next stage reads all of them from one folder."""
+    for part, name in zip(parts, CASES, strict=False):
+        (part / "segmentations/FLAIR").mkdir(parents=True)
+        (part / f"segmentations/FLAIR/{name}.nii.gz").touch()
+    (tmp_path / "merged").mkdir()
+    evaluation.merge(parts, tmp_path / "merged")
+    assert {path.name for path in (tmp_path / "merged/segmentations/FLAIR").iterdir()} == {"a.nii.gz", "a b.nii.gz"}
+
+
 def test_merging_again_gives_the_same(parts, tmp_path):
     (tmp_path / "merged").mkdir()
     for _ in range(2):
@@ -280,7 +300,17 @@ def test_the_same_part_twice(parts, tmp_path):
     assert "give each part once" in refused([*parts, again], tmp_path)
 
 
-@pytest.mark.parametrize("key", [key for key in CHANGES if key != "part"])
+def test_machines_may_call_the_folders_otherwise(tmp_path):
+    halves = [
+        begun(tmp_path / "0", CASES[::2], part=[0, 2]),
+        begun(tmp_path / "1", CASES[1::2], part=[1, 2], **FOLDERS),
+    ]
+    (tmp_path / "merged").mkdir()
+    evaluation.merge(halves, tmp_path / "merged")
+    assert evaluation.finished_cases(tmp_path / "merged", CASES) == CASES
+
+
+@pytest.mark.parametrize("key", CHANGES)
 def test_a_part_of_another_evaluation(parts, tmp_path, key):
     other = begun(tmp_path / "other", CASES[1::2], part=[1, 2], **{key: CHANGES[key]})
     assert refused([parts[0], other], tmp_path) == (

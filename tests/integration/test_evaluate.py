@@ -181,6 +181,20 @@ def test_folder_of_another_evaluation_is_not_mixed_up(swept, evaluate, aligned, 
     assert (tmp_path / "out/scores.csv").read_bytes() == before
 
 
+def test_corrected_labels_are_not_mixed_with_those_before(swept, evaluate, aligned, tmp_path, capfd):
+    shutil.copytree(swept, tmp_path / "out")
+    labels = shutil.copytree(aligned[1], tmp_path / "labels")
+    assert evaluate(tmp_path / "out", "-i", aligned[0], "-l", labels) == 2
+    assert "holds an evaluation with another labels: choose another -o" in capfd.readouterr().err
+
+
+def test_segmentations_that_are_wanted_later_are_predicted_again(evaluate, aligned, tmp_path):
+    flags = ("-i", aligned[0], "-l", aligned[1], "--subsets", "T1c")
+    for more in ((), ("--save_segmentations",)):
+        assert evaluate(tmp_path / "out", *flags, *more) == 0
+    assert files_in(tmp_path / "out/segmentations/T1c") == {f"{case}{ENDING}" for case in CASES}
+
+
 def test_parts_are_merged_to_the_same_tables(swept, evaluate, aligned, workspace, tmp_path, capfd):
     flags = ("-i", aligned[0], "-l", aligned[1], "-num_parts", 2)
     for part in range(2):
@@ -285,6 +299,15 @@ def test_subset_that_the_data_cannot_give(refusal, aligned, tmp_path):
     images = give(aligned[0], tmp_path / "images", {"case0": (0, 2), "case1": (0, 1, 2, 3)})
     line = refusal("-i", images, "-l", aligned[1], "--protocol", "absent", "--subsets", "T1+F", "T1c")
     assert "case0 (T1): add the files" in line
+
+
+def test_a_part_cannot_be_attached(refusal):
+    assert "--attach needs all cases" in refusal("--attach", "-num_parts", 2)
+
+
+def test_a_previous_stage_for_what_is_no_cascade(refusal, aligned):
+    line = refusal("-prev_stage_predictions", aligned[1], "--protocol", "absent")
+    assert "3d_fullres has no previous stage: leave out -prev_stage_predictions" in line
 
 
 def test_names_that_lead_out_of_the_folder(refusal, workspace):
