@@ -88,13 +88,7 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
             raise InputError(f"{model.configuration} is a cascade: evaluate it with --protocol absent")
     else:
         needed = _union(subsets)
-    if model.is_cascaded and request.previous_stage is None:
-        raise InputError(
-            f"{model.configuration} is a cascade: evaluate its previous stage with --save_segmentations, and give its "
-            "segmentations folder as -prev_stage_predictions"
-        )
-    if not model.is_cascaded and request.previous_stage is not None:
-        raise InputError(f"{model.configuration} has no previous stage: leave out -prev_stage_predictions")
+    _check_previous_stage(model, request.previous_stage, subsets)
     check_available(cases, needed, modalities)
     check_output(request.output, request.images)
     evaluation.begin(request.output, _run(request, predictor, subsets, cases))
@@ -136,6 +130,24 @@ def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
         "cases": summary["cases"],
     }
     return attach(model, about | {"subsets": subsets})
+
+
+def _check_previous_stage(model: TrainedModel, folder: Path | None, subsets: Sequence[Subset]) -> None:
+    if not model.is_cascaded:
+        if folder is not None:
+            raise InputError(f"{model.configuration} has no previous stage: leave out -prev_stage_predictions")
+        return
+    if folder is None:
+        raise InputError(
+            f"{model.configuration} is a cascade: evaluate its previous stage with --save_segmentations, and give its "
+            "segmentations folder as -prev_stage_predictions"
+        )
+    names = map(model.modalities.format, subsets)
+    if missing := [name for name in names if not (folder / name).is_dir()]:
+        raise InputError(
+            f"-prev_stage_predictions {folder} has no folder {', '.join(missing)}: give the segmentations folder that "
+            "magms_evaluate --save_segmentations made of the previous stage"
+        )
 
 
 def _union(subsets: Sequence[Subset]) -> Subset:

@@ -69,9 +69,15 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
     """All cases of two folders, ``CASE_XXXX.ending`` and ``CASE.ending``, sorted by name.
 
     Raises:
-        InputError: a folder or one side of a case is missing, or the dataset.json above the images has other channels.
+        InputError: a folder or one side of a case is missing, or the images, or the dataset.json above them, have other
+            channels.
     """
     cases, misnamed = find_cases(images, ending)
+    if foreign := [path.name for case in cases for m, path in case.files.items() if m >= len(modalities)]:
+        raise InputError(
+            f"the model has channels 0 to {len(modalities) - 1} ({modalities.listing()}), and {images} has others: "
+            f"{_list(foreign)}: give images with the model's channels in its order, and nothing else"
+        )
     if not labels.is_dir():
         raise InputError(f"label folder {labels} does not exist")
     if (images.parent / "dataset.json").is_file():

@@ -166,6 +166,14 @@ def test_channels_of_folders_are_checked_where_a_dataset_json_is_above_them(raw)
     assert len(cases_of_folders(raw / "imagesTr", raw / "labelsTr", ENDING, other)) == 4
 
 
+def test_channels_that_the_model_does_not_have(raw):
+    """Images of FLAIR, T1 and T1c are no images of FLAIR and T1c, whatever the first two channels look like."""
+    (raw / "dataset.json").unlink()
+    (raw / f"imagesTr/b_0002{ENDING}").touch()
+    message = one_line(cases_of_folders, raw / "imagesTr", raw / "labelsTr", ENDING, M)
+    assert f"the model has channels 0 to 1 (FLAIR, T1c), and {raw / 'imagesTr'} has others: b_0002{ENDING}" in message
+
+
 def test_only_what_the_subsets_need_must_be_there(tmp_path):
     files = {"a": (0, 1), "b": (1,), "c": (), "d": (0, 1, 7)}
     cases = [LabelledCase(Case(name, dict.fromkeys(channels, tmp_path)), tmp_path) for name, channels in files.items()]

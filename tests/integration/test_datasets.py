@@ -169,6 +169,23 @@ def test_cascade_follows_its_previous_stage(cascade, previous_stage, tmp_path):
     assert np.abs(right - wrong).max() > 1e-3
 
 
+def test_cascade_is_evaluated_on_what_its_previous_stage_made_of_the_same_subset(cascade, tmp_path, capfd):
+    images, labels = cascade.raw / "imagesTr", cascade.raw / "labelsTr"
+    flags = ("-i", images, "-l", labels, "--subsets", "T1", "--protocol", "absent", "--save_segmentations")
+    model = ("-d", cascade.id, "--disable_tta", "-c")
+    assert cascade.magms_evaluate("-o", tmp_path / "first", *model, "3d_lowres", "-f", "all", *flags) == 0
+    second = ("-o", tmp_path / "second", *model, "3d_cascade_fullres", *flags, "-prev_stage_predictions")
+    capfd.readouterr()
+    assert cascade.magms_evaluate(*second, tmp_path / "first") == 2
+    assert "first has no folder T1: give the segmentations folder that" in capfd.readouterr().err
+    assert cascade.magms_evaluate(*second, tmp_path / "first/segmentations") == 0
+    alone = ("-f", 0, "--modalities", "T1", "-prev_stage_predictions", tmp_path / "first/segmentations/T1")
+    assert cascade.magms_predict("-i", images, "-o", tmp_path / "out", *model, "3d_cascade_fullres", *alone) == 0
+    for case in ("case0", "case1", "case2"):
+        predicted = read_voxels(tmp_path / "out" / f"{case}{ENDING}")
+        np.testing.assert_array_equal(read_voxels(tmp_path / "second/segmentations/T1" / f"{case}{ENDING}"), predicted)
+
+
 def test_cascade_without_the_previous_stage_of_one_case(cascade, previous_stage, tmp_path, capfd):
     (previous_stage / f"case3{ENDING}").unlink()
     capfd.readouterr()
