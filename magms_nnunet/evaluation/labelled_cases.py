@@ -73,15 +73,15 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
             channels.
     """
     cases, misnamed = find_cases(images, ending)
+    if not labels.is_dir():
+        raise InputError(f"label folder {labels} does not exist")
+    if (images.parent / "dataset.json").is_file():
+        _dataset_json(images.parent, modalities)
     if foreign := [path.name for case in cases for m, path in case.files.items() if m >= len(modalities)]:
         raise InputError(
             f"the model has channels 0 to {len(modalities) - 1} ({modalities.listing()}), and {images} has others: "
             f"{_list(foreign)}: give images with the model's channels in its order, and nothing else"
         )
-    if not labels.is_dir():
-        raise InputError(f"label folder {labels} does not exist")
-    if (images.parent / "dataset.json").is_file():
-        _dataset_json(images.parent, modalities)
     references = {path.name.removesuffix(ending): path for path in labels.iterdir() if path.name.endswith(ending)}
     names = {case.name for case in cases}
     differences = {
