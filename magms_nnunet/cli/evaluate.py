@@ -76,6 +76,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
     if summary:
         _print(summary, args.o)
+    if args.attach and failed:
+        print(f"{args.o} is not attached to the model, as cases failed", file=sys.stderr)
     return exits.failures("magms_evaluate", failed)
 
 

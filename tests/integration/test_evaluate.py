@@ -328,8 +328,9 @@ def test_unknown_label_fails_by_name_and_the_others_are_scored(evaluate, aligned
     path = labels / f"case1{ENDING}"
     image = sitk.ReadImage(path)
     sitk.WriteImage(sitk.Cast(image, sitk.sitkUInt8) * 2, path)
-    assert evaluate(tmp_path / "out", "-i", aligned[0], "-l", labels, "--subsets", "T1c") == 3
-    (line,) = capfd.readouterr().err.splitlines()
+    assert evaluate(tmp_path / "out", "-i", aligned[0], "-l", labels, "--subsets", "T1c", "--attach") == 3
+    attached, line = capfd.readouterr().err.splitlines()
+    assert attached == f"{tmp_path / 'out'} is not attached to the model, as cases failed"
     assert f"case1: reference case1{ENDING} has labels [4], dataset.json knows [0, 1, 2]" in line
     assert {row["case"] for row in rows(tmp_path / "out")} == {"case0"}
 
