@@ -31,6 +31,7 @@ def write_blob_evaluation(
     names = Modalities(tuple(modalities))
     by_name = {names.format(subset): subset for subset in names.subsets()}
     subsets = list(by_name) if subsets is None else list(subsets)
+    shown = sorted({channel for subset in subsets for channel in by_name[subset]})
     rows, entropy = [], []
     for index, case in enumerate(cases):
         rng = np.random.default_rng(index)
@@ -43,7 +44,7 @@ def write_blob_evaluation(
             predictions.append(_labels(brain, tumour, 0.9 * (1 - quality), rng))
             rows += scorer.score(case, subset, predictions[-1])
             entropy.append({"case": case, "subset": subset, "entropy_nats": 0.03 * (1.2 - quality)})
-        images = np.stack([_image(brain, reference, channel, rng) for channel in range(len(modalities))])
+        images = np.stack([_image(brain, reference, channel, rng) for channel in shown])
         np.savez_compressed(
             folder / "slices" / f"{case}.npz",
             images=images,

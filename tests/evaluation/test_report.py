@@ -243,7 +243,7 @@ def test_some_subsets_only(tmp_path):
     assert "only when all 15 subsets were evaluated" in page.text
     assert "What each modality is worth can" in page.text
     assert "Shapley" not in page.text
-    assert len(page.all("img")) == 2 * (4 + 1 + 2)
+    assert len(page.all("img")) == 2 * (2 + 1 + 2)  # no pictures of T1 and T2, which no subset has
 
 
 def test_one_modality_one_case_one_label(tmp_path):
