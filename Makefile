@@ -20,8 +20,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(READY)  ## cost of a training step and of prediction, as ratios to nnU-Net in the same run
+bench: $(READY)  ## cost of a training step, of prediction and of a sweep, as ratios to nnU-Net in the same run
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/sweep.py
 
 $(READY): setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
