@@ -16,7 +16,8 @@ def attach(folder: Path, evaluations: dict) -> Path:
 
     Args:
         folder: of the model.
-        evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset``, number of ``cases``, and
+        evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset`` (or folder of images), number
+            of ``cases``, and
             ``subsets``: subset -> ``{"mean": Dice, "regions": {region: Dice}}``.
 
     Returns:
