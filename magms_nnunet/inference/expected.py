@@ -17,8 +17,7 @@ def attach(folder: Path, evaluations: dict) -> Path:
     Args:
         folder: of the model.
         evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset`` (or folder of images), number
-            of ``cases``, and
-            ``subsets``: subset -> ``{"mean": Dice, "regions": {region: Dice}}``.
+            of ``cases``, and ``subsets``: subset -> ``{"mean": Dice, "regions": {region: Dice}}``.
 
     Returns:
         The file.
