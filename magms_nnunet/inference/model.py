@@ -120,8 +120,8 @@ def load_model(folder: Path, folds: Sequence[Fold] | None, checkpoint: str = "ch
         except RuntimeError as error:
             trained = len({key.split(".")[1] for key in content["network_weights"] if key.startswith("encoders.")})
             raise InputError(
-                f"{path} does not fit plans.json and dataset.json beside it: it holds {trained or 'no'} encoders of "
-                f"their own for {len(modalities)} modalities, or other layers; they belong to different models"
+                f"{path} does not fit plans.json and dataset.json beside it: it holds {trained} encoders for "
+                f"{len(modalities)} modalities, or other layers; they belong to different models"
             ) from error
     network.load_state_dict(first["network_weights"])
     return TrainedModel(

@@ -118,14 +118,14 @@ def test_weights_of_another_model(model):
         model / "plans.json",
         lambda content: content["configurations"]["tiny"]["normalization_schemes"].append("ZScoreNormalization"),
     )
-    with pytest.raises(InputError, match=r"it holds 3 encoders of their own for 4 modalities"):
+    with pytest.raises(InputError, match=r"it holds 3 encoders for 4 modalities"):
         load_model(model, [0])
 
 
 def test_weights_of_another_trainer(model):
     path = model / "fold_0/checkpoint_final.pth"
     torch.save({**torch.load(path, weights_only=False), "trainer_name": "nnUNetTrainer"}, path)
-    with pytest.raises(InputError, match=r"it holds 3 encoders of their own for 3 modalities, or other layers"):
+    with pytest.raises(InputError, match=r"it holds 3 encoders for 3 modalities, or other layers"):
         load_model(model, [0])
 
 
