@@ -178,14 +178,13 @@ def _run(
 ) -> dict:
     """Content of run.json before the first case."""
     model = predictor.model
-    trainer, plans, configuration = model.trainer, model.plans["plans_name"], model.configuration
     return {
         "model": {
             "name": model.folder.name,
             "dataset": model.plans["dataset_name"],
-            "trainer": trainer,
-            "plans": plans,
-            "configuration": configuration,
+            "trainer": model.trainer,
+            "plans": model.plans["plans_name"],
+            "configuration": model.configuration,
             "folds": [str(fold) for fold in model.folds],
             "checkpoint": model.checkpoint,
             "sha256": model.fingerprint,
@@ -224,8 +223,8 @@ def _score(
     request: EvaluationRequest, predictor: Predictor, cases: Sequence[LabelledCase], subsets: Sequence[Subset]
 ) -> dict[str, str]:
     """Predict and score what is not done yet; case -> message of those that failed."""
-    model, M = predictor.model, predictor.modalities
-    labels, shown = [M.format(subset) for subset in subsets], _union(subsets)
+    model = predictor.model
+    names, shown = [model.modalities.format(subset) for subset in subsets], _union(subsets)
     labelled_cases = {labelled.case.name: labelled for labelled in cases}
     failed: dict[str, str] = {}
     jobs = []
@@ -250,7 +249,7 @@ def _score(
             scores[name] |= result
             bar.update(len(result))
             if len(scores[name]) == len(subsets):
-                evaluation.save_case(request.output, name, scores.pop(name), labels, images.pop(name).result())
+                evaluation.save_case(request.output, name, scores.pop(name), names, images.pop(name).result())
         except Exception as error:  # a case must not take the others with it
             failed[name] = failure_message(error)
 
