@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all faults lint bench clean
 
 demo: $(READY)  ## train on a small phantom and predict from subsets of its modalities (about 4 minutes on 2 cores)
 	$(BIN)/magms_demo -o magms_demo
@@ -15,6 +15,9 @@ test: $(READY)  ## what must pass before every commit
 
 test-all: $(READY)  ## also what takes long
 	$(BIN)/python -m pytest
+
+faults: $(READY)  ## inject every fault of docs/reliability.md, also what takes long, and say what became of it
+	$(BIN)/python -m pytest tests/faults
 
 lint: $(READY)
 	$(BIN)/ruff check .
