@@ -52,6 +52,7 @@ setup(
             for name in (
                 "cli",
                 "datasets",
+                "environment",
                 "evaluation",
                 "inference",
                 "losses",
@@ -76,12 +77,13 @@ setup(
     package_data={"magms_nnunet.evaluation": ["templates/*", "published_tables/*"]},
     extras_require={
         "unetr": UNETR,
-        "dev": [*UNETR, "pytest", "ruff", "build", "setuptools>=68", "wheel"],
+        "dev": [*UNETR, "hypothesis", "pytest", "ruff", "build", "setuptools>=68", "wheel"],
     },
     entry_points={
         "console_scripts": [
             "magms_compare=magms_nnunet.cli.compare:main",
             "magms_convert=magms_nnunet.cli.convert:main",
+            "magms_doctor=magms_nnunet.cli.doctor:main",
             "magms_subset_dataset=magms_nnunet.cli.subset_dataset:main",
             "magms_evaluate=magms_nnunet.cli.evaluate:main",
             "magms_predict=magms_nnunet.cli.predict:main",

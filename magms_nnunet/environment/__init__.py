@@ -1,0 +1,1 @@
+"""Whether this machine can train and predict: what ``magms_doctor`` looks at."""
