@@ -1,0 +1,65 @@
+"""All checks in order: first what takes no time, then what imports torch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from threading import Timer
+from time import monotonic
+
+from magms_nnunet.environment.finding import FAIL, Finding
+from magms_nnunet.environment.folders import NEEDED_FOR, check_folder, check_shared_memory, check_temporary_folder
+from magms_nnunet.environment.installation import check_hook, check_nnunet, check_python, check_unetr
+
+LIMIT_S = 300.0  # of all that imports torch, which takes 10 s on an idle machine
+
+
+def examine(debug: bool = False) -> Iterator[Finding]:
+    """Yield each finding as soon as it is known; ``debug`` shows what torch and nnU-Net print meanwhile."""
+    yield check_python()
+    yield check_nnunet()
+    yield check_hook()
+    yield check_unetr()
+    yield from map(check_folder, NEEDED_FOR)
+    yield check_temporary_folder()
+    yield check_shared_memory()
+    yield from check_with_torch(LIMIT_S, debug)
+
+
+def check_with_torch(limit_s: float, debug: bool = False) -> Iterator[Finding]:
+    """What :mod:`magms_nnunet.environment.with_torch` finds, and how it ended if that was not well."""
+    with tempfile.TemporaryDirectory(prefix="magms_doctor_") as home, tempfile.TemporaryFile("w+") as errors:
+        folders = dict.fromkeys(NEEDED_FOR, home)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "magms_nnunet.environment.with_torch", home],
+            stdout=subprocess.PIPE,
+            stderr=None if debug else errors,
+            text=True,
+            env=os.environ | folders,
+        )
+        timer, start = Timer(limit_s, process.kill), monotonic()
+        timer.start()
+        last = "its start"
+        try:
+            for line in process.stdout:
+                finding = Finding(**json.loads(line))
+                last = finding.subject
+                yield finding
+            process.wait()
+            if process.returncode:
+                errors.seek(0)
+                said = (errors.read().strip().splitlines() or ["it said nothing"])[-1]
+                ended = "took too long" if monotonic() - start >= limit_s else _how_it_ended(process.returncode)
+                message = f"the checks that use torch {ended} after {last} ({said})"
+                yield Finding(FAIL, "torch", message, "install torch again, the build for your CPU and GPU")
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+
+
+def _how_it_ended(code: int) -> str:
+    return f"were ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,70 @@
+"""nnU-Net's three folders, the space in them, and the memory that data loaders share."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from magms_nnunet.environment.finding import FAIL, OK, WARN, Finding
+
+NEEDED_FOR = {
+    "nnUNet_raw": "planning and preprocessing",
+    "nnUNet_preprocessed": "training",
+    "nnUNet_results": "training and prediction with -d",
+}
+LITTLE_SPACE_GB = 10  # a preprocessed case of BraTS takes 0.1 GB, a checkpoint with its optimiser 1 GB
+LITTLE_SHARED_MEMORY_GB = 1  # Docker gives 0.06; a batch of four modalities at 128^3 takes 0.07, and dozens wait
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def check_folder(variable: str) -> Finding:
+    """One of nnU-Net's folders: the variable is set, the folder is there, can be written to and has space."""
+    value = os.environ.get(variable)
+    if not value:
+        return Finding(WARN, variable, f"not set, but needed for {NEEDED_FOR[variable]}", f"export {variable}=FOLDER")
+    folder = Path(value)
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        return Finding(FAIL, variable, f"{folder} {what}", f"mkdir -p {folder}, or correct the variable")
+    if (problem := _not_writable(folder)) is not None:
+        # raw images are only read, and whoever only predicts only reads the results of others
+        return Finding(
+            WARN, variable, f"{folder} cannot be written to ({problem})", f"{NEEDED_FOR[variable]} may need it"
+        )
+    return _space(variable, folder)
+
+
+def check_temporary_folder() -> Finding:
+    """Where Python puts temporary files."""
+    try:
+        return _space("temporary folder", Path(tempfile.gettempdir()))  # it has tried to write there
+    except FileNotFoundError as error:
+        return Finding(FAIL, "temporary folder", str(error), "set TMPDIR to a folder that can be written to")
+
+
+def check_shared_memory(folder: Path = SHARED_MEMORY) -> Finding:
+    """What the processes that load data pass batches through, on Linux."""
+    subject = "shared memory"
+    if not folder.is_dir():
+        return Finding(OK, subject, f"no {folder} on this system, which does without")
+    size_gb = shutil.disk_usage(folder).total / 1e9
+    if size_gb < LITTLE_SHARED_MEMORY_GB:
+        remedy = "in Docker: --ipc=host or --shm-size=8g; or nnUNet_n_proc_DA=0"
+        return Finding(WARN, subject, f"only {size_gb:.2f} GB in {folder}, training may stop with a bus error", remedy)
+    return Finding(OK, subject, f"{size_gb:.1f} GB in {folder}")
+
+
+def _not_writable(folder: Path) -> str | None:
+    """Why not; by writing, since permissions do not tell of a disk that is mounted read-only."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror
+
+
+def _space(subject: str, folder: Path) -> Finding:
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    if free_gb < LITTLE_SPACE_GB:
+        return Finding(WARN, subject, f"{folder}, only {free_gb:.1f} GB free", "make space, or use another disk")
+    return Finding(OK, subject, f"{folder}, {free_gb:.0f} GB free")

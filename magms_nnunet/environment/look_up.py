@@ -1,0 +1,41 @@
+"""Our trainers, planners and normalisations, asked for in the way nnU-Net's commands ask."""
+
+from pathlib import Path
+
+from magms_nnunet.environment.finding import FAIL, OK, Finding, one_line
+
+
+def check_look_up() -> list[Finding]:
+    """Whether nnU-Net finds each of our classes by its name; nothing is registered here, so the .pth file must be."""
+    try:
+        import nnunetv2
+        from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+        from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+    except Exception as error:
+        remedy = "install nnunetv2 again, in an environment of its own"
+        return [Finding(FAIL, "nnU-Net", f"cannot be imported: {one_line(error)}", remedy)]
+    from magms_nnunet.autoload import NORMALIZATIONS, PLANNERS, TRAINERS
+
+    def find_in(folder: str):
+        path = Path(nnunetv2.__path__[0]).joinpath(*folder.split("."))
+        return lambda name: recursive_find_python_class(str(path), name, f"nnunetv2.{folder}")
+
+    return [
+        _check("trainers", TRAINERS, recursive_find_trainer_class_by_name),
+        _check("planners", PLANNERS, find_in("experiment_planning")),
+        _check("normalisations", NORMALIZATIONS, find_in("preprocessing.normalization")),
+    ]
+
+
+def _check(kind: str, names: dict[str, str], find) -> Finding:
+    lost: dict[str, str] = {}
+    for name, module in names.items():
+        try:
+            if (found := find(name)) is None or found.__module__ != module:
+                lost[name] = f"nnU-Net finds {found and found.__module__}"
+        except Exception as error:
+            lost[name] = one_line(error)
+    if not lost:
+        return Finding(OK, kind, f"nnU-Net finds {', '.join(names)}")
+    message = f"nnU-Net does not find {', '.join(lost)} ({next(iter(lost.values()))})"
+    return Finding(FAIL, kind, message, "see the start-up hook above; else install magms_nnunet again")
