@@ -1,9 +1,19 @@
 """Files that survive a crash: what stands under its final name is always complete."""
 
+import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from magms_nnunet.errors import InputError
+
+UNFINISHED = ".magms_"
+"""What is not complete yet has a name that begins so."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_BYTES = 1 << 16  # what is left on a disk that is full: a writer may fail before the very last block
 
 
 def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
@@ -13,22 +23,59 @@ def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
 
     Args:
         path: the final name.
-        write: called with the temporary name, in the same folder.
+        write: called with the temporary name, in the same folder and with the same ending.
 
     Raises:
-        Whatever ``write`` raises; the temporary file is removed and ``path`` is as before.
+        InputError: the disk is full.
+        Whatever else ``write`` raises; in any case the temporary file is removed and ``path`` is as before.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(UNFINISHED + path.name)
     try:
-        write(str(temporary))
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with full_disk_is_said(path):
+            write(str(temporary))
+            publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Flush a complete file to the disk and give it its final name, on the same file system."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
     if os.name == "posix":  # the rename itself must reach the disk, too, where the file system can promise that
         folder = os.open(path.parent, os.O_RDONLY)
         with suppress(OSError):
             os.fsync(folder)
         os.close(folder)
+
+
+@contextmanager
+def full_disk_is_said(path: Path) -> Iterator[None]:
+    """While ``path`` is written: say that the disk is full, where that is why writing failed.
+
+    Not every writer says so itself: torch speaks of an unexpected position.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = getattr(error, "errno", None) in _FULL
+        with suppress(OSError):
+            full = full or shutil.disk_usage(path.parent).free < _FULL_BYTES
+        if not full or isinstance(error, InputError):
+            raise
+        before = ", the file of before is as it was" if path.exists() else ""
+        raise InputError(
+            f"no space left on the disk of {path.parent}: {path.name} is not written{before}; free some, then continue"
+        ) from error
+
+
+def remove_unfinished(folder: Path, pattern: str = f"{UNFINISHED}*", keep: str = "") -> None:
+    """Remove what a killed process left in ``folder``; only where no other process can be writing there."""
+    for path in folder.glob(pattern):
+        if path.name != keep:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -18,8 +18,8 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.report import write_report
 from magms_nnunet.evaluation.score_logits import SubsetScores
 from magms_nnunet.evaluation.scores import read_scores, summarise, write_scores
-from magms_nnunet.files import write_then_rename
-from magms_nnunet.inference.model import read_json
+from magms_nnunet.files import UNFINISHED, remove_unfinished, write_then_rename
+from magms_nnunet.inference.model_json import read_json
 
 # What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
 # parts on other machines may call otherwise.
@@ -33,7 +33,7 @@ def begin(folder: Path, run: dict) -> None:
     """Write run.json, or check that what the folder holds is the same evaluation.
 
     Args:
-        folder: existing.
+        folder: existing, and locked by :func:`magms_nnunet.output_lock.locked_output`.
         run: content of run.json.
 
     Raises:
@@ -44,11 +44,13 @@ def begin(folder: Path, run: dict) -> None:
         if differing := _differing(read_run(folder), run, (*_IDENTITY, *_FOLDERS, "part")):
             raise InputError(f"{folder} holds an evaluation with another {', '.join(differing)}: choose another -o")
     else:
-        if others := sorted(path.name for path in folder.iterdir()):
+        if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(UNFINISHED)):
             raise InputError(f"{folder} is not empty ({others[0]}) and no evaluation: choose another -o")
         write_json(path, run)
     for kept in ("cases", "slices"):
         (folder / kept).mkdir(exist_ok=True)
+    for written in (folder / "cases", folder / "slices", *folder.glob(f"{SEGMENTATIONS}/*")):
+        remove_unfinished(written)
 
 
 def read_run(folder: Path) -> dict:
@@ -160,7 +162,13 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
             write_then_rename(folder / path, partial(shutil.copyfile, part / path))
     for part in parts:
         if (part / SEGMENTATIONS).is_dir():
-            shutil.copytree(part / SEGMENTATIONS, folder / SEGMENTATIONS, dirs_exist_ok=True)
+            shutil.copytree(
+                part / SEGMENTATIONS,
+                folder / SEGMENTATIONS,
+                dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns(f"{UNFINISHED}*"),
+                copy_function=lambda source, target: write_then_rename(target, partial(shutil.copyfile, source)),
+            )
 
 
 def write_json(path: Path, content: dict) -> None:

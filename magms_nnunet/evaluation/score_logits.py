@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
 from magms_nnunet.evaluation.overlay import best_slice
 from magms_nnunet.evaluation.scores import Reference
+from magms_nnunet.files import UNFINISHED, full_disk_is_said, publish
+from magms_nnunet.inference.written_image import check_written
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ def score_logits(
             folder = segmentations / subset
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{labelled.case.name}{dataset_json['file_ending']}"
-            reader.write_seg(segmentation, str(path), properties)
+            with TemporaryDirectory(prefix=UNFINISHED, dir=folder) as hidden, full_disk_is_said(path):
+                reader.write_seg(segmentation, f"{hidden}/{path.name}", properties)
+                check_written(Path(hidden) / path.name)
+                for file in sorted(Path(hidden).iterdir(), key=lambda file: file.name == path.name):
+                    publish(file, folder / file.name)  # with a 3-D TIFF comes a JSON
     return scores
 
 

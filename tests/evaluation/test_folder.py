@@ -142,7 +142,7 @@ def test_completed_by_hand(tmp_path):
     assert [float(row["entropy_nats"]) for row in entropies[:3]] == pytest.approx([0, 0.1, 0.2])
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;" in report
-    assert not list(folder.rglob("*.tmp"))
+    assert not list(folder.rglob(".magms_*"))
 
 
 def test_tables_can_be_made_of_some_cases_and_again_of_all(tmp_path):

@@ -157,7 +157,7 @@ def test_one_file_that_asks_no_network(folder, page):
     assert page.all("a") == page.all("link") == []
     assert "default-src 'none'" in html
     assert len(html) < 3_000_000
-    assert [path.name for path in folder.iterdir() if path.suffix == ".tmp"] == []
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
 def test_who_cannot_see_the_page_can_read_it(page):

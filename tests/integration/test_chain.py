@@ -70,7 +70,7 @@ def test_checkpoint_holds_settings_and_run_length(checkpoint):
 
 
 def test_no_temporary_file_remains(workspace):
-    assert list(workspace.results.rglob("*.tmp")) == []
+    assert list(workspace.results.rglob(".magms_*")) == []
 
 
 def test_validation_measures_what_magms_predict_gives(chain, predict, tmp_path):

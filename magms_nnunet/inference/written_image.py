@@ -1,0 +1,39 @@
+"""Whether an image that was just written is all there: SimpleITK does not notice that a disk is full."""
+
+import errno
+import gzip
+import math
+import os
+import struct
+from pathlib import Path
+
+
+def check_written(path: Path) -> None:
+    """Compare the length of a NIfTI file with what its header promises, without decompressing it.
+
+    Other formats pass: their writers raise errors themselves.
+
+    Raises:
+        OSError: it is shorter.
+    """
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return
+    compressed = path.name.endswith(".gz")
+    try:
+        with (gzip.open if compressed else open)(path) as file:
+            header = file.read(348)
+        order = "<" if header[:4] == struct.pack("<i", 348) else ">"
+        axes, *shape = struct.unpack_from(f"{order}8h", header, 40)
+        (bits,) = struct.unpack_from(f"{order}h", header, 72)
+        (offset,) = struct.unpack_from(f"{order}f", header, 108)
+        expected = int(offset) + math.prod(shape[:axes]) * bits // 8
+        length = path.stat().st_size
+        if compressed:  # the length before compression, modulo 2^32, ends the file (RFC 1952)
+            with open(path, "rb") as file:
+                file.seek(-4, os.SEEK_END)
+                (length,) = struct.unpack("<I", file.read(4))
+            expected %= 1 << 32
+    except (OSError, EOFError, struct.error) as error:
+        raise OSError(errno.EIO, f"{path.name} was not written completely ({error})") from error
+    if length != expected:
+        raise OSError(errno.EIO, f"{path.name} was not written completely ({length} of {expected} bytes)")

@@ -1,0 +1,160 @@
+"""Two runs into one output folder, and parts of different runs."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.output_lock import locked_output
+from tests.integration.workspace import QUIET, files_in, short_run
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from magms_nnunet.output_lock import locked_output
+
+with locked_output(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])) as hidden:
+    (hidden / "half.nii.gz").touch()
+    if sys.argv[4:] and os.fork() == 0:
+        time.sleep(60)  # as processes that augment outlive a training that is killed
+        os._exit(0)
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """holder(part, parts): a process that holds the lock of tmp_path / "out" until it is killed."""
+    script, processes = tmp_path / "holder.py", []
+    script.write_text(HOLDER)
+    (tmp_path / "out").mkdir()
+
+    def start(part=0, parts=1, *forks):
+        arguments = [sys.executable, script, tmp_path / "out", part, parts, *forks]
+        process = subprocess.Popen([*map(str, arguments)], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        processes.append(process)
+        assert process.stdout.readline() == "locked\n"
+        return process
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it forked, too
+        process.wait()
+        process.stdout.close()
+
+
+def refused(output, *part) -> str:
+    before = files_in(output)
+    with pytest.raises(InputError) as error, locked_output(output, *part):
+        pass
+    assert files_in(output) == before
+    return str(error.value)
+
+
+def test_row25_second_run_refuses_and_names_the_first(holder, tmp_path):
+    first = holder()
+    message = refused(tmp_path / "out")
+    assert f"another run is writing to {tmp_path / 'out'} (process {first.pid} on " in message
+    assert message.endswith("holder.py): wait for its end, or use another folder")
+
+
+def test_row25_lock_of_a_killed_run_is_stale_and_what_it_left_goes(holder, tmp_path):
+    first = holder()
+    first.kill()
+    first.wait()
+    (tmp_path / "out/.magms_summary.json").touch()
+    (tmp_path / "out/other.txt").touch()
+    assert files_in(tmp_path / "out") >= {".magms_0_of_1", "half.nii.gz"}
+    with locked_output(tmp_path / "out"):
+        assert files_in(tmp_path / "out") == {".magms_0_of_1", "lock", "other.txt"}
+    assert files_in(tmp_path / "out") == {"other.txt"}
+
+
+def test_row25_lock_that_only_orphans_of_a_killed_run_hold_is_stale(holder, tmp_path):
+    first = holder(0, 1, "forks")
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    with locked_output(tmp_path / "out") as hidden:
+        assert {path.name for path in hidden.iterdir()} == {"lock"}
+        assert "another run" in refused(tmp_path / "out")
+
+
+def test_row25_of_many_at_once_exactly_one_runs(tmp_path):
+    script = tmp_path / "holder.py"
+    script.write_text(HOLDER.replace("time.sleep(60)", "time.sleep(8)"))
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, str(script), str(tmp_path / "out"), "0", "1"]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    outcomes = [run.communicate() for run in runs]
+    assert sum(out == "locked\n" for out, _ in outcomes) == 1
+    assert sum("another run is writing" in err for _, err in outcomes) == 5
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_row25_one_after_the_other_in_quick_succession_never_meet(tmp_path):
+    """Each removes the file that it had locked, while others are opening it."""
+    script = tmp_path / "taker.py"
+    script.write_text(
+        "import sys, time\nfrom pathlib import Path\nfrom magms_nnunet.errors import InputError\n"
+        "from magms_nnunet.output_lock import locked_output\n"
+        "out, taken = Path(sys.argv[1]), 0\n"
+        "while taken < 100:\n"
+        "    try:\n"
+        "        with locked_output(out):\n"
+        "            with open(out / 'alone', 'x'):\n"
+        "                pass\n"
+        "            (out / 'alone').unlink()\n"
+        "            taken += 1\n"
+        "    except InputError:\n"
+        "        time.sleep(0.001)\n"
+    )
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, str(script), str(tmp_path / "out")]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for run in runs:
+        _, errors = run.communicate()
+        assert run.returncode == 0, errors
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_row25_parts_of_one_split_share_a_folder_and_others_are_refused(holder, tmp_path):
+    holder(0, 2)
+    with locked_output(tmp_path / "out", 1, 2):
+        assert "half.nii.gz" in files_in(tmp_path / "out")
+    assert "half.nii.gz" in files_in(tmp_path / "out")
+    for other in ((0, 2), (0, 1), (1, 3)):
+        assert "another run is writing" in refused(tmp_path / "out", *other)
+
+
+def test_row25_what_another_split_left_goes(holder, tmp_path):
+    for part in range(2):
+        killed = holder(part, 2)
+        killed.kill()
+        killed.wait()
+    with locked_output(tmp_path / "out", 2, 3):
+        assert files_in(tmp_path / "out") == {".magms_2_of_3", "lock"}
+
+
+@pytest.mark.parametrize("command", ["magms_predict", "magms_evaluate", "nnUNetv2_train"])
+def test_row25_commands_refuse_a_folder_that_is_written_to(command, workspace, holder, tmp_path):
+    model = ("-d", workspace.id, "-c", "3d_fullres", *QUIET)
+    output = workspace.model() / "fold_0" if command == "nnUNetv2_train" else tmp_path / "out"
+    flags = {
+        "magms_predict": ("-i", workspace.test, "-o", output, "-f", 0, *model),
+        "magms_evaluate": ("-o", output, *model),
+        "nnUNetv2_train": (workspace.id, "3d_fullres", 0, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", "-device", "cpu"),
+    }[command]
+    with locked_output(output):
+        before = files_in(output)
+        with workspace.start(command, *flags, **short_run(1, 1)) as process:
+            printed, _ = process.communicate()
+        assert process.returncode == (1 if command == "nnUNetv2_train" else 2), printed
+        assert f"another run is writing to {output} (process {os.getpid()} on" in printed.splitlines()[-1]
+        after = {name for name in files_in(output) if not name.startswith("training_log")}
+        assert after == {name for name in before if not name.startswith("training_log")}
