@@ -15,3 +15,9 @@ class CaseError(InputError):
 
     def __reduce__(self):  # the default would lose an argument on the way back from a worker process
         return type(self), (self.case, self.message)
+
+
+def shown(value) -> str:
+    """A value of a file for a message: never long, whatever the file holds."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

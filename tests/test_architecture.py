@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[1]
 # group -> the groups that it may import, besides itself and SHARED. A group stands below all that it may import.
 ALLOWED = {
     "modalities": set(),
+    "checkpoints": set(),
     "cases": {"modalities"},
     "networks": {"modalities"},
     "losses": {"modalities", "networks"},
-    "training": {"modalities", "networks", "losses"},
+    "training": {"modalities", "checkpoints", "networks", "losses"},
     "preprocessing": {"modalities", "cases", "autoload"},
-    "inference": {"modalities", "cases", "networks", "preprocessing", "autoload"},
+    "inference": {"modalities", "cases", "checkpoints", "networks", "preprocessing", "autoload"},
     "evaluation": {"modalities", "cases", "preprocessing", "inference"},
     "datasets": {"modalities", "cases", "training", "evaluation"},
     "environment": {"inference", "autoload"},

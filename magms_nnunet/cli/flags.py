@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from magms_nnunet.inference.request import ModelRequest, WindowRequest
 
+TRUST = "unpickle the checkpoint whatever it holds, code included: only if you trust who made it"
+
 
 def add_model(p: argparse.ArgumentParser, default_folds: tuple[str, ...]) -> None:
     """Which model."""
@@ -19,6 +21,7 @@ def add_model(p: argparse.ArgumentParser, default_folds: tuple[str, ...]) -> Non
     add("-m", metavar="FOLDER", help="the model's folder, instead of -d -c -tr -p")
     add("-f", metavar="FOLD", nargs="+", default=[*default_folds], help=f"default: {' '.join(default_folds)}")
     add("-chk", metavar="FILE", default="checkpoint_final.pth", help="default: %(default)s")
+    add("--trust-checkpoint", action="store_true", help=TRUST)
 
 
 def add_window(p: argparse.ArgumentParser) -> None:
@@ -77,6 +80,7 @@ def model_request(args: argparse.Namespace) -> "ModelRequest":
         plans=args.p,
         folds=tuple(fold if fold == "all" else int(fold) for fold in args.f),
         checkpoint=args.chk,
+        trust_checkpoint=args.trust_checkpoint,
     )
 
 

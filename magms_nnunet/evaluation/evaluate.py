@@ -25,7 +25,8 @@ from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, sli
 from magms_nnunet.evaluation.training_cost import training_cost
 from magms_nnunet.inference.expected import attach
 from magms_nnunet.inference.folder import Job, preprocessed_ahead
-from magms_nnunet.inference.model import TrainedModel, read_json
+from magms_nnunet.inference.model import TrainedModel
+from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.inference.workers import failure_message, submit, workers
@@ -70,10 +71,10 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
     if request.attach and request.parts > 1:
         raise InputError("--attach needs all cases and this is a part of them: use it with --merge")
     folder = request.model.folder()
-    dataset_json = read_json(folder / "dataset.json")
+    dataset_json = read_dataset_json(folder)
     modalities = Modalities.from_dataset_json(dataset_json)
     subsets = _parse_subsets(request.subsets, modalities)
-    cases = _cases(request, dataset_json, modalities, read_json(folder / "plans.json")["dataset_name"])
+    cases = _cases(request, dataset_json, modalities, read_plans(folder)["dataset_name"])
     evaluation.check_case_names([labelled.case.name for labelled in cases])
     model = request.model.load()
     predictor = request.window.predictor(model)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from magms_nnunet.cases import Case, check_files, find_cases
 from magms_nnunet.errors import InputError
-from magms_nnunet.inference.model import Fold, read_json
+from magms_nnunet.inference.model import Fold
+from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Modalities, Subset
 
 _LISTED = 8

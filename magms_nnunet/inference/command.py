@@ -6,7 +6,7 @@ from pathlib import Path
 from magms_nnunet.cases import Case, check_files, choose_modalities, find_cases
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.inference.folder import Job, drop_finished, predict_folder
-from magms_nnunet.inference.model import read_json
+from magms_nnunet.inference.model_json import read_dataset_json
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities
 
@@ -40,7 +40,7 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         InputError: nothing can be predicted; nothing has been written.
     """
     request.window.check_device()
-    dataset_json = read_json(request.model.folder() / "dataset.json")
+    dataset_json = read_dataset_json(request.model.folder())
     modalities, ending = Modalities.from_dataset_json(dataset_json), dataset_json["file_ending"]
     requested = None if request.modalities is None else modalities.parse(request.modalities)
     cases, misnamed = find_cases(request.input, ending)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import write_then_rename
-from magms_nnunet.inference.model import TrainedModel, read_json
+from magms_nnunet.inference.model import TrainedModel
+from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Subset
 
 FILE = "magms_expected_dice.json"

@@ -1,14 +1,10 @@
 """A trained model as nnU-Net leaves it: a folder with plans.json, dataset.json and fold_X/checkpoint."""
 
 import hashlib
-import json
-import pickle
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
@@ -16,21 +12,16 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from magms_nnunet import autoload
-from magms_nnunet.errors import InputError
+from magms_nnunet.checkpoints import read_checkpoint
+from magms_nnunet.errors import InputError, shown
+from magms_nnunet.inference.agreement import check_agreement
+from magms_nnunet.inference.manifest import check_unaltered, read_manifest
+from magms_nnunet.inference.model_json import check_configuration, read_dataset_json, read_plans
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 Fold = int | str
-
-# What nnU-Net's checkpoints hold besides tensors and plain Python: the log's numbers.
-_SAFE_GLOBALS = [
-    np.dtype,
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.float64)),
-    # numpy 2 moved it, and a checkpoint may come from a machine with the other one
-    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
-    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
-]
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class TrainedModel:
         network: with the weights of the first fold, in eval mode.
         weights: one state dict per fold.
         mirror_axes: axes along which test-time augmentation may mirror.
-        fingerprint: SHA-256 over the checkpoint files, in order of the folds.
+        fingerprint: SHA-256 of the checkpoint; of several folds, of their checkpoints' digests in order of the folds.
     """
 
     folder: Path
@@ -73,70 +64,73 @@ class TrainedModel:
         return isinstance(self.network, MultiEncoderUNet)
 
 
-def read_json(path: Path) -> dict:
-    """Content of a JSON file of the model.
-
-    Raises:
-        InputError: it is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path.parent} is not a trained model: it has no {path.name}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON ({error})") from error
-
-
-def load_model(folder: Path, folds: Sequence[Fold] | None, checkpoint: str = "checkpoint_final.pth") -> TrainedModel:
+def load_model(
+    folder: Path,
+    folds: Sequence[Fold] | None,
+    checkpoint: str = "checkpoint_final.pth",
+    *,
+    trust_checkpoint: bool = False,
+) -> TrainedModel:
     """Load a model for prediction. Checkpoints are read as data only: nothing in them is executed.
 
     Args:
         folder: of the model.
         folds: which; None: all that have the checkpoint, except ``all``.
         checkpoint: file name within the fold.
+        trust_checkpoint: unpickle whatever the checkpoints hold, code included.
 
     Raises:
-        InputError: not a model, a fold is missing, or plans, dataset.json and weights disagree.
+        InputError: not a model, a fold is missing, the files disagree, were altered since the model was exported, or
+            hold what no model needs.
     """
     autoload.install()  # where .pth files are not read
-    plans, dataset_json = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
+    plans, dataset_json = read_plans(folder), read_dataset_json(folder)
     modalities = Modalities.from_dataset_json(dataset_json)
     folds = _existing_folds(folder, folds, checkpoint)
     paths = [folder / f"fold_{fold}" / checkpoint for fold in folds]
-    contents = [_read_checkpoint(path) for path in paths]
+    digests = [_sha256(path) for path in paths]
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        files = {path.relative_to(folder).as_posix(): digest for path, digest in zip(paths, digests, strict=True)}
+        files |= {name: _sha256(folder / name) for name in ("plans.json", "dataset.json")}
+        check_unaltered(folder, manifest, files)
+    contents = [_read(path, trust_checkpoint) for path in paths]
     first = contents[0]
+    configuration, trainer = first["init_args"]["configuration"], first["trainer_name"]
     plans_manager = PlansManager(plans)
-    configuration_manager = plans_manager.get_configuration(first["init_args"]["configuration"])
+    configuration_manager = _configuration(plans_manager, configuration, folder, paths[0])
     planned = len(configuration_manager.normalization_schemes)
     if planned != len(modalities):
         raise InputError(
             f"{folder}: plans.json is for {planned} modalities, dataset.json names {len(modalities)} "
             f"({modalities.listing()}): these files belong to different models"
         )
-    network = _build_network(first, plans_manager, configuration_manager, dataset_json, paths[0])
     for path, content in zip(paths, contents, strict=True):
+        if (content["init_args"]["configuration"], content["trainer_name"]) != (configuration, trainer):
+            raise InputError(f"{path} and {paths[0]} disagree on trainer or configuration: give one of them with -f")
+        check_agreement(folder, path, content, plans, dataset_json)
+    network = _build_network(trainer, plans_manager, configuration_manager, dataset_json, paths[0])
+    for path, content in zip(reversed(paths), reversed(contents), strict=True):  # so that the first fold's stay
         try:
             network.load_state_dict(content["network_weights"])
-        except RuntimeError as error:
-            trained = len({key.split(".")[1] for key in content["network_weights"] if key.startswith("encoders.")})
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path} does not fit plans.json and dataset.json beside it: it holds {trained} encoders for "
-                f"{len(modalities)} modalities, or other layers; they belong to different models"
+                f"{path} does not fit plans.json and dataset.json beside it: it holds other layers than {trainer} "
+                "builds from them; they belong to different models"
             ) from error
-    network.load_state_dict(first["network_weights"])
     return TrainedModel(
         folder=folder,
         plans=plans,
         dataset_json=dataset_json,
         modalities=modalities,
-        trainer=first["trainer_name"],
-        configuration=first["init_args"]["configuration"],
+        trainer=trainer,
+        configuration=configuration,
         folds=tuple(folds),
         checkpoint=checkpoint,
         network=network.eval(),
         weights=[content["network_weights"] for content in contents],
         mirror_axes=first["inference_allowed_mirroring_axes"],
-        fingerprint=_sha256(paths),
+        fingerprint=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
     )
 
 
@@ -155,42 +149,79 @@ def _existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str)
     return list(folds)
 
 
-def _read_checkpoint(path: Path) -> dict:
-    try:
-        with torch.serialization.safe_globals(_SAFE_GLOBALS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
-        foreign = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"; it holds {foreign[1]}, and only data is loaded from checkpoints" if foreign else ""
-        raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net{reason}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a checkpoint of nnU-Net: it holds a {type(content).__name__}")
-    wanted = {"network_weights", "init_args", "trainer_name", "inference_allowed_mirroring_axes"}
-    missing = wanted - set(content)
+def _read(path: Path, trust: bool) -> dict:
+    """What prediction needs of a checkpoint; the optimiser's state need not stay in memory."""
+    content = read_checkpoint(path, trust)
+    missing = set(_WANTED) - set(content)
     if missing:
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
-    return {key: content[key] for key in wanted}  # the optimiser's state need not stay in memory
+    for key, is_right in _WANTED.items():
+        if not is_right(content[key]):
+            raise InputError(f"{path} is not a checkpoint of nnU-Net: {key} is {shown(content[key])}")
+    return {key: content[key] for key in _WANTED}
 
 
-def _build_network(content: dict, plans_manager, configuration_manager, dataset_json: dict, path: Path):
-    trainer = content["trainer_name"]
-    try:
-        trainer_class = recursive_find_trainer_class_by_name(trainer)
-    except (RuntimeError, ImportError) as error:
-        raise InputError(f"{path} was trained by {trainer}, which nnU-Net cannot find here ({error})") from error
-    return trainer_class.build_network_architecture(
-        plans_manager,
-        configuration_manager,
-        determine_num_input_channels(plans_manager, configuration_manager, dataset_json),
-        plans_manager.get_label_manager(dataset_json).num_segmentation_heads,
-        enable_deep_supervision=False,
+def _are_weights(value) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(weight, torch.Tensor) for name, weight in value.items()
     )
 
 
-def _sha256(paths: Sequence[Path]) -> str:
+def _are_axes(value) -> bool:
+    return value is None or (isinstance(value, tuple | list) and all(axis in (0, 1, 2) for axis in value))
+
+
+_WANTED = {
+    "network_weights": _are_weights,
+    "init_args": lambda value: isinstance(value, dict) and isinstance(value.get("configuration"), str),
+    "trainer_name": lambda value: isinstance(value, str) and value.isidentifier(),
+    "inference_allowed_mirroring_axes": _are_axes,
+}
+
+
+def _configuration(plans_manager: PlansManager, name: str, folder: Path, path: Path):
+    plans = folder / "plans.json"
+    if name not in plans_manager.plans["configurations"]:
+        raise InputError(
+            f"{path} was trained in configuration {shown(name)}, and {plans} has none of that name; they belong to "
+            "different models"
+        )
+    try:
+        manager = plans_manager.get_configuration(name)
+        check_configuration(plans, name, manager.configuration)
+        check_architecture(manager)
+    except InputError:
+        raise
+    except Exception as error:  # nnU-Net takes plans as they come, so what is wrong with them shows anywhere
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{plans} does not describe {shown(name)} ({reason}): copy it again") from error
+    return manager
+
+
+def _build_network(trainer: str, plans_manager, configuration_manager, dataset_json: dict, path: Path):
+    try:
+        trainer_class = recursive_find_trainer_class_by_name(trainer)
+    except (RuntimeError, ImportError, TypeError, AssertionError) as error:
+        raise InputError(f"{path} was trained by {trainer}, which nnU-Net cannot find here ({error})") from error
+    try:
+        heads = plans_manager.get_label_manager(dataset_json).num_segmentation_heads
+        channels = determine_num_input_channels(plans_manager, configuration_manager, dataset_json)
+        return trainer_class.build_network_architecture(
+            plans_manager, configuration_manager, channels, heads, enable_deep_supervision=False
+        )
+    except InputError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"{trainer} cannot build its network from {path.parents[1]}/plans.json and dataset.json ({reason}): copy "
+            "them again"
+        ) from error
+
+
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()

@@ -24,6 +24,7 @@ class ModelRequest:
     plans: str
     folds: tuple[Fold, ...]
     checkpoint: str
+    trust_checkpoint: bool = False
 
     def folder(self) -> Path:
         """The model's folder.
@@ -46,7 +47,7 @@ class ModelRequest:
 
     def load(self) -> TrainedModel:
         """The model; see :func:`magms_nnunet.inference.model.load_model`."""
-        return load_model(self.folder(), self.folds, self.checkpoint)
+        return load_model(self.folder(), self.folds, self.checkpoint, trust_checkpoint=self.trust_checkpoint)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 
@@ -27,6 +28,7 @@ def build_multi_encoder_unet(
     Raises:
         InputError: the plans have more modalities than the dataset, or another network than those two.
     """
+    check_architecture(configuration)
     M, extra = split_channels(configuration, num_input_channels)
     unets = [
         get_network_from_plans(

@@ -3,8 +3,10 @@
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, trusted_by_environment
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
 from magms_nnunet.training.run_length import run_length_from_environment
 
 
@@ -26,6 +28,7 @@ class ModalityTrainer(nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.modalities = Modalities.from_dataset_json(dataset_json)
         self._apply_run_length(run_length_from_environment())
+        guard_pretrained_weights()
 
     def _apply_run_length(self, changes: dict[str, int]) -> None:
         for attribute, value in changes.items():
@@ -54,8 +57,13 @@ class ModalityTrainer(nnUNetTrainer):
             super().save_checkpoint(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """nnU-Net's, and the run length that the checkpoint was trained with, unless the environment sets another."""
-        super().load_checkpoint(filename_or_checkpoint)
+        """nnU-Net's, and the run length that the checkpoint was trained with, unless the environment sets another.
+
+        Raises:
+            InputError: the file holds more than data, and ``MAGMS_TRUST_CHECKPOINT=1`` is not set.
+        """
+        with as_data(filename_or_checkpoint, trusted_by_environment(), f"{TRUST_VARIABLE}=1 if you trust who made it"):
+            super().load_checkpoint(filename_or_checkpoint)
         kept = self.my_init_kwargs.get("magms", {}).get("run_length", {})
         self._apply_run_length(kept | run_length_from_environment())
         self.lr_scheduler.max_steps = self.num_epochs

@@ -10,6 +10,7 @@ from tests.networks.conftest import configuration
 
 LABELS = {"background": 0, "edema": 1, "core": 2}
 REGIONS = {"labels": {"background": 0, "whole": [1, 2], "core": 2}, "regions_class_order": [1, 2]}
+RESAMPLED = ("data", "seg", "probabilities")
 CHANNELS = {"0": "FLAIR", "1": "T1", "2": "T1c"}
 
 
@@ -19,9 +20,23 @@ def plans(dim: int = 3) -> dict:
         "dataset_name": "Dataset999_Nothing",
         "plans_name": "MAGMSPlans",
         "label_manager": "LabelManager",
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "foreground_intensity_properties_per_channel": {},
         "continue_training": False,
         "configurations": {
-            "tiny": {**settings, "data_identifier": "tiny", "batch_size": 2, "batch_dice": True},
+            "tiny": {
+                **settings,
+                "data_identifier": "tiny",
+                "preprocessor_name": "DefaultPreprocessor",
+                "batch_size": 2,
+                "batch_dice": True,
+                "spacing": [1.0] * dim,
+                "use_mask_for_norm": [True] * len(CHANNELS),
+                **{f"resampling_fn_{kind}": "resample_data_or_seg_to_shape" for kind in RESAMPLED},
+                **{f"resampling_fn_{kind}_kwargs": {} for kind in RESAMPLED},
+            },
         },
     }
 

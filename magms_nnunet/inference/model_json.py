@@ -1,0 +1,153 @@
+"""plans.json and dataset.json of a model: read, and checked for what prediction takes from them."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from magms_nnunet.errors import InputError, shown
+from magms_nnunet.modalities import Modalities
+
+_LARGEST_LABEL = 65535  # nnU-Net writes 16 bits at most
+_SPACING_MM = (1e-6, 1e6)
+_ENDING = re.compile(r"(\.[A-Za-z0-9]+)+")  # it becomes part of file names
+_INTENSITIES = "foreground_intensity_properties_per_channel"
+_NAME = re.compile(r"[A-Za-z_]\w*")  # nnU-Net looks such a name up in its own folders
+
+
+def read_json(path: Path) -> dict:
+    """Content of a JSON file of the model.
+
+    Raises:
+        InputError: it is missing, not JSON, or something else than an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path.parent} is not a trained model: it has no {path.name}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
+    return content
+
+
+def read_dataset_json(folder: Path) -> dict:
+    """The model's dataset.json.
+
+    Raises:
+        InputError: it is not there, or what it says cannot be true.
+    """
+    path = folder / "dataset.json"
+    content = read_json(path)
+    modalities = Modalities.from_dataset_json(content)
+    for name in modalities.names:  # evaluations name folders after them
+        if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\"):
+            raise InputError(f"{path}: channel_names holds {shown(name)}: a name must be printable, without / and \\")
+    labels = content.get("labels")
+    if not isinstance(labels, dict) or labels.get("background") != 0:
+        raise InputError(f"{path}: labels must be names and numbers, background 0, got {shown(labels)}")
+    for name, value in labels.items():
+        values = value if isinstance(value, list) else [value]
+        if not values or not all(type(label) is int and 0 <= label <= _LARGEST_LABEL for label in values):
+            raise InputError(
+                f"{path}: label {shown(name)} must be a number from 0 to {_LARGEST_LABEL}, or a list of such, got "
+                f"{shown(value)}"
+            )
+    ending = content.get("file_ending")
+    if not isinstance(ending, str) or not _ENDING.fullmatch(ending):
+        raise InputError(f"{path}: file_ending must be something like .nii.gz, got {shown(ending)}")
+    return content
+
+
+def read_plans(folder: Path) -> dict:
+    """The model's plans.json, as far as it is the same for all configurations.
+
+    Raises:
+        InputError: it is not there, or what it says cannot be true.
+    """
+    path = folder / "plans.json"
+    plans = read_json(path)
+    older = {key: plans.get(key.replace("per_channel", "by_modality")) for key in (_INTENSITIES,)}
+    _check(path, "", {"label_manager": "LabelManager", **older, **plans}, _PLANS)
+    for name, configuration in plans["configurations"].items():
+        if not isinstance(configuration, dict):
+            raise InputError(f"{path}: configurations.{name} must be an object, got {shown(configuration)}")
+    return plans
+
+
+def check_configuration(path: Path, name: str, configuration: dict) -> None:
+    """See that a configuration holds what preprocessing and prediction take from it.
+
+    Args:
+        path: of plans.json, for the message.
+        name: of the configuration, such as 3d_fullres.
+        configuration: with what it inherits.
+
+    Raises:
+        InputError: a key is missing or its value makes no sense.
+    """
+    _check(path, f"configurations.{name}.", configuration, _CONFIGURATION)
+    if len(configuration["use_mask_for_norm"]) != len(configuration["normalization_schemes"]):
+        raise InputError(
+            f"{path}: configurations.{name} names more or fewer normalization_schemes than use_mask_for_norm"
+        )
+
+
+def _check(path: Path, where: str, content: dict, wanted: dict[str, tuple[Callable, str]]) -> None:
+    for key, (is_right, description) in wanted.items():
+        if key not in content:
+            raise InputError(f"{path} lacks {where}{key}: copy it again from whoever trained the model")
+        if not is_right(content[key]):
+            raise InputError(f"{path}: {where}{key} must be {description}, got {shown(content[key])}")
+
+
+def _is_name(value) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_object(value) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_permutation(value) -> bool:
+    return isinstance(value, list) and all(type(axis) is int for axis in value) and sorted(value) == [0, 1, 2]
+
+
+def _is_spacing(value) -> bool:
+    smallest, largest = _SPACING_MM
+    return (
+        isinstance(value, list)
+        and len(value) in (2, 3)
+        and all(type(mm) in (int, float) and math.isfinite(mm) and smallest <= mm <= largest for mm in value)
+    )
+
+
+def _list_of(is_right: Callable) -> Callable:
+    return lambda value: isinstance(value, list) and bool(value) and all(map(is_right, value))
+
+
+_A_NAME = (_is_name, "a name of nnU-Net's")
+_AN_OBJECT = (_is_object, "an object")
+_PLANS = {
+    "dataset_name": (lambda value: isinstance(value, str), "a name"),
+    "plans_name": (lambda value: isinstance(value, str), "a name"),
+    "image_reader_writer": _A_NAME,
+    "transpose_forward": (_is_permutation, "an order of the axes 0, 1, 2"),
+    "transpose_backward": (_is_permutation, "an order of the axes 0, 1, 2"),
+    "label_manager": _A_NAME,
+    _INTENSITIES: _AN_OBJECT,
+    "configurations": _AN_OBJECT,
+}
+_CONFIGURATION = {
+    "preprocessor_name": _A_NAME,
+    "spacing": (_is_spacing, f"2 or 3 sizes in mm from {_SPACING_MM[0]:g} to {_SPACING_MM[1]:g}"),
+    "normalization_schemes": (_list_of(_is_name), "names of nnU-Net's, one per modality"),
+    "use_mask_for_norm": (_list_of(lambda value: isinstance(value, bool)), "true or false, one per modality"),
+    **{
+        f"resampling_fn_{kind}{part}": right
+        for kind in ("data", "seg", "probabilities")
+        for part, right in (("", _A_NAME), ("_kwargs", _AN_OBJECT))
+    },
+}
