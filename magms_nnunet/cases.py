@@ -1,18 +1,15 @@
-"""The files of a case: find them, choose among them, check them. Loads neither torch nor voxels."""
+"""The files of a case: find them, choose among them, check them. Needs no torch."""
 
-import gzip
 import re
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.geometry import Grid, difference, times
+from magms_nnunet.image_files import ImageFileError, Voxels, read_image_file
 from magms_nnunet.modalities import Modalities, Subset
 
-_CHUNK_BYTES = 1 << 20
+GEOMETRY_TOLERANCE = 1e-3  # voxels; above the rounding of headers, below what matters
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,10 @@ class Case:
 
     name: str
     files: dict[int, Path]
+
+    def label(self, channel: int, modalities: Modalities) -> str:
+        """A file and its modality, for messages: ``p1_0002.nii.gz (T1c)``."""
+        return f"{self.files[channel].name} ({modalities.names[channel]})"
 
 
 def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
@@ -76,106 +77,51 @@ def choose_modalities(case: Case, requested: Subset | None, modalities: Modaliti
     return requested
 
 
-def check_files(case: Case, subset: Subset, modalities: Modalities) -> None:
-    """Check the files of a subset, and only those: readable to the end, one 3-D or 2-D image each, the same grid.
+def check_files(
+    case: Case,
+    subset: Subset,
+    modalities: Modalities,
+    *,
+    geometry_tolerance: float = GEOMETRY_TOLERANCE,
+    volumes: bool = False,
+) -> dict[int, Voxels]:
+    """Check the files of a subset, and only those: readable to the end, one image each, the same grid.
 
     Only formats that SimpleITK reads are looked into; nnU-Net's other readers check for themselves.
+
+    Args:
+        case: its files; ``subset``: the channels to look at.
+        modalities: for messages.
+        geometry_tolerance: how far the same voxel may lie apart in two of them, in voxels.
+        volumes: whether the model reads volumes, so that a 2-D image is a mistake.
+
+    Returns:
+        Channel -> what the voxels hold, of those that were looked into.
 
     Raises:
         CaseError: names the file, its modality and what is wrong.
     """
-    first: tuple[str, tuple, tuple, tuple] | None = None
+    first: tuple[str, Grid] | None = None
+    voxels = {}
     for channel in subset:
-        path = case.files[channel]
-        label = f"{path.name} ({modalities.names[channel]})"
-        length = _length_bytes(case, path, label)
-        if path.name.endswith((".tif", ".tiff", ".png", ".bmp", ".jpg")):
+        label = case.label(channel, modalities)
+        try:
+            content = read_image_file(case.files[channel])
+        except ImageFileError as error:
+            raise CaseError(case.name, f"{label} {error}") from error
+        if content is None:
             continue
-        size, spacing_mm, direction = _read_grid(case, path, label)
-        if path.name.endswith((".nii", ".nii.gz")):
-            _check_nifti_length(case, path, label, length)
+        grid, voxels[channel] = content
+        if volumes and len(grid.size) == 2:
+            raise CaseError(case.name, f"{label} is 2-D ({times(grid.size)}): this model reads 3-D images")
         if first is None:
-            first = label, size, spacing_mm, direction
-        elif size != first[1]:
-            raise CaseError(
-                case.name,
-                f"{label} has {_times(size)} voxels, {first[0]} has {_times(first[1])}: resample them to one grid",
-            )
-        elif not np.allclose(spacing_mm, first[2], rtol=1e-5):  # nnU-Net's reader is as strict
-            raise CaseError(
-                case.name,
-                f"{label} has a spacing of {_times(spacing_mm)} mm, {first[0]} of {_times(first[2])} mm: "
-                "resample them to one grid",
-            )
-        elif not np.allclose(direction, first[3], atol=1e-3):
-            raise CaseError(
-                case.name,
-                f"{label} is oriented otherwise than {first[0]} (direction cosines {_list(direction)} and "
-                f"{_list(first[3])}): resample them to one grid",
-            )
+            first = label, grid
+        elif problem := difference(grid, first[1], first[0], geometry_tolerance):
+            raise CaseError(case.name, f"{label} {problem}: resample them to one grid{_or_tolerate(grid, first[1])}")
+    return voxels
 
 
-def _length_bytes(case: Case, path: Path, label: str) -> int:
-    """Uncompressed length; a compressed stream is read to the end, where its checksum is."""
-    try:
-        length = path.stat().st_size
-        if length == 0:
-            raise CaseError(case.name, f"{label} is empty (0 bytes): copy it again")
-        if path.name.endswith(".gz"):
-            length = 0
-            with gzip.open(path) as stream:
-                while chunk := stream.read(_CHUNK_BYTES):
-                    length += len(chunk)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CaseError(case.name, f"{label} is truncated or damaged ({error}): copy it again") from error
-    except OSError as error:
-        raise CaseError(case.name, f"{label} cannot be read ({error.strerror or error})") from error
-    return length
-
-
-def _check_nifti_length(case: Case, path: Path, label: str, length_bytes: int) -> None:
-    """SimpleITK reads a NIfTI file that ends too early as an image that ends in zeros."""
-    import nibabel
-
-    try:
-        voxels = nibabel.load(path).dataobj
-    except Exception as error:  # it has many of its own
-        raise CaseError(case.name, f"{label} has a NIfTI header that cannot be read ({error})") from error
-    needed_bytes = voxels.offset + int(np.prod(voxels.shape, dtype=np.int64)) * voxels.dtype.itemsize
-    if length_bytes < needed_bytes:
-        raise CaseError(
-            case.name,
-            f"{label} is shorter than its header says ({length_bytes} of {needed_bytes} bytes): copy it again",
-        )
-
-
-def _read_grid(case: Case, path: Path, label: str) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
-    """Size in voxels and spacing in mm, both in SimpleITK's order (x, y, z), and the direction cosines."""
-    import SimpleITK as sitk  # 0.2 s that `--help` need not wait for
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise CaseError(case.name, f"{label} is not an image that SimpleITK can read: replace it") from error
-    size, spacing_mm = reader.GetSize(), reader.GetSpacing()
-    if len(size) not in (2, 3):
-        raise CaseError(
-            case.name, f"{label} is {len(size)}-D ({_times(size)}): give one 3-D image per modality and file"
-        )
-    if reader.GetNumberOfComponents() != 1:
-        raise CaseError(
-            case.name,
-            f"{label} has {reader.GetNumberOfComponents()} values per voxel (RGB or a vector image): "
-            "give a greyscale image",
-        )
-    return size, spacing_mm, reader.GetDirection()
-
-
-def _list(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.3g}" for value in values)
-
-
-def _times(values: Sequence[float]) -> str:
-    return "x".join(f"{value:g}" for value in values)
+def _or_tolerate(grid: Grid, other: Grid) -> str:
+    if grid.size != other.size or grid.orientation != other.orientation:
+        return ""
+    return f", or accept it with --geometry-tolerance (they lie {grid.shift(other):.2g} voxels apart)"

@@ -1,6 +1,10 @@
 """What can be wrong with a user's input. Every message is one line: case, file, modality and what to do next."""
 
 
+class InputWarning(UserWarning):
+    """Something looks wrong, and work goes on. Commands print it as a line of its own."""
+
+
 class InputError(Exception):
     """The command cannot start: bad flags, folders or model. Commands end with exit code 2."""
 

@@ -17,25 +17,30 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "modalities": set(),
     "checkpoints": set(),
-    "cases": {"modalities"},
+    "geometry": set(),
+    "image_files": {"geometry"},
+    "cases": {"modalities", "geometry", "image_files"},
+    "checks": {"modalities", "cases", "image_files"},
     "networks": {"modalities"},
     "losses": {"modalities", "networks"},
     "training": {"modalities", "checkpoints", "networks", "losses"},
-    "preprocessing": {"modalities", "cases", "autoload"},
-    "inference": {"modalities", "cases", "checkpoints", "networks", "preprocessing", "autoload"},
-    "evaluation": {"modalities", "cases", "preprocessing", "inference"},
+    "preprocessing": {"modalities", "cases", "checks", "autoload"},
+    "inference": {"modalities", "cases", "checks", "checkpoints", "networks", "preprocessing", "autoload"},
+    "evaluation": {"modalities", "cases", "checks", "preprocessing", "inference"},
+    "sharing": {"inference"},
     "datasets": {"modalities", "cases", "training", "evaluation"},
     "environment": {"inference", "autoload"},
-    "cli": {"modalities", "cases", "preprocessing", "inference", "evaluation", "datasets", "environment"},
+    "cli": {"modalities", "cases", "checks", "preprocessing", "inference", "evaluation", "sharing", "datasets", "environment"},
     "trainers": {"modalities", "networks", "losses", "training"},  # a leaf: nobody imports it
     "planners": {"modalities", "networks", "preprocessing"},  # a leaf, too
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor
     "autoload": set(),  # holds the leaves' names as strings
     "errors": set(),
     "files": set(),
+    "nnunet_version": set(),
     "output_lock": set(),
 }
-SHARED = {"errors", "files", "output_lock", "magms_nnunet"}  # the last for its __version__; Predictor is nobody's
+SHARED = {"errors", "files", "nnunet_version", "output_lock", "magms_nnunet"}  # the last for its __version__
 STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "output_lock"]
 
 

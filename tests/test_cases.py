@@ -14,7 +14,7 @@ BRATS = Modalities(("FLAIR", "T1", "T1c", "T2"))
 
 def write(path, shape=(4, 5, 6), spacing_mm=(1.0, 1.0, 1.0)):
     image = sitk.GetImageFromArray(np.ones(shape, np.int16))
-    image.SetSpacing(spacing_mm)
+    image.SetSpacing(spacing_mm[: len(shape)])
     sitk.WriteImage(image, str(path))
     return path
 
@@ -64,9 +64,9 @@ def pair(tmp_path):
     return Case("p1", files)
 
 
-def message(case, subset=(0, 2)):
+def message(case, subset=(0, 2), **options):
     with pytest.raises(CaseError) as error:
-        check_files(case, subset, BRATS)
+        check_files(case, subset, BRATS, **options)
     assert str(error.value).startswith("p1: ")
     assert "p1_0002.nii.gz (T1c)" in str(error.value)
     assert "\n" not in str(error.value)
@@ -91,6 +91,7 @@ def test_another_shape(pair):
 def test_another_spacing(pair):
     write(pair.files[2], spacing_mm=(1, 1, 1.5))
     assert "1x1x1.5 mm" in message(pair)
+    assert "accept it with --geometry-tolerance (they lie 1.3 voxels apart)" in message(pair)  # 4 slices of 0.5 mm
 
 
 def test_rounding_of_the_spacing_is_no_difference(pair):
@@ -102,7 +103,22 @@ def test_another_orientation(pair):
     image = sitk.ReadImage(str(write(pair.files[2])))
     image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
     sitk.WriteImage(image, str(pair.files[2]))
-    assert "oriented otherwise" in message(pair)
+    assert "is oriented RAS, p1_0000.nii.gz (FLAIR) LPS" in message(pair)
+    assert "--geometry-tolerance" not in message(pair)
+
+
+def test_another_origin(pair):
+    image = sitk.ReadImage(str(write(pair.files[2])))
+    image.SetOrigin((0, 0, 0.25))
+    sitk.WriteImage(image, str(pair.files[2]))
+    assert "begins at 0 0 0.25 mm" in message(pair)
+    check_files(pair, (0, 2), BRATS, geometry_tolerance=0.26)
+
+
+def test_a_2d_image_is_no_volume(pair):
+    write(pair.files[2], shape=(5, 6))
+    assert "is 2-D (6x5)" in message(pair, (2,), volumes=True)
+    check_files(pair, (2,), BRATS)
 
 
 def test_truncated(pair):

@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "-prev_stage_predictions", metavar="FOLDER", help="of a cascade: the segmentations folder of its previous stage"
     )
     add("--merge", metavar="FOLDER", nargs="+", help="join these parts of an evaluation (-num_parts) into -o")
+    flags.add_checks(p, treat_empty=False)
     flags.add_window(p)
     return p
 
@@ -61,6 +62,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             window=flags.window_request(args),
             images=Path(args.i) if args.i else None,
             labels=Path(args.l) if args.l else None,
+            checks=flags.input_checks(args),
             subsets=None if args.subsets is None else tuple(args.subsets),
             protocol=args.protocol,
             previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
@@ -85,13 +87,15 @@ def _merge(args: argparse.Namespace) -> int:
     from magms_nnunet.evaluation import folder as evaluation
     from magms_nnunet.evaluation.evaluate import attach_summary
     from magms_nnunet.inference.request import check_output
+    from magms_nnunet.output_lock import locked_output
 
     output = Path(args.o)
     check_output(output, None)
-    evaluation.merge([Path(part) for part in args.merge], output)
-    summary = evaluation.complete(output)
-    if args.attach:
-        attach_summary(flags.model_request(args).folder(), output, summary)
+    with locked_output(output):
+        evaluation.merge([Path(part) for part in args.merge], output)
+        summary = evaluation.complete(output)
+        if args.attach:
+            attach_summary(flags.model_request(args).folder(), output, summary)
     _print(summary, args.o)
     return 0
 

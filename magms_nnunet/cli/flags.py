@@ -2,10 +2,12 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from magms_nnunet.checks import InputChecks
     from magms_nnunet.inference.request import ModelRequest, WindowRequest
 
 TRUST = "unpickle the checkpoint whatever it holds, code included: only if you trust who made it"
@@ -46,6 +48,22 @@ def add_window(p: argparse.ArgumentParser) -> None:
     add("--debug", action="store_true", help="show where an error came from")
 
 
+def add_checks(p: argparse.ArgumentParser, *, treat_empty: bool) -> None:
+    """What is let through of images that are refused otherwise; ``treat_empty``: also empty ones."""
+    add = p.add_argument
+    add(
+        "--geometry-tolerance",
+        metavar="VOXELS",
+        type=float,
+        default=1e-3,
+        help="how far the same voxel may lie apart in two modalities of a case, default: %(default)s",
+    )
+    add("--allow-identical", action="store_true", help="the same image may be given as two modalities")
+    add("--nan-to-zero", action="store_true", help="count NaN and infinite voxels as 0")
+    if treat_empty:
+        add("--treat-empty-as-missing", action="store_true", help="leave out images that hold one value everywhere")
+
+
 def _number(variable: str) -> int:
     text = os.environ.get(variable, "")
     return int(text) if text.isdecimal() else 3
@@ -61,9 +79,16 @@ def check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         p.error(f"-part_id must be from 0 to num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
     if not 0 < args.step_size <= 1:
         p.error(f"-step_size must be above 0 and at most 1, got {args.step_size}")
+    if not 0 <= args.geometry_tolerance < float("inf"):
+        p.error(f"--geometry-tolerance must be 0 or more voxels, got {args.geometry_tolerance}")
     if args.npp < 0 or args.nps < 0:
         p.error("-npp and -nps must be 0 or more")
-    for fold in args.f:
+    check_folds(p, args.f)
+
+
+def check_folds(p: argparse.ArgumentParser, folds: Sequence[str]) -> None:
+    """As :func:`check`, of ``-f`` alone."""
+    for fold in folds:
         if fold != "all" and not fold.isdecimal():
             p.error(f"-f takes numbers or 'all', got {fold!r}")
 
@@ -81,6 +106,18 @@ def model_request(args: argparse.Namespace) -> "ModelRequest":
         folds=tuple(fold if fold == "all" else int(fold) for fold in args.f),
         checkpoint=args.chk,
         trust_checkpoint=args.trust_checkpoint,
+    )
+
+
+def input_checks(args: argparse.Namespace) -> "InputChecks":
+    """Of :func:`add_checks`'s flags."""
+    from magms_nnunet.checks import InputChecks
+
+    return InputChecks(
+        geometry_tolerance=args.geometry_tolerance,
+        treat_empty_as_missing=getattr(args, "treat_empty_as_missing", False),
+        allow_identical=args.allow_identical,
+        nan_to_zero=args.nan_to_zero,
     )
 
 

@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--save_probabilities", action="store_true", help="write .npz as well, for nnUNetv2_ensemble")
     add("--continue_prediction", "--c", action="store_true", help="skip the cases that are predicted already")
     add("-prev_stage_predictions", metavar="FOLDER", help="segmentations of the previous stage, for a cascade")
+    flags.add_checks(p, treat_empty=True)
     flags.add_window(p)
     return p
 
@@ -51,6 +52,7 @@ def _predict(args: argparse.Namespace) -> int:
             model=flags.model_request(args),
             window=flags.window_request(args),
             modalities=None if args.modalities is None else tuple(args.modalities),
+            checks=flags.input_checks(args),
             previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
             save_probabilities=args.save_probabilities,
             continue_prediction=args.continue_prediction,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from magms_nnunet.checks import InputChecks
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.dice import regions_from_dataset_json
@@ -31,6 +32,7 @@ from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.inference.workers import failure_message, submit, workers
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 
 MASKED, ABSENT = "masked", "absent"
 _BYTES_A_TASK = 1 << 30  # of logits that are handed to a process at a time
@@ -46,6 +48,7 @@ class EvaluationRequest:
     images: Path | None
     labels: Path | None
     subsets: tuple[str, ...] | None
+    checks: InputChecks
     protocol: str
     previous_stage: Path | None
     save_segmentations: bool
@@ -68,6 +71,7 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
         InputError: nothing can be scored; nothing has been written.
     """
     request.window.check_device()
+    warn_of_untested_nnunet()
     if request.attach and request.parts > 1:
         raise InputError("--attach needs all cases and this is a part of them: use it with --merge")
     folder = request.model.folder()
@@ -284,9 +288,9 @@ def _jobs(
     """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
     case, modalities = labelled.case, model.modalities
     if request.protocol == MASKED:
-        check_labelled_files(labelled, modalities.complete, modalities)
-        return [Job(case, modalities.complete)]
-    check_labelled_files(labelled, _union(subsets), modalities)
+        check_labelled_files(labelled, modalities.complete, modalities, request.checks)
+        return [Job(case, modalities.complete, checks=request.checks)]
+    check_labelled_files(labelled, _union(subsets), modalities, request.checks)
     jobs = []
     for subset in subsets:
         previous = None
@@ -295,7 +299,7 @@ def _jobs(
             previous = request.previous_stage / modalities.format(subset) / file
             if not previous.is_file():
                 raise CaseError(case.name, f"no {file} in {previous.parent}: evaluate the previous stage first")
-        jobs.append(Job(case, subset, previous))
+        jobs.append(Job(case, subset, previous, request.checks))
     return jobs
 
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from magms_nnunet.cases import Case, check_files, find_cases
-from magms_nnunet.errors import InputError
+from magms_nnunet.checks import STRICT, InputChecks, check_case
+from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold
 from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Modalities, Subset
@@ -110,13 +112,19 @@ def check_available(cases: Sequence[LabelledCase], needed: Subset, modalities: M
         )
 
 
-def check_labelled_files(labelled: LabelledCase, subset: Subset, modalities: Modalities) -> None:
+def check_labelled_files(
+    labelled: LabelledCase, subset: Subset, modalities: Modalities, checks: InputChecks = STRICT
+) -> None:
     """Check a case's images of a subset, and its reference: one readable image to the end, as SimpleITK would hide.
 
     Raises:
         CaseError: names the file, and its modality or that it is the reference.
+
+    Warns:
+        InputWarning: an image looks like none of its modality, or something was let through.
     """
-    check_files(labelled.case, subset, modalities)
+    for text in check_case(labelled.case, subset, modalities, checks).warnings:
+        warnings.warn(f"{labelled.case.name}: {text}", InputWarning, stacklevel=2)
     check_files(Case(labelled.case.name, {0: labelled.reference}), (0,), Modalities(("reference",)))
 
 

@@ -1,14 +1,17 @@
 """What ``magms_predict`` does: flags, folders and files are checked before the model is loaded, then the cases run."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from magms_nnunet.cases import Case, check_files, choose_modalities, find_cases
-from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.cases import Case, choose_modalities, find_cases
+from magms_nnunet.checks import InputChecks, check_case
+from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.inference.folder import Job, drop_finished, predict_folder
-from magms_nnunet.inference.model_json import read_dataset_json
+from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class PredictionRequest:
     model: ModelRequest
     window: WindowRequest
     modalities: tuple[str, ...] | None
+    checks: InputChecks
     previous_stage: Path | None
     save_probabilities: bool
     continue_prediction: bool
@@ -40,12 +44,13 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         InputError: nothing can be predicted; nothing has been written.
     """
     request.window.check_device()
-    dataset_json = read_dataset_json(request.model.folder())
+    warn_of_untested_nnunet()
+    dataset_json, plans = read_dataset_json(request.model.folder()), read_plans(request.model.folder())
     modalities, ending = Modalities.from_dataset_json(dataset_json), dataset_json["file_ending"]
     requested = None if request.modalities is None else modalities.parse(request.modalities)
     cases, misnamed = find_cases(request.input, ending)
     check_output(request.output, request.input)
-    jobs = []
+    jobs, volumes = [], request.model.reads_volumes(plans)
     failed = {
         path.name: f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
         for path in misnamed[request.part :: request.parts]
@@ -53,8 +58,11 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     for case in cases[request.part :: request.parts]:
         try:
             subset = choose_modalities(case, requested, modalities, ending)
-            check_files(case, subset, modalities)
-            jobs.append(Job(case, subset, _previous_stage(case, request.previous_stage, ending)))
+            checked = check_case(case, subset, modalities, request.checks, volumes=volumes)
+            for text in checked.warnings:
+                warnings.warn(f"{case.name}: {text}", InputWarning, stacklevel=2)
+            previous = _previous_stage(case, request.previous_stage, ending)
+            jobs.append(Job(case, checked.subset, previous, request.checks, checked.empty, checked.warnings))
         except CaseError as error:
             failed[case.name] = error.message
     if not jobs:

@@ -18,22 +18,36 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
 from magms_nnunet.cases import Case
+from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.workers import failure_message, submit, workers
 from magms_nnunet.modalities import Subset
+from magms_nnunet.nnunet_version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
 
 
 @dataclass(frozen=True)
 class Job:
-    """A case, the modalities to predict it from, and for a cascade the previous stage's segmentation."""
+    """What to predict, and what is known of it.
+
+    Attributes:
+        case: with its files.
+        subset: the modalities to predict it from.
+        previous_stage: for a cascade, the previous stage's segmentation.
+        checks: what is let through.
+        empty: modalities that hold nothing, and are left out.
+        warnings: on the case's files.
+    """
 
     case: Case
     subset: Subset
     previous_stage: Path | None = None
+    checks: InputChecks = STRICT
+    empty: Subset = ()
+    warnings: tuple[str, ...] = ()
 
 
 def predict_folder(
@@ -121,7 +135,8 @@ def preprocessed_ahead(
     while True:
         while len(waiting) < depth and (job := next(todo, None)) is not None:
             previous = None if job.previous_stage is None else str(job.previous_stage)
-            arguments = (job.case, job.subset, model.plans, model.configuration, model.dataset_json, previous)
+            of_model = (model.plans, model.configuration, model.dataset_json)
+            arguments = (job.case, job.subset, *of_model, previous, job.checks)
             waiting.append((job, submit(executor, preprocess_case, *arguments)))
         if not waiting:
             return
@@ -166,6 +181,7 @@ def _report(job: Job, predictor: Predictor) -> dict:
         "case": job.case.name,
         "modalities_used": [names[channel] for channel in job.subset],
         "modalities_absent": [name for channel, name in enumerate(names) if channel not in job.subset],
+        "modalities_empty": [names[channel] for channel in job.empty],
         "files": {names[channel]: job.case.files[channel].name for channel in job.subset},
         "model": {
             "name": model.folder.name,
@@ -176,6 +192,7 @@ def _report(job: Job, predictor: Predictor) -> dict:
         },
         "settings": predictor.settings,
         "expected_dice": expected_dice(model, job.subset, predictor.fill),
+        "warnings": [*job.warnings, *untested_nnunet_warnings()],
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
     }
 

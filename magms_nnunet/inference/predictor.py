@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -15,8 +16,9 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor, nn
 
-from magms_nnunet.cases import Case, check_files
-from magms_nnunet.errors import InputError
+from magms_nnunet.cases import Case
+from magms_nnunet.checks import STRICT, InputChecks, check_case
+from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.networks.subset_network import SubsetNetwork
@@ -159,19 +161,25 @@ class Predictor:
             window.label_manager = SimpleNamespace(num_segmentation_heads=outputs)  # all that the window asks it for
         return window.predict_logits_from_preprocessed_data(data).cpu()
 
-    def predict(self, images: dict[str, Image], *, previous_stage: Image | None = None) -> sitk.Image:
+    def predict(
+        self, images: dict[str, Image], *, previous_stage: Image | None = None, checks: InputChecks = STRICT
+    ) -> sitk.Image:
         """Segment one patient.
 
         Args:
             images: modality -> image. Names as in dataset.json, their usual aliases, or channel numbers.
             previous_stage: the previous stage's segmentation, for a cascade.
+            checks: what is let through of images that are refused otherwise.
 
         Returns:
             Label map in the geometry of the images.
 
         Raises:
-            InputError: a modality is unknown, ambiguous or given twice; images do not lie on one grid; a file cannot be
-                read; a cascade lacks its previous stage.
+            InputError: a modality is unknown, ambiguous or given twice; images do not lie on one grid, are empty, the
+                same, or hold NaN; a file cannot be read; a cascade lacks its previous stage.
+
+        Warns:
+            InputWarning: an image looks like none of its modality, or something was let through.
         """
         if not images:
             raise InputError(f"no images: give at least one of {self.modalities.listing()}")
@@ -185,13 +193,18 @@ class Predictor:
                 self.modalities.parse([name])[0]: _as_file(image, Path(folder) / f"image_{i:04d}{ending}")
                 for i, (name, image) in enumerate(images.items())
             }
-            case, subset = Case("image", files), tuple(sorted(files))
-            check_files(case, subset, self.modalities)
+            case = Case("image", files)
+            volumes = len(self._configuration.patch_size) == 3
+            checked = check_case(case, tuple(sorted(files)), self.modalities, checks, volumes=volumes)
+            for text in checked.warnings:
+                warnings.warn(text, InputWarning, stacklevel=2)
+            self.check_subset(checked.subset)
+            subset = checked.subset
             model, previous = self.model, None
             if previous_stage is not None:
                 previous = str(_as_file(previous_stage, Path(folder) / f"previous_stage{ending}"))
             data, properties = preprocess_case(
-                case, subset, model.plans, model.configuration, model.dataset_json, previous
+                case, subset, model.plans, model.configuration, model.dataset_json, previous, checks
             )
             logits = self.predict_logits(torch.from_numpy(data), subset)
             result = Path(folder) / "result"

@@ -45,6 +45,16 @@ class ModelRequest:
             )
         return folder
 
+    def reads_volumes(self, plans: dict) -> bool:
+        """Whether the configuration is 3-D, as far as that can be told before the checkpoint is read."""
+        name, configurations = self.configuration or self.model.name.rpartition("__")[2], plans["configurations"]
+        for _ in configurations:  # a cascade's second stage inherits its patch size
+            configuration = configurations.get(name, {}) if isinstance(name, str) else {}
+            if isinstance(configuration.get("patch_size"), list):
+                return len(configuration["patch_size"]) == 3
+            name = configuration.get("inherits_from")
+        return False
+
     def load(self) -> TrainedModel:
         """The model; see :func:`magms_nnunet.inference.model.load_model`."""
         return load_model(self.folder(), self.folds, self.checkpoint, trust_checkpoint=self.trust_checkpoint)

@@ -3,11 +3,13 @@
 from copy import deepcopy
 
 import numpy as np
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from magms_nnunet import autoload
 from magms_nnunet.cases import Case
+from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import CaseError
 from magms_nnunet.modalities import Modalities, Subset
 
@@ -40,6 +42,7 @@ def preprocess_case(
     configuration: str,
     dataset_json: dict,
     previous_stage: str | None = None,
+    checks: InputChecks = STRICT,
 ) -> tuple[np.ndarray, dict]:
     """Read and preprocess the files of a subset; no other file is opened.
 
@@ -48,30 +51,33 @@ def preprocess_case(
         plans: of the model, for all modalities; ``configuration``: its name.
         dataset_json: of the model.
         previous_stage: segmentation by the previous stage of a cascade, a path.
+        checks: what is let through.
 
     Returns:
         ``(len(subset) + extra, *spatial)`` float32, ``extra`` being the one-hot previous stage, and nnU-Net's
         properties, which tell how to undo the preprocessing.
 
     Raises:
-        CaseError: a modality holds nothing but zeros, or NaN or infinite voxels.
+        CaseError: a modality holds nothing but zeros, or NaN or infinite voxels; images do not lie on one grid.
     """
     plans_manager = PlansManager(plans_for_subset(plans, subset))
     configuration_manager = plans_manager.get_configuration(configuration)
     reader = plans_manager.image_reader_writer_class()
-    images, properties = reader.read_images([str(case.files[channel]) for channel in subset])
-    if len(images) != len(subset):
-        raise CaseError(
-            case.name, f"{len(subset)} files hold {len(images)} channels: give one file with one channel per modality"
-        )
+    images, properties = _read(reader, case, subset, checks.geometry_tolerance)
+    modalities = Modalities.from_dataset_json(dataset_json)
     for channel, image in zip(subset, images, strict=True):
-        name = Modalities.from_dataset_json(dataset_json).names[channel]
-        label = f"{case.files[channel].name} ({name})"
+        name, label = modalities.names[channel], case.label(channel, modalities)
+        if not (finite := np.isfinite(image)).all():
+            if not checks.nan_to_zero:
+                count = np.count_nonzero(~finite)
+                raise CaseError(
+                    case.name,
+                    f"{label} holds {count} NaN or infinite voxels: repair it, leave {name} out, or count them as 0 "
+                    "with --nan-to-zero",
+                )
+            image[~finite] = 0
         if not image.any():
             raise CaseError(case.name, f"{label} holds only zeros: leave {name} out of --modalities")
-        if not np.isfinite(image).all():
-            count = np.count_nonzero(~np.isfinite(image))
-            raise CaseError(case.name, f"{label} holds {count} NaN or infinite voxels: repair it, or leave {name} out")
     segmentation = None if previous_stage is None else reader.read_seg(previous_stage)[0]
     preprocessor = configuration_manager.preprocessor_class(verbose=False)
     data, segmentation, properties = preprocessor.run_case_npy(
@@ -81,3 +87,22 @@ def preprocess_case(
         labels = plans_manager.get_label_manager(dataset_json).foreground_labels
         data = np.vstack((data, convert_labelmap_to_one_hot(segmentation[0], labels, data.dtype)))
     return data, properties
+
+
+def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float) -> tuple[np.ndarray, dict]:
+    """As the reader reads the files together, which would refuse spacings that differ by more than rounding.
+
+    Formats that :mod:`magms_nnunet.cases` looks into have been compared more closely there.
+    """
+    images, properties = zip(*(reader.read_images([str(case.files[channel])]) for channel in subset), strict=True)
+    for channel, image, found in zip(subset, images, properties, strict=True):
+        name, first = case.files[channel].name, case.files[subset[0]].name
+        if len(image) != 1:
+            raise CaseError(
+                case.name, f"{name} holds {len(image)} channels: give one file with one channel per modality"
+            )
+        if image.shape != images[0].shape or not np.allclose(
+            found["spacing"], properties[0]["spacing"], rtol=max(tolerance, 1e-5)
+        ):
+            raise CaseError(case.name, f"{name} and {first} differ in shape or spacing: resample them to one grid")
+    return np.concatenate(images), properties[0]

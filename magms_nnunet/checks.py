@@ -1,0 +1,134 @@
+"""Checks of what the images of a case hold, before the model is loaded: what is no image, or not that modality's."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from magms_nnunet.cases import GEOMETRY_TOLERANCE, Case, check_files
+from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.image_files import Voxels, read_array
+from magms_nnunet.modalities import Modalities, Subset
+
+_LABELS = 32  # an image with no more different values than this, all whole numbers, is probably a label map
+
+
+@dataclass(frozen=True)
+class InputChecks:
+    """What is let through that is refused otherwise.
+
+    Attributes:
+        geometry_tolerance: how far the same voxel may lie apart in two modalities of a case, in voxels.
+        treat_empty_as_missing: a modality of one value everywhere is left out, and it is said so.
+        allow_identical: the same image may be given as two modalities.
+        nan_to_zero: NaN and infinite voxels count as 0.
+    """
+
+    geometry_tolerance: float = GEOMETRY_TOLERANCE
+    treat_empty_as_missing: bool = False
+    allow_identical: bool = False
+    nan_to_zero: bool = False
+
+    def __post_init__(self):
+        if not (math.isfinite(self.geometry_tolerance) and self.geometry_tolerance >= 0):
+            raise InputError(f"--geometry-tolerance must be 0 or more voxels, got {self.geometry_tolerance}")
+
+
+STRICT = InputChecks()
+
+
+@dataclass(frozen=True)
+class CheckedCase:
+    """What is left of a case.
+
+    Attributes:
+        subset: the modalities to use.
+        empty: those that were asked for or given, and hold nothing.
+        warnings: sentences, each naming its file.
+    """
+
+    subset: Subset
+    empty: Subset
+    warnings: tuple[str, ...]
+
+
+def check_case(
+    case: Case,
+    subset: Subset,
+    modalities: Modalities,
+    checks: InputChecks,
+    *,
+    volumes: bool = False,
+) -> CheckedCase:
+    """Check the files of a subset, and only those, and what their voxels hold.
+
+    Args:
+        case: its files; ``subset``: the channels to look at.
+        modalities: for messages.
+        checks: what is let through.
+        volumes: whether the model reads volumes; see :func:`magms_nnunet.cases.check_files`.
+
+    Raises:
+        CaseError: names the file, its modality and what is wrong.
+    """
+    voxels = check_files(case, subset, modalities, geometry_tolerance=checks.geometry_tolerance, volumes=volumes)
+    warnings = []
+    for channel, found in voxels.items():
+        label = case.label(channel, modalities)
+        if not found.nonfinite:
+            continue
+        if not checks.nan_to_zero:
+            raise CaseError(
+                case.name,
+                f"{label} holds {found.nonfinite} NaN or infinite voxels: repair it, leave {modalities.names[channel]} "
+                "out, or count them as 0 with --nan-to-zero",
+            )
+        warnings.append(f"{label} holds {found.nonfinite} NaN or infinite voxels, which count as 0")
+    empty = tuple(channel for channel, found in voxels.items() if found.minimum == found.maximum)
+    for channel in empty:
+        label, name = case.label(channel, modalities), modalities.names[channel]
+        if not checks.treat_empty_as_missing:
+            raise CaseError(
+                case.name,
+                f"{label} {_emptiness(voxels[channel])}: replace it, leave {name} out of --modalities, or let "
+                "--treat-empty-as-missing do that",
+            )
+        warnings.append(f"{label} {_emptiness(voxels[channel])}: predicted without {name}")
+    subset = tuple(channel for channel in subset if channel not in empty)
+    if not subset:
+        raise CaseError(case.name, f"nothing is left to predict from: {'; '.join(warnings)}")
+    if not checks.allow_identical:
+        _check_distinct(case, {channel: voxels[channel] for channel in subset if channel in voxels}, modalities)
+    warnings += [
+        f"{case.label(channel, modalities)} holds {labels} different whole numbers only: is it a label map?"
+        for channel, labels in _label_maps(voxels, subset)
+    ]
+    return CheckedCase(subset, empty, tuple(warnings))
+
+
+def _emptiness(voxels: Voxels) -> str:
+    return "holds only zeros" if voxels.minimum == 0 else f"holds only the value {voxels.minimum:g}"
+
+
+def _check_distinct(case: Case, voxels: dict[int, Voxels], modalities: Modalities) -> None:
+    """Samples that agree are nearly proof; only then are the images compared as a whole."""
+    for one, other in combinations(voxels, 2):
+        if np.array_equal(voxels[one].sample, voxels[other].sample) and np.array_equal(
+            read_array(case.files[one]), read_array(case.files[other])
+        ):
+            labels = (case.label(channel, modalities) for channel in (one, other))
+            raise CaseError(
+                case.name,
+                f"{' and '.join(labels)} are the same image: give each modality's own, or say that it is meant with "
+                "--allow-identical",
+            )
+
+
+def _label_maps(voxels: dict[int, Voxels], subset: Subset) -> Iterator[tuple[int, int]]:
+    """Channels with few different values, all of them whole numbers, and how many there are."""
+    for channel, found in voxels.items():
+        values = np.unique(found.sample)
+        if channel in subset and len(values) <= _LABELS and (values == np.round(values)).all():
+            yield channel, len(values)

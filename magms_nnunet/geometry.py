@@ -1,0 +1,87 @@
+"""Where an image's voxels lie in space, and whether two images share one grid."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+_LETTERS = ("LR", "PA", "SI")  # the direction in which ITK's x, y and z grow, and its opposite
+_ASPECTS = ("direction", "spacing_mm", "origin_mm")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid in ITK's convention, all in its order of axes (x, y, z).
+
+    Attributes:
+        size: in voxels.
+        spacing_mm: between voxels.
+        origin_mm: centre of the first voxel.
+        direction: direction cosines, a square matrix row by row; its columns are the image's axes.
+    """
+
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @property
+    def axes(self) -> np.ndarray:
+        """Direction cosines as a matrix, one image axis per column."""
+        return np.reshape(self.direction, (len(self.size), -1))
+
+    @property
+    def is_orthonormal(self) -> bool:
+        """Whether the axes are at right angles and of length 1, to the rounding that ITK accepts."""
+        return is_orthonormal(self.axes)
+
+    @property
+    def orientation(self) -> str:
+        """To which side of the patient each axis runs, such as ``LPS``; empty for a 2-D image."""
+        if len(self.size) != 3:
+            return ""
+        nearest = np.abs(self.axes).argmax(0)
+        return "".join(_LETTERS[row][int(self.axes[row, axis] < 0)] for axis, row in enumerate(nearest))
+
+    def shift(self, other: "Grid") -> float:
+        """How far apart the same voxel lies in two grids of one size: the most anywhere, in voxels along an axis."""
+        corners = np.array(list(product(*((0, n) for n in self.size))))  # the two are affine: the most is at a corner
+        here, there = (corners * grid.spacing_mm @ grid.axes.T + grid.origin_mm for grid in (self, other))
+        return float(np.abs((there - here) @ self.axes / self.spacing_mm).max())
+
+
+def is_orthonormal(axes: np.ndarray) -> bool:
+    """Whether the columns are at right angles and of length 1, to the rounding that ITK accepts."""
+    return bool(np.abs(axes.T @ axes - np.eye(axes.shape[1])).max() <= 1e-3)
+
+
+def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> str | None:
+    """What sets a grid apart from another, with both values, as the end of a sentence; None: they are the same.
+
+    Args:
+        grid: of the image that the sentence is about.
+        other: of the image called ``name``.
+        tolerance_voxels: how far the same voxel may lie apart.
+    """
+    if grid.size != other.size:
+        return f"has {times(grid.size)} voxels, {name} has {times(other.size)}"
+    if grid.shift(other) <= tolerance_voxels:
+        return None
+    shifts = {aspect: grid.shift(replace(grid, **{aspect: getattr(other, aspect)})) for aspect in _ASPECTS}
+    aspect = next((a for a in _ASPECTS if shifts[a] > tolerance_voxels), max(shifts, key=shifts.get))
+    if aspect == "spacing_mm":
+        return f"has a spacing of {times(grid.spacing_mm)} mm, {name} of {times(other.spacing_mm)} mm"
+    if aspect == "origin_mm":
+        return f"begins at {_list(grid.origin_mm)} mm, {name} at {_list(other.origin_mm)} mm"
+    if grid.orientation != other.orientation:
+        return f"is oriented {grid.orientation}, {name} {other.orientation}"
+    return f"is turned against {name} (direction cosines {_list(grid.direction)} and {_list(other.direction)})"
+
+
+def times(values: tuple[float, ...]) -> str:
+    """``240x240x155``."""
+    return "x".join(f"{value:.8g}" for value in values)
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value + 0.0:.6g}" for value in values)  # no -0

@@ -1,0 +1,22 @@
+"""Which nnU-Net this package is tested with."""
+
+import warnings
+from importlib.metadata import version
+
+from magms_nnunet.errors import InputWarning
+
+TESTED_NNUNET = "2.8.1"
+
+
+def untested_nnunet_warnings() -> list[str]:
+    """A sentence where another nnU-Net is installed; the last number of its version may differ."""
+    found = version("nnunetv2")
+    if found.split(".")[:2] == TESTED_NNUNET.split(".")[:2]:
+        return []
+    return [f"nnunetv2 {found} is untested, {TESTED_NNUNET} is tested: compare a known case before you rely on results"]
+
+
+def warn_of_untested_nnunet() -> None:
+    """Say so, once per command."""
+    for text in untested_nnunet_warnings():
+        warnings.warn(text, InputWarning, stacklevel=2)

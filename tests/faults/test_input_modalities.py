@@ -1,0 +1,106 @@
+"""Which modalities are meant, and which are there."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from magms_nnunet.cases import Case
+from magms_nnunet.preprocessing.subset import preprocess_case
+from tests.faults.tiny import FLAIR, SIDE_FILES, T1, T1C, T2, give, magms_predict, model, voxels  # noqa: F401
+from tests.integration.workspace import ENDING, files_in, read_voxels, write_image
+
+# --- 1: --modalities names something that is not there, or not clear --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tokens", "says"),
+    [
+        (["PET"], ["unknown modality 'PET'", "FLAIR, T1, T1c, T2"]),
+        (["T1c", "FLAER"], ["unknown modality 'FLAER'", "did you mean FLAIR?"]),
+        (["4"], ["unknown modality '4'", "FLAIR, T1, T1c, T2"]),
+        (["T1c", "F", "t1ce"], ["T1c twice", "'T1c'", "'t1ce'"]),
+        (["2", "T1c"], ["T1c twice", "'2'", "'T1c'"]),
+        ([], ["--modalities is empty", "FLAIR, T1, T1c, T2"]),
+        ([""], ["unknown modality ''", "FLAIR, T1, T1c, T2"]),
+    ],
+)
+def test_row01_modality_that_is_unknown_repeated_or_empty(tokens, says, magms_predict, tmp_path):  # noqa: F811
+    images = give(tmp_path / "images", {"p1": [FLAIR, T1C]})
+    code, (line,) = magms_predict(images, tmp_path / "out", "--modalities", *tokens)
+    assert code == 2
+    assert line.startswith("magms_predict: error: ")
+    for words in says:
+        assert words in line
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_row01_modality_that_could_be_two(model, magms_predict, tmp_path):  # noqa: F811
+    shutil.copytree(model, tmp_path / "model")
+    path = tmp_path / "model" / "dataset.json"
+    names = {"0": "T2f", "1": "T1w", "2": "T1n", "3": "T2"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"channel_names": names}))
+    images = give(tmp_path / "images", {"p1": [FLAIR]})
+    code, (line,) = magms_predict(images, tmp_path / "out", "-m", tmp_path / "model", "--modalities", "T1")
+    assert code == 2
+    assert "'T1' is ambiguous: it could be T1w (channel 1), T1n (channel 2); give the channel's number" in line
+    assert files_in(tmp_path / "out") == set()
+
+
+# --- 2: some cases lack what was asked for ----------------------------------------------------------------------------
+
+
+def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):  # noqa: F811
+    images = give(tmp_path / "images", {"p1": [FLAIR, T1C], "p2": [FLAIR, T2], "p3": [FLAIR, T1C]})
+    code, (line,) = magms_predict(images, tmp_path / "out", "--modalities", "T1c", "F")
+    assert code == 3
+    assert line.startswith(f"magms_predict: p2: T1c is missing (no p2_0002{ENDING}): add the file, or predict")
+    assert "(FLAIR+T2)" in line
+    wanted = {f"{case}{ending}" for case in ("p1", "p3") for ending in (ENDING, ".json")}
+    assert files_in(tmp_path / "out") == wanted | SIDE_FILES
+    for case in ("p1", "p3"):
+        assert json.loads((tmp_path / "out" / f"{case}.json").read_text())["modalities_used"] == ["FLAIR", "T1c"]
+
+
+# --- 3: a channel that is not the first one comes alone ---------------------------------------------------------------
+
+
+def test_row03_later_channel_alone_is_that_channel(magms_predict, tmp_path):  # noqa: F811
+    """As when that modality is picked from a complete case, and not as when it is taken for channel 0."""
+    complete = give(tmp_path / "complete", {"p1": [FLAIR, T1, T1C, T2]})
+    alone, as_first = tmp_path / "alone", tmp_path / "as_first"
+    for folder, channel in ((alone, T1), (as_first, FLAIR)):
+        folder.mkdir()
+        shutil.copy(complete / f"p1_0001{ENDING}", folder / f"p1_{channel:04d}{ENDING}")
+    assert magms_predict(complete, tmp_path / "out", "--modalities", "T1", "--save_probabilities") == (0, [])
+    assert magms_predict(alone, tmp_path / "out_alone", "--save_probabilities") == (0, [])
+    assert magms_predict(as_first, tmp_path / "out_first", "--save_probabilities") == (0, [])
+    report = json.loads((tmp_path / "out_alone" / "p1.json").read_text())
+    assert report["modalities_used"] == ["T1"]
+    assert report["files"] == {"T1": f"p1_0001{ENDING}"}
+    picked, lonely, first = (
+        np.load(tmp_path / out / "p1.npz")["probabilities"] for out in ("out", "out_alone", "out_first")
+    )
+    assert np.array_equal(picked, lonely)
+    assert np.abs(first - lonely).max() > 1e-3
+    assert np.array_equal(
+        read_voxels(tmp_path / "out" / f"p1{ENDING}"), read_voxels(tmp_path / "out_alone" / f"p1{ENDING}")
+    )
+
+
+def test_row03_later_channel_alone_has_its_own_normalisation(model, tmp_path):  # noqa: F811
+    """CT's fixed constants for T1, z-scores for the others: (100 - 40) / 20 = 3 at most after clipping to 0 ... 100."""
+    plans = json.loads((model / "plans.json").read_text())
+    plans["configurations"]["tiny"]["normalization_schemes"][T1] = "CTNormalization"
+    plans["foreground_intensity_properties_per_channel"]["1"] |= {
+        "mean": 40.0,
+        "std": 20.0,
+        "percentile_00_5": 0.0,
+        "percentile_99_5": 100.0,
+    }
+    write_image(tmp_path / "p1_0001.nii.gz", voxels(0), (1.0, 1.0, 1.0))
+    case = Case("p1", {T1: tmp_path / "p1_0001.nii.gz"})
+    data, _ = preprocess_case(case, (T1,), plans, "tiny", json.loads((model / "dataset.json").read_text()))
+    assert data.shape[0] == 1
+    assert (data.max(), data.min()) == (3.0, -2.0)
