@@ -1,0 +1,51 @@
+"""What resampling would make nothing or everything of is refused in a line."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from magms_nnunet.cases import Case
+from magms_nnunet.environment.tiny_model import CONFIGURATION, dataset_json, plans
+from magms_nnunet.errors import CaseError
+from magms_nnunet.preprocessing.subset import preprocess_case
+
+
+@pytest.fixture
+def preprocess(tmp_path):
+    """preprocess(array, spacing_mm) -> the case's data at the model's 1 mm; both in the order z, y, x."""
+
+    def preprocess(array, spacing_mm):
+        image = sitk.GetImageFromArray(array.astype(np.float32))
+        image.SetSpacing(spacing_mm[::-1])
+        path = tmp_path / "case_0000.nii.gz"
+        sitk.WriteImage(image, str(path))
+        return preprocess_case(Case("case", {0: path}), (0,), plans(1), CONFIGURATION, dataset_json(["T1"]))[0]
+
+    return preprocess
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(100, 20, shape)
+
+
+def test_the_spacing_decides_on_the_shape(preprocess):
+    assert preprocess(noise(6, 8, 10), (0.5, 1, 2)).shape == (1, 3, 8, 20)
+
+
+def test_no_voxel_would_be_left(preprocess):
+    with pytest.raises(
+        CaseError, match=r"2x8x10 voxels of 0.2x1x1 mm would become 0x8x10 voxels of 1x1x1 mm, .* header"
+    ):
+        preprocess(noise(2, 8, 10), (0.2, 1, 1))
+
+
+def test_no_voxel_would_be_left_of_what_is_not_zero(preprocess):
+    array = noise(9, 8, 10)
+    array[1:] = 0
+    with pytest.raises(CaseError, match=r"1x8x10 voxels of 0.4x1x1 mm would become 0x8x10 voxels"):
+        preprocess(array, (0.4, 1, 1))
+
+
+def test_metres_taken_for_millimetres(preprocess):
+    with pytest.raises(CaseError, match=r"6x8x10 voxels of 1000x1000x1000 mm would become 6000x8000x10000 voxels"):
+        preprocess(noise(6, 8, 10), (1000, 1000, 1000))
