@@ -1,6 +1,7 @@
 """Files that survive a crash: what stands under its final name is always complete."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -37,6 +38,15 @@ def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
             publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def publish(temporary: Path, path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from magms_nnunet import autoload
 from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.errors import InputError, shown
+from magms_nnunet.files import sha256
 from magms_nnunet.inference.agreement import check_agreement
 from magms_nnunet.inference.manifest import check_unaltered, read_manifest
 from magms_nnunet.inference.model_json import check_configuration, read_dataset_json, read_plans
@@ -88,11 +89,11 @@ def load_model(
     modalities = Modalities.from_dataset_json(dataset_json)
     folds = _existing_folds(folder, folds, checkpoint)
     paths = [folder / f"fold_{fold}" / checkpoint for fold in folds]
-    digests = [_sha256(path) for path in paths]
+    digests = [sha256(path) for path in paths]
     manifest = read_manifest(folder)
     if manifest is not None:
         files = {path.relative_to(folder).as_posix(): digest for path, digest in zip(paths, digests, strict=True)}
-        files |= {name: _sha256(folder / name) for name in ("plans.json", "dataset.json")}
+        files |= {name: sha256(folder / name) for name in ("plans.json", "dataset.json")}
         check_unaltered(folder, manifest, files)
     contents = [_read(path, trust_checkpoint) for path in paths]
     first = contents[0]
@@ -217,11 +218,3 @@ def _build_network(trainer: str, plans_manager, configuration_manager, dataset_j
             f"{trainer} cannot build its network from {path.parents[1]}/plans.json and dataset.json ({reason}): copy "
             "them again"
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -114,10 +114,12 @@ def test_plans_and_dataset_json_of_different_models(model):
 
 def test_weights_of_another_model(model):
     edit(model / "dataset.json", lambda content: content["channel_names"].update({"3": "T2"}))
-    edit(
-        model / "plans.json",
-        lambda content: content["configurations"]["tiny"]["normalization_schemes"].append("ZScoreNormalization"),
-    )
+
+    def one_more(content):
+        content["configurations"]["tiny"]["normalization_schemes"].append("ZScoreNormalization")
+        content["configurations"]["tiny"]["use_mask_for_norm"].append(True)
+
+    edit(model / "plans.json", one_more)
     with pytest.raises(InputError, match=r"it holds 3 encoders for 4 modalities"):
         load_model(model, [0])
 

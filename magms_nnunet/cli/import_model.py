@@ -1,0 +1,59 @@
+"""``magms_import``: install a model from a zip, after checking all that is in it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from magms_nnunet.cli import exits, flags
+
+_NAMED = 5
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    p = argparse.ArgumentParser(
+        prog="magms_import",
+        description="Installs the models of a zip that magms_export or nnUNetv2_export_model_to_zip wrote in "
+        "nnUNet_results. Paths, sizes, hashes, plans and checkpoints are checked first; if anything is wrong, nothing "
+        "is installed.",
+    )
+    p.add_argument("-i", metavar="ZIP", required=True, help="the file to import")
+    p.add_argument("--overwrite", action="store_true", help="replace models that are there already")
+    p.add_argument("--trust-checkpoint", action="store_true", help=flags.TRUST)
+    p.add_argument("--debug", action="store_true", help="show where an error came from")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    p = parser()
+    args = p.parse_args(argv)
+    return exits.run(p.prog, lambda: _import(args), args.debug)
+
+
+def _import(args: argparse.Namespace) -> int:
+    from magms_nnunet.datasets.nnunet_folders import nnunet_folder
+    from magms_nnunet.sharing.install import install_models
+
+    installed, left_out = install_models(
+        Path(args.i),
+        nnunet_folder("nnUNet_results"),
+        overwrite=args.overwrite,
+        trust_checkpoint=args.trust_checkpoint,
+    )
+    for model in installed:
+        print(f"{model.folder}: {', '.join(model.modalities)}; fold {', '.join(model.folds)}")
+        if not model.has_manifest:
+            print("note: it came without hashes, so nothing says whether its files are as they were exported")
+        if model.same_id:
+            dataset = model.folder.parent.name
+            print(f"note: {', '.join(model.same_id)} has the same id: give nnU-Net's commands the name, -d {dataset}")
+    if left_out:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        print(f"note: not needed by a model and left out: {', '.join(left_out[:_NAMED])}{more}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
