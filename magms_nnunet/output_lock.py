@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import UNFINISHED, remove_unfinished
+from magms_nnunet.files import UNFINISHED, full_disk_is_said, remove_unfinished
 
 try:
     import fcntl
@@ -39,7 +39,8 @@ def locked_output(output: Path, part: int = 0, parts: int = 1) -> Iterator[Path]
         InputError: another run is writing to ``output``.
     """
     mine = output / f"{UNFINISHED}{part}_of_{parts}"
-    lock = _lock(mine, output)
+    with full_disk_is_said(mine):
+        lock = _lock(mine, output)
     try:
         for other in output.glob(f"{UNFINISHED}*_of_*"):
             found = re.fullmatch(rf"{re.escape(UNFINISHED)}\d+_of_(\d+)", other.name)
@@ -83,8 +84,9 @@ def _lock(folder: Path, output: Path) -> int:
             pass
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), os.stat(path)):
-                os.ftruncate(lock, 0)
-                os.write(lock, json.dumps(_this_process()).encode())
+                with suppress(OSError):  # on a full disk nobody learns who it is
+                    os.ftruncate(lock, 0)
+                    os.write(lock, json.dumps(_this_process()).encode())
                 return lock
         os.close(lock)  # the file has been removed since it was opened
 

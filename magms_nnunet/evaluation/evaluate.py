@@ -33,6 +33,7 @@ from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_ou
 from magms_nnunet.inference.workers import failure_message, submit, workers
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.nnunet_version import warn_of_untested_nnunet
+from magms_nnunet.output_lock import locked_output
 
 MASKED, ABSENT = "masked", "absent"
 _BYTES_A_TASK = 1 << 30  # of logits that are handed to a process at a time
@@ -80,8 +81,17 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
     subsets = _parse_subsets(request.subsets, modalities)
     cases = _cases(request, dataset_json, modalities, read_plans(folder)["dataset_name"])
     evaluation.check_case_names([labelled.case.name for labelled in cases])
+    check_output(request.output, request.images)
+    with locked_output(request.output):
+        return _evaluate(request, folder, cases, subsets)
+
+
+def _evaluate(
+    request: EvaluationRequest, folder: Path, cases: Sequence[LabelledCase], subsets: Sequence[Subset] | None
+) -> tuple[dict | None, dict[str, str]]:
+    """Score these cases with the model of ``folder``."""
     model = request.model.load()
-    predictor = request.window.predictor(model)
+    modalities, predictor = model.modalities, request.window.predictor(model)
     if subsets is None:
         all_subsets = model.takes_subsets or predictor.fill
         subsets = modalities.subsets() if all_subsets else [modalities.complete]
@@ -95,7 +105,6 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
         needed = _union(subsets)
     _check_previous_stage(model, request.previous_stage, subsets)
     check_available(cases, needed, modalities)
-    check_output(request.output, request.images)
     evaluation.begin(request.output, _run(request, predictor, subsets, cases))
     mine = cases[request.part :: request.parts]
     todo = [labelled for labelled in mine if not _is_done(request, labelled, subsets, predictor)]

@@ -1,17 +1,22 @@
 """What ``magms_predict`` does: flags, folders and files are checked before the model is loaded, then the cases run."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tqdm import tqdm
+
+from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case, choose_modalities, find_cases
 from magms_nnunet.checks import InputChecks, check_case
 from magms_nnunet.errors import CaseError, InputError, InputWarning
-from magms_nnunet.inference.folder import Job, drop_finished, predict_folder
+from magms_nnunet.inference.folder import Job, check_result, drop_finished, is_finished, predict_folder
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
-from magms_nnunet.modalities import Modalities
+from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.nnunet_version import warn_of_untested_nnunet
+from magms_nnunet.output_lock import locked_output
 
 
 @dataclass(frozen=True)
@@ -50,23 +55,51 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     requested = None if request.modalities is None else modalities.parse(request.modalities)
     cases, misnamed = find_cases(request.input, ending)
     check_output(request.output, request.input)
-    jobs, volumes = [], request.model.reads_volumes(plans)
+    if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():
+        raise InputError(f"-prev_stage_predictions and -o are the same folder, {request.output}: choose another -o")
     failed = {
         path.name: f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
         for path in misnamed[request.part :: request.parts]
     }
-    for case in cases[request.part :: request.parts]:
+    mine = cases[request.part :: request.parts]
+    with locked_output(request.output, request.part, request.parts) as unfinished:
+        jobs = _jobs(request, mine, requested, modalities, ending, failed, plans)
+        others = [case for number, case in enumerate(cases) if number % request.parts != request.part]
+        return failed | (_predict(request, jobs, requested, others, unfinished) if jobs else {})
+
+
+def _jobs(
+    request: PredictionRequest,
+    cases: Sequence[Case],
+    requested: Subset | None,
+    modalities: Modalities,
+    ending: str,
+    failed: dict[str, str],
+    plans: dict,
+) -> list[Job]:
+    """What can be predicted of these cases; messages on the others go to ``failed``."""
+    known = {"volumes": request.model.reads_volumes(plans), "appearance": Appearance.from_plans(plans)}
+    jobs = []
+    for case in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
         try:
             subset = choose_modalities(case, requested, modalities, ending)
-            checked = check_case(case, subset, modalities, request.checks, volumes=volumes)
-            for text in checked.warnings:
-                warnings.warn(f"{case.name}: {text}", InputWarning, stacklevel=2)
-            previous = _previous_stage(case, request.previous_stage, ending)
-            jobs.append(Job(case, checked.subset, previous, request.checks, checked.empty, checked.warnings))
+            job = Job(case, subset, _previous_stage(case, request.previous_stage, ending), checks=request.checks)
+            done = is_finished(case.name, request.output, ending, request.save_probabilities)
+            if not (done and request.continue_prediction):
+                checked = check_case(case, subset, modalities, request.checks, **known)
+                for text in checked.warnings:
+                    warnings.warn(f"{case.name}: {text}", InputWarning, stacklevel=2)
+                job = replace(job, subset=checked.subset, empty=checked.empty, warnings=checked.warnings)
+            jobs.append(job)
         except CaseError as error:
             failed[case.name] = error.message
-    if not jobs:
-        return failed
+    return jobs
+
+
+def _predict(
+    request: PredictionRequest, jobs: Sequence[Job], requested: Subset | None, others: Sequence[Case], unfinished: Path
+) -> dict[str, str]:
+    """Predict what has been checked; ``others`` are the cases of the other parts."""
     model = request.model.load()
     if model.is_cascaded and request.previous_stage is None:
         raise InputError(f"{model.configuration} is a cascade: give its previous stage's -prev_stage_predictions")
@@ -75,12 +108,15 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     predictor = request.window.predictor(model)
     if requested is not None:
         predictor.check_subset(requested)
+    for case in others:
+        check_result(case.name, requested, request.output, predictor)
     if request.continue_prediction:
         jobs = drop_finished(jobs, request.output, predictor, request.save_probabilities)
-    return failed | predict_folder(
+    return predict_folder(
         predictor,
         jobs,
         request.output,
+        unfinished,
         save_probabilities=request.save_probabilities,
         preprocessing_processes=request.preprocessing_processes,
         export_processes=request.export_processes,

@@ -1,8 +1,6 @@
 """Predicts the cases of a folder: preprocessing, network and export side by side, one failure not stopping the rest."""
 
 import json
-import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -10,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -20,10 +19,12 @@ from tqdm import tqdm
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import InputError
+from magms_nnunet.files import full_disk_is_said, publish
 from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.workers import failure_message, submit, workers
+from magms_nnunet.inference.written_image import check_written
 from magms_nnunet.modalities import Subset
 from magms_nnunet.nnunet_version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
@@ -54,6 +55,7 @@ def predict_folder(
     predictor: Predictor,
     jobs: Sequence[Job],
     output: Path,
+    unfinished: Path,
     *,
     save_probabilities: bool = False,
     preprocessing_processes: int = 3,
@@ -68,6 +70,7 @@ def predict_folder(
         predictor: with the model.
         jobs: one per case.
         output: existing folder.
+        unfinished: folder on the same file system, see :func:`magms_nnunet.output_lock.locked_output`.
         save_probabilities: as nnU-Net does.
         preprocessing_processes: 0 or a single job: no processes are started; the same for ``export_processes``.
         progress_bar: over the cases.
@@ -88,14 +91,14 @@ def predict_folder(
     single = len(jobs) == 1
     bar = tqdm(total=len(jobs), unit="case", disable=not progress_bar)
     with (
-        tempfile.TemporaryDirectory(prefix=".magms_", dir=output) as unfinished,  # outlives those who write to it
         workers(0 if single else preprocessing_processes) as preprocessing,
         workers(0 if single else export_processes) as export,
     ):
         # nnU-Net's ensembling and postprocessing look for them here; other parts may be writing the same just now
         for name, content in (("dataset.json", model.dataset_json), ("plans.json", model.plans)):
-            _write_json(Path(unfinished) / name, content)
-            os.replace(Path(unfinished) / name, output / name)
+            with full_disk_is_said(output / name):
+                _write_json(unfinished / name, content)
+                publish(unfinished / name, output / name)
         exports: deque[tuple[Job, Future]] = deque()
 
         def finish_one():
@@ -111,7 +114,7 @@ def predict_folder(
                 bar.update()
                 continue
             arguments = (logits, preprocessed[1], model.plans, model.configuration, model.dataset_json)
-            where = (output, Path(unfinished), job.case.name)
+            where = (output, unfinished, job.case.name)
             report = _report(job, predictor)
             exports.append((job, submit(export, _export, *arguments, *where, report, save_probabilities)))
             while len(exports) > export_processes + 1:
@@ -156,22 +159,25 @@ def _export(
     save_probabilities: bool,
 ) -> None:
     """Runs in a process of its own: resample to the input's grid, write to ``unfinished``, move to ``output``."""
-    plans_manager = PlansManager(plans)
-    export_prediction_from_logits(
-        logits,
-        properties,
-        plans_manager.get_configuration(configuration),
-        plans_manager,
-        dataset_json,
-        str(unfinished / name),
-        save_probabilities,
-    )
-    sidecar, ending = unfinished / f"{name}.json", dataset_json["file_ending"]
-    spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF
-    _write_json(sidecar, spacing | report)
-    (output / f"{name}{ending}").unlink(missing_ok=True)  # an older one would not be what the JSON describes
-    for suffix in (".json", ".npz", ".pkl", ending) if save_probabilities else (".json", ending):
-        os.replace(unfinished / f"{name}{suffix}", output / f"{name}{suffix}")
+    plans_manager, ending = PlansManager(plans), dataset_json["file_ending"]
+    with TemporaryDirectory(dir=unfinished) as folder, full_disk_is_said(output / f"{name}{ending}"):
+        hidden = Path(folder) / name
+        export_prediction_from_logits(
+            logits,
+            properties,
+            plans_manager.get_configuration(configuration),
+            plans_manager,
+            dataset_json,
+            str(hidden),
+            save_probabilities,
+        )
+        check_written(Path(f"{hidden}{ending}"))
+        sidecar = Path(f"{hidden}.json")
+        spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF
+        _write_json(sidecar, spacing | report)
+        (output / f"{name}{ending}").unlink(missing_ok=True)  # an older one would not be what the JSON describes
+        for suffix in (".json", ".npz", ".pkl", ending) if save_probabilities else (".json", ending):
+            publish(Path(f"{hidden}{suffix}"), output / f"{name}{suffix}")
 
 
 def _report(job: Job, predictor: Predictor) -> dict:
@@ -197,30 +203,49 @@ def _report(job: Job, predictor: Predictor) -> dict:
     }
 
 
+def is_finished(name: str, output: Path, ending: str, save_probabilities: bool) -> bool:
+    """Whether a case has a result."""
+    wanted = (f"{name}{ending}", f"{name}.npz") if save_probabilities else (f"{name}{ending}",)
+    return all((output / file).is_file() for file in wanted)
+
+
+def check_result(name: str, subset: Subset | None, output: Path, predictor: Predictor) -> None:
+    """Compare a result that is there with what this run would write; ``subset``: None for any.
+
+    Raises:
+        InputError: it is of another model, subset or setting, or nothing says of which.
+    """
+    model = predictor.model
+    result = output / f"{name}{model.dataset_json['file_ending']}"
+    if not result.is_file():
+        return
+    try:
+        report = json.loads((output / f"{name}.json").read_text())
+        asked_for = {*report["modalities_used"], *report.get("modalities_empty", ())}
+        found = report["model"]["sha256"], asked_for, report["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    now = "" if subset is None else f" ({model.modalities.format(subset)})"
+    names = found and found[1] if subset is None else {model.modalities.names[channel] for channel in subset}
+    if found != (model.fingerprint, names, predictor.settings):
+        raise InputError(
+            f"{name}: {result} was predicted by another model, from other modalities or with other settings than "
+            f"now{now}: choose another output folder or remove it"
+        )
+
+
 def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_probabilities: bool) -> list[Job]:
     """The jobs without a result yet, for ``--continue_prediction``.
 
     Raises:
-        InputError: a result is there, but of another model, subset or setting, or nothing says of which.
+        InputError: see :func:`check_result`.
     """
-    todo, model = [], predictor.model
+    todo, ending = [], predictor.model.dataset_json["file_ending"]
     for job in jobs:
-        name = job.case.name
-        result = output / f"{name}{model.dataset_json['file_ending']}"
-        if not result.is_file() or (save_probabilities and not (output / f"{name}.npz").is_file()):
+        if is_finished(job.case.name, output, ending, save_probabilities):
+            check_result(job.case.name, job.subset, output, predictor)
+        else:
             todo.append(job)
-            continue
-        try:
-            report = json.loads((output / f"{name}.json").read_text())
-            found = report["model"]["sha256"], report["modalities_used"], report["settings"]
-        except (OSError, ValueError, KeyError, TypeError):
-            found = None
-        names = [model.modalities.names[channel] for channel in job.subset]
-        if found != (model.fingerprint, names, predictor.settings):
-            raise InputError(
-                f"{name}: {result} was predicted by another model, from other modalities or with other settings than "
-                f"now ({model.modalities.format(job.subset)}): choose another output folder or remove it"
-            )
     return todo
 
 

@@ -20,7 +20,7 @@ def check_written(path: Path) -> None:
         return
     compressed = path.name.endswith(".gz")
     try:
-        with (gzip.open if compressed else open)(path) as file:
+        with (gzip.open if compressed else open)(path, "rb") as file:
             header = file.read(348)
         order = "<" if header[:4] == struct.pack("<i", 348) else ">"
         axes, *shape = struct.unpack_from(f"{order}8h", header, 40)

@@ -1,11 +1,15 @@
 """What all our trainers share: nnU-Net's trainer with a length of its own, checkpoints that survive a crash, a log."""
 
+from contextlib import ExitStack
+from pathlib import Path
+
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, trusted_by_environment
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.output_lock import locked_output
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
 from magms_nnunet.training.run_length import run_length_from_environment
 
@@ -41,13 +45,21 @@ class ModalityTrainer(nnUNetTrainer):
         return {}
 
     def on_train_start(self):
-        """Also writes what is ours into the log."""
+        """Also keeps other runs out of the output folder, and writes what is ours into the log."""
+        self._lock = ExitStack()
+        if self.local_rank == 0:
+            self._lock.enter_context(locked_output(Path(self.output_folder)))
         super().on_train_start()
         description = "".join(f"{name} {value}; " for name, value in self.described().items())
         self.print_to_log_file(
             f"magms_nnunet: modalities {self.modalities.listing()}; {description}{self.num_epochs} epochs of "
             f"{self.num_iterations_per_epoch} iterations, a checkpoint every {self.save_every} epochs"
         )
+
+    def on_train_end(self):
+        """Also lets other runs into the output folder."""
+        super().on_train_end()
+        self._lock.close()
 
     def save_checkpoint(self, filename: str) -> None:
         """nnU-Net's checkpoint, written so that a crash never leaves half a file under this name."""

@@ -7,18 +7,21 @@ from pathlib import Path
 import pytest
 
 from tests.faults.reliability import FAULTS
+from tests.faults.small_disk import mount  # noqa: F401 (a fixture)
+from tests.faults.tiny import magms_predict, model  # noqa: F401 (fixtures)
 from tests.integration.conftest import chain, predict, stock_model, workspace  # noqa: F401 (fixtures)
 from tests.integration.test_bad_input import model_copy, refusal, refusal_of_model  # noqa: F401 (fixtures)
+from tests.trainers.conftest import make_trainer  # noqa: F401 (a fixture)
 
 FOLDER = Path(__file__).parent
-ROW = re.compile(r"/test_\w+\.py::test_row(\d\d)_")
+ROWS = re.compile(r"tests/faults/test_\w+\.py::test_((?:row\d\d_)+)")
 WORST_FIRST = ("failed", "not run", "skipped", "passed")
 
 
-def row_of(nodeid: str) -> int | None:
-    """Row of the fault that a test injects, which its name says: ``test_row07_...``."""
-    found = ROW.search(nodeid) if nodeid.startswith("tests/faults/") else None
-    return int(found[1]) if found else None
+def rows_of(nodeid: str) -> list[int]:
+    """Rows of the faults that a test injects, which its name says: ``test_row07_...``, ``test_row04_row07_...``."""
+    found = ROWS.match(nodeid)
+    return [int(row) for row in re.findall(r"\d\d", found[1])] if found else []
 
 
 class FaultTable:
@@ -30,16 +33,14 @@ class FaultTable:
 
     def pytest_deselected(self, items):
         for item in items:
-            if (row := row_of(item.nodeid)) is not None:
+            for row in rows_of(item.nodeid):
                 self.outcomes[row].append("not run")
 
     def pytest_runtest_logreport(self, report):
-        row = row_of(report.nodeid)
-        if row is None:
-            return
-        self.seconds[row] += report.duration if report.when == "call" else 0
-        if report.when == "call" or report.outcome != "passed":
-            self.outcomes[row].append(report.outcome)
+        for row in rows_of(report.nodeid):
+            self.seconds[row] += report.duration if report.when == "call" else 0
+            if report.when == "call" or report.outcome != "passed":
+                self.outcomes[row].append(report.outcome)
 
     def lines(self) -> list[str]:
         """One line per row, in order."""

@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.errors import InputError
 from magms_nnunet.output_lock import locked_output
-from tests.integration.workspace import QUIET, files_in, short_run
+from tests.faults.tiny import SHAPE, T1C, give
+from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
 HOLDER = """
 import os, sys, time
@@ -141,20 +145,33 @@ def test_row25_what_another_split_left_goes(holder, tmp_path):
         assert files_in(tmp_path / "out") == {".magms_2_of_3", "lock"}
 
 
-@pytest.mark.parametrize("command", ["magms_predict", "magms_evaluate", "nnUNetv2_train"])
-def test_row25_commands_refuse_a_folder_that_is_written_to(command, workspace, holder, tmp_path):
-    model = ("-d", workspace.id, "-c", "3d_fullres", *QUIET)
-    output = workspace.model() / "fold_0" if command == "nnUNetv2_train" else tmp_path / "out"
-    flags = {
-        "magms_predict": ("-i", workspace.test, "-o", output, "-f", 0, *model),
-        "magms_evaluate": ("-o", output, *model),
-        "nnUNetv2_train": (workspace.id, "3d_fullres", 0, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", "-device", "cpu"),
-    }[command]
-    with locked_output(output):
-        before = files_in(output)
-        with workspace.start(command, *flags, **short_run(1, 1)) as process:
-            printed, _ = process.communicate()
-        assert process.returncode == (1 if command == "nnUNetv2_train" else 2), printed
-        assert f"another run is writing to {output} (process {os.getpid()} on" in printed.splitlines()[-1]
-        after = {name for name in files_in(output) if not name.startswith("training_log")}
-        assert after == {name for name in before if not name.startswith("training_log")}
+def test_row25_prediction_refuses_a_folder_that_is_written_to(magms_predict, tmp_path):
+    images = give(tmp_path / "images", {"a": [T1C]})
+    (tmp_path / "out").mkdir()
+    with locked_output(tmp_path / "out"):
+        code, (line,) = magms_predict(images, tmp_path / "out")
+        assert code == 2
+        assert f"another run is writing to {tmp_path / 'out'} (process {os.getpid()} on" in line
+        assert files_in(tmp_path / "out") == {".magms_0_of_1", "lock"}
+
+
+def test_row25_evaluation_and_merging_refuse_a_folder_that_is_written_to(model, tmp_path, capfd):
+    images = give(tmp_path / "images", {"a": range(4)})
+    write_image(tmp_path / "labels" / f"a{ENDING}", np.ones(SHAPE, np.uint8))
+    (tmp_path / "out").mkdir()
+    evaluation = ("-o", tmp_path / "out", "-m", model, *QUIET)
+    with locked_output(tmp_path / "out"):
+        for flags in (("-i", images, "-l", tmp_path / "labels"), ("--merge", tmp_path / "labels")):
+            assert magms_evaluate([*map(str, (*evaluation, *flags))]) == 2
+            (line,) = capfd.readouterr().err.splitlines()
+            assert f"another run is writing to {tmp_path / 'out'} (process {os.getpid()} on" in line
+        assert files_in(tmp_path / "out") == {".magms_0_of_1", "lock"}
+
+
+def test_row25_training_refuses_a_folder_that_is_written_to(make_trainer):
+    trainer = make_trainer()
+    with (
+        locked_output(Path(trainer.output_folder)),
+        pytest.raises(InputError, match=f"another run is writing to {trainer.output_folder} "),
+    ):
+        trainer.on_train_start()

@@ -60,8 +60,9 @@ def test_parts_that_run_at_the_same_time_share_the_output_folder(workspace, tmp_
     """All of them write dataset.json and plans.json."""
     predictor = Predictor(workspace.model(), folds=(0,), device="cpu")
 
-    def run_part(_):
-        return predict_folder(predictor, [], tmp_path, preprocessing_processes=0, export_processes=0)
+    def run_part(part):
+        with locked_output(tmp_path, part, 100) as unfinished:
+            return predict_folder(predictor, [], tmp_path, unfinished, preprocessing_processes=0, export_processes=0)
 
     with ThreadPool(8) as pool:
         assert pool.map(run_part, range(100)) == [{}] * 100
