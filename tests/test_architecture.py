@@ -20,19 +20,39 @@ ALLOWED = {
     "geometry": set(),
     "image_files": {"geometry"},
     "cases": {"modalities", "geometry", "image_files"},
-    "checks": {"modalities", "cases", "image_files"},
+    "appearance": {"image_files"},
+    "checks": {"modalities", "appearance", "cases", "image_files"},
     "networks": {"modalities"},
     "losses": {"modalities", "networks"},
     "training": {"modalities", "checkpoints", "networks", "losses"},
-    "preprocessing": {"modalities", "cases", "checks", "autoload"},
-    "inference": {"modalities", "cases", "checks", "checkpoints", "networks", "preprocessing", "autoload"},
-    "evaluation": {"modalities", "cases", "checks", "preprocessing", "inference"},
+    "preprocessing": {"modalities", "geometry", "cases", "checks", "autoload"},
+    "inference": {
+        "modalities",
+        "appearance",
+        "cases",
+        "checks",
+        "checkpoints",
+        "networks",
+        "preprocessing",
+        "autoload",
+    },
+    "evaluation": {"modalities", "appearance", "cases", "checks", "preprocessing", "inference"},
     "sharing": {"inference"},
     "datasets": {"modalities", "cases", "training", "evaluation"},
     "environment": {"inference", "autoload"},
-    "cli": {"modalities", "cases", "checks", "preprocessing", "inference", "evaluation", "sharing", "datasets", "environment"},
+    "cli": {
+        "modalities",
+        "cases",
+        "checks",
+        "preprocessing",
+        "inference",
+        "evaluation",
+        "sharing",
+        "datasets",
+        "environment",
+    },
     "trainers": {"modalities", "networks", "losses", "training"},  # a leaf: nobody imports it
-    "planners": {"modalities", "networks", "preprocessing"},  # a leaf, too
+    "planners": {"modalities", "appearance", "networks", "preprocessing"},  # a leaf, too
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor
     "autoload": set(),  # holds the leaves' names as strings
     "errors": set(),
@@ -97,7 +117,9 @@ def test_the_table_has_no_arrow_that_runs_back():
 @pytest.mark.parametrize("stem", STDLIB_ONLY)
 def test_what_every_python_process_imports_needs_the_standard_library_only(stem):
     names = imports("magms_nnunet", ROOT / "magms_nnunet" / f"{stem}.py", nodes=ast.iter_child_nodes)
-    tops = {name.partition(".")[0] for name in names if not name.startswith(("magms_nnunet.errors", "magms_nnunet.files"))}
+    tops = {
+        name.partition(".")[0] for name in names if not name.startswith(("magms_nnunet.errors", "magms_nnunet.files"))
+    }
     assert tops <= sys.stdlib_module_names
 
 

@@ -8,8 +8,7 @@ from importlib.util import find_spec
 
 from magms_nnunet import __version__
 from magms_nnunet.environment.finding import FAIL, OK, WARN, Finding
-
-TESTED_NNUNET = "2.8.1"
+from magms_nnunet.nnunet_version import TESTED_NNUNET
 
 
 def check_python() -> Finding:

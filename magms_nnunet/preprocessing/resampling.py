@@ -7,6 +7,7 @@ from nnunetv2.preprocessing.resampling.default_resampling import compute_new_sha
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from magms_nnunet.errors import CaseError
+from magms_nnunet.geometry import times
 
 MOST_VOXELS = 2**31  # 8 GB per modality; a CT of the whole body at 1 mm has 2**29
 
@@ -45,10 +46,6 @@ def _check_shape(case: str, shape: Sequence[int], spacing_mm: Sequence[float], t
     if 0 in resampled or math.prod(resampled) > MOST_VOXELS:
         raise CaseError(
             case,
-            f"{_times(shape)} voxels of {_times(spacing_mm)} mm would become {_times(resampled)} voxels of "
-            f"{_times(target_mm)} mm, which is what the model reads: is the spacing in the file's header right?",
+            f"{times(shape)} voxels of {times(spacing_mm)} mm would become {times(resampled)} voxels of "
+            f"{times(target_mm)} mm, which is what the model reads: is the spacing in the file's header right?",
         )
-
-
-def _times(values: Sequence[float]) -> str:
-    return "x".join(f"{value:g}" for value in values)

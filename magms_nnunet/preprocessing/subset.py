@@ -12,6 +12,7 @@ from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import CaseError
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.preprocessing.resampling import run_preprocessor
 
 autoload.install()  # workers import this module, also where .pth files are not read
 
@@ -79,9 +80,8 @@ def preprocess_case(
         if not image.any():
             raise CaseError(case.name, f"{label} holds only zeros: leave {name} out of --modalities")
     segmentation = None if previous_stage is None else reader.read_seg(previous_stage)[0]
-    preprocessor = configuration_manager.preprocessor_class(verbose=False)
-    data, segmentation, properties = preprocessor.run_case_npy(
-        images, segmentation, properties, plans_manager, configuration_manager, dataset_json
+    data, segmentation, properties = run_preprocessor(
+        case.name, images, segmentation, properties, plans_manager, configuration_manager, dataset_json
     )
     if previous_stage is not None:
         labels = plans_manager.get_label_manager(dataset_json).foreground_labels

@@ -34,16 +34,16 @@ def test_the_spacing_decides_on_the_shape(preprocess):
 
 def test_no_voxel_would_be_left(preprocess):
     with pytest.raises(
-        CaseError, match=r"2x8x10 voxels of 0.2x1x1 mm would become 0x8x10 voxels of 1x1x1 mm, .* header"
+        CaseError, match=r"2x8x10 voxels of 0.125x1x1 mm would become 0x8x10 voxels of 1x1x1 mm, .* header"
     ):
-        preprocess(noise(2, 8, 10), (0.2, 1, 1))
+        preprocess(noise(2, 8, 10), (0.125, 1, 1))
 
 
 def test_no_voxel_would_be_left_of_what_is_not_zero(preprocess):
     array = noise(9, 8, 10)
     array[1:] = 0
-    with pytest.raises(CaseError, match=r"1x8x10 voxels of 0.4x1x1 mm would become 0x8x10 voxels"):
-        preprocess(array, (0.4, 1, 1))
+    with pytest.raises(CaseError, match=r"1x8x10 voxels of 0.25x1x1 mm would become 0x8x10 voxels"):
+        preprocess(array, (0.25, 1, 1))
 
 
 def test_metres_taken_for_millimetres(preprocess):
