@@ -68,7 +68,7 @@ def check_entries(archive: zipfile.ZipFile) -> Contents:
         if not any(file.endswith(".pth") for file in files):
             raise InputError(f"{source}: {model} has no checkpoint: export the model again")
     if not models:
-        raise InputError(f"{source} holds no model DATASET/TRAINER__PLANS__CONFIGURATION of nnU-Net's")
+        raise InputError(f"{source} holds no model of nnU-Net's (DATASET/TRAINER__PLANS__CONFIGURATION), or is damaged")
     return Contents(dict(models), left_out)
 
 

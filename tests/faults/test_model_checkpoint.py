@@ -1,0 +1,67 @@
+"""Row 19: a checkpoint that runs code when it is unpickled, given to everything that loads checkpoints."""
+
+import shutil
+from contextlib import suppress
+
+import pytest
+import torch
+
+from magms_nnunet.errors import InputError
+from tests.faults.shared_models import CHECKPOINT, canary, home, pack, run, spoilt, train  # noqa: F401 (fixtures)
+from tests.faults.tiny import model  # noqa: F401 (a fixture)
+
+SAYS = "holds posix.system, and only data is loaded from checkpoints"
+
+
+def test_row19_the_canary_works(spoilt, canary):  # noqa: F811
+    torch.load(spoilt / CHECKPOINT, weights_only=False)
+    assert canary.exists()
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "import_model"])
+def test_row19_malicious_checkpoint_is_refused_by(command, run, spoilt, canary, home, tmp_path):  # noqa: F811
+    if command == "import_model":
+        pack(spoilt, tmp_path / "model.zip")
+        shutil.rmtree(spoilt)
+    code, line = run(command)
+    assert code == 2
+    assert SAYS in line
+    assert "checkpoint_final.pth" in line
+    assert "--trust-checkpoint if you trust who made it" in line
+    assert not canary.exists()
+    assert command != "import_model" or not spoilt.exists()
+    assert command != "export" or not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "import_model"])
+def test_row19_trust_is_a_flag_of(command, run, spoilt, canary, tmp_path):  # noqa: F811
+    if command == "import_model":
+        pack(spoilt, tmp_path / "model.zip")
+    assert run(command, "--trust-checkpoint", *(["--overwrite"] if command == "import_model" else []))[0] == 0
+    assert canary.exists()
+
+
+@pytest.mark.parametrize("flags", [("--c",), ("--val",), ("-pretrained_weights",)])
+def test_row19_malicious_checkpoint_is_refused_in_training(flags, train, spoilt, canary, monkeypatch):  # noqa: F811
+    flags = (*flags, spoilt / CHECKPOINT) if flags == ("-pretrained_weights",) else flags
+    with pytest.raises(InputError, match=f"{SAYS} .MAGMS_TRUST_CHECKPOINT=1 if you trust who made it"):
+        train(*flags)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("flags", [("--c",), ("-pretrained_weights",)])
+def test_row19_trust_is_a_variable_in_training(flags, train, spoilt, canary, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("MAGMS_TRUST_CHECKPOINT", "1")
+    flags = (*flags, spoilt / CHECKPOINT) if flags == ("-pretrained_weights",) else flags
+    with suppress(Exception):  # there is no data to train on
+        train(*flags)
+    assert canary.exists()
+
+
+def test_row19_torchs_switch_to_trust_everything_changes_nothing(run, canary, monkeypatch):  # noqa: F811
+    """Some set it to make other software work."""
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    code, line = run("predict")
+    assert code == 2
+    assert SAYS in line
+    assert not canary.exists()

@@ -1,0 +1,127 @@
+"""Row 23: files of different models in one folder."""
+
+import shutil
+
+import pytest
+import torch
+
+from tests.faults.shared_models import CHECKPOINT, edit, home, run, spoilt  # noqa: F401 (fixtures)
+from tests.faults.tiny import model  # noqa: F401 (a fixture)
+
+FILES = "dataset.json and fold_0/checkpoint_final.pth disagree on"
+PLANS = "plans.json and fold_0/checkpoint_final.pth disagree on"
+
+
+def tiny(change):
+    return lambda plans: change(plans["configurations"]["tiny"])
+
+
+def drop_last_modality(folder):
+    def drop(configuration):
+        configuration["normalization_schemes"].pop()
+        configuration["use_mask_for_norm"].pop()
+
+    edit(folder / "plans.json", tiny(drop))
+    edit(folder / "dataset.json", lambda content: content["channel_names"].pop("3"))
+
+
+def in_checkpoint(**changes):
+    def change(folder):
+        content = torch.load(folder / CHECKPOINT, weights_only=False)
+        init_args = content["init_args"] | changes.get("init_args", {})
+        torch.save(content | changes | {"init_args": init_args}, folder / CHECKPOINT)
+
+    return change
+
+
+def in_file(file, change):
+    return lambda folder: edit(folder / file, change)
+
+
+@pytest.mark.parametrize(
+    ("mix", "says"),
+    [
+        (
+            drop_last_modality,
+            "checkpoint_final.pth does not fit dataset.json beside it: it holds 4 encoders for 3 modal",
+        ),
+        (
+            in_file("dataset.json", lambda content: content["channel_names"].pop("3")),
+            "plans.json is for 4 modalities, dataset.json names 3",
+        ),
+        (
+            in_file("dataset.json", lambda content: content["channel_names"].update({"0": "T1", "1": "FLAIR"})),
+            f"{FILES} channel_names: {{'0': 'T1', '1': 'FLAIR'",
+        ),
+        (
+            in_file("dataset.json", lambda content: content.update(labels={"background": 0, "a": 1, "b": 2})),
+            f"{FILES} labels: {{'background': 0, 'a': 1, 'b': 2}} and {{'background': 0, 'label1': 1",
+        ),
+        (in_file("plans.json", tiny(lambda tiny: tiny.update(spacing=[2, 1, 1]))), f"{PLANS} spacing: [2, 1, 1] and"),
+        (
+            in_file("plans.json", tiny(lambda tiny: tiny.update(normalization_schemes=["ZScoreNormalization"] * 4))),
+            f"{PLANS} normalization_schemes",
+        ),
+        (
+            in_file(
+                "plans.json",
+                tiny(lambda tiny: tiny["architecture"]["arch_kwargs"].update(strides=[[1] * 3, [1] * 3, [2] * 3])),
+            ),
+            f"{PLANS} architecture",
+        ),
+        (
+            in_file("plans.json", lambda plans: plans.update(transpose_forward=[2, 1, 0])),
+            f"{PLANS} transpose_forward: [2, 1, 0] and [0, 1, 2]",
+        ),
+        (
+            in_file("plans.json", lambda plans: plans.update(plans_name="OtherPlans")),
+            "the folder's name and plans.json disagree on the plans: 'MAGMSPlans' and 'OtherPlans'",
+        ),
+        (
+            in_checkpoint(trainer_name="MAGTrainer"),
+            "fold_0/checkpoint_final.pth disagree on the trainer: 'MAGMSTrainer' and 'MAGTrainer'",
+        ),
+        (
+            in_checkpoint(init_args={"configuration": "2d"}),
+            "was trained in configuration '2d', and",
+        ),
+        (
+            in_checkpoint(init_args={"plans": {"configurations": 1}}),
+            "checkpoint_final.pth disagree on transpose_forward",
+        ),
+        (in_checkpoint(init_args={"dataset_json": [1]}), "it should hold dataset.json, not a list"),
+        (in_checkpoint(trainer_name="os.system"), "trainer_name is 'os.system'"),
+        (in_checkpoint(network_weights=[1]), "network_weights is [1]"),
+        (in_checkpoint(inference_allowed_mirroring_axes=7), "inference_allowed_mirroring_axes is 7"),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "export"])
+def test_row23_says_which_two_disagree(command, mix, says, run, spoilt, tmp_path):  # noqa: F811
+    mix(spoilt)
+    code, line = run(command)
+    assert code == 2
+    assert says in line
+    output = tmp_path / "out"
+    assert not output.exists() or not list(output.iterdir())
+
+
+def test_row23_checkpoint_of_another_trainer_in_a_folder_of_any_name(run, spoilt, tmp_path):  # noqa: F811
+    in_checkpoint(trainer_name="nnUNetTrainer")(spoilt)
+    shutil.copytree(spoilt, tmp_path / "copy")
+    code, line = run("predict", "-m", tmp_path / "copy")
+    assert code == 2
+    assert "holds other layers than nnUNetTrainer builds" in line
+
+
+def test_row23_folds_of_different_trainers(run, spoilt, tmp_path):  # noqa: F811
+    shutil.copytree(spoilt, tmp_path / "copy")
+    shutil.copytree(spoilt / "fold_0", tmp_path / "copy" / "fold_1")
+    in_checkpoint(trainer_name="MAGTrainer")(tmp_path / "copy")
+    code, line = run("predict", "-m", tmp_path / "copy", "-f", "0", "1")
+    assert code == 2
+    assert f"{tmp_path}/copy/fold_1/checkpoint_final.pth and {tmp_path}/copy/{CHECKPOINT} disagree on trainer" in line
+
+
+def test_row23_patch_size_may_be_changed_for_prediction(run, spoilt):  # noqa: F811
+    edit(spoilt / "plans.json", tiny(lambda tiny: tiny.update(patch_size=[8, 8, 8])))
+    assert run("predict")[0] == 0
