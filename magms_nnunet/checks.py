@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import GEOMETRY_TOLERANCE, Case, check_files
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.image_files import Voxels, read_array
@@ -61,6 +62,7 @@ def check_case(
     checks: InputChecks,
     *,
     volumes: bool = False,
+    appearance: Appearance | None = None,
 ) -> CheckedCase:
     """Check the files of a subset, and only those, and what their voxels hold.
 
@@ -69,6 +71,7 @@ def check_case(
         modalities: for messages.
         checks: what is let through.
         volumes: whether the model reads volumes; see :func:`magms_nnunet.cases.check_files`.
+        appearance: what the model's training images look like, to notice files that were mistaken for each other.
 
     Raises:
         CaseError: names the file, its modality and what is wrong.
@@ -100,11 +103,16 @@ def check_case(
     if not subset:
         raise CaseError(case.name, f"nothing is left to predict from: {'; '.join(warnings)}")
     if not checks.allow_identical:
-        _check_distinct(case, {channel: voxels[channel] for channel in subset if channel in voxels}, modalities)
+        _check_distinct(case, {channel: found for channel, found in voxels.items() if channel in subset}, modalities)
+    voxels = {channel: found for channel, found in voxels.items() if channel in subset}
+    label_maps = dict(_label_maps(voxels))
     warnings += [
         f"{case.label(channel, modalities)} holds {labels} different whole numbers only: is it a label map?"
-        for channel, labels in _label_maps(voxels, subset)
+        for channel, labels in label_maps.items()
     ]
+    if appearance is not None:
+        mistaken = appearance.mistaken({channel: voxels[channel] for channel in voxels.keys() - label_maps.keys()})
+        warnings += _mistaken(case, mistaken, modalities)
     return CheckedCase(subset, empty, tuple(warnings))
 
 
@@ -126,9 +134,20 @@ def _check_distinct(case: Case, voxels: dict[int, Voxels], modalities: Modalitie
             )
 
 
-def _label_maps(voxels: dict[int, Voxels], subset: Subset) -> Iterator[tuple[int, int]]:
+def _label_maps(voxels: dict[int, Voxels]) -> Iterator[tuple[int, int]]:
     """Channels with few different values, all of them whole numbers, and how many there are."""
     for channel, found in voxels.items():
         values = np.unique(found.sample)
-        if channel in subset and len(values) <= _LABELS and (values == np.round(values)).all():
+        if len(values) <= _LABELS and (values == np.round(values)).all():
             yield channel, len(values)
+
+
+def _mistaken(case: Case, mistaken: dict[int, int], modalities: Modalities) -> Iterator[str]:
+    """Sentences on files that look like another modality; one for two that look swapped."""
+    for given, like in sorted(mistaken.items()):
+        label, name = case.label(given, modalities), modalities.names[like]
+        if mistaken.get(like) != given:
+            yield f"{label} looks like {name}: is it the file of another modality?"
+        elif given < like:
+            other = f"{case.label(like, modalities)} like {modalities.names[given]}"
+            yield f"{label} looks like {name} and {other}: are they swapped?"

@@ -3,6 +3,7 @@
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
+from magms_nnunet.appearance import PLANS_KEY, learn
 from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
 from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
 
@@ -56,6 +57,11 @@ class MAGMSPlanner(ExperimentPlanner):
         """nnU-Net's choice of scheme per channel, each from the channel's own support."""
         schemes, use_mask = super().determine_normalization_scheme_and_whether_mask_is_used_for_norm()
         return [OWN_SUPPORT.get(scheme, scheme) for scheme in schemes], use_mask
+
+    def save_plans(self, plans: dict) -> None:
+        """With what each channel looks like, by which swapped files are noticed at prediction."""
+        plans[PLANS_KEY] = learn([case["images"] for case in self.dataset.values()])
+        super().save_plans(plans)
 
     def generate_data_identifier(self, configuration_name: str) -> str:
         """A folder of our own: our normalisation differs from that in nnU-Net's folders."""

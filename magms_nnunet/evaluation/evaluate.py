@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from magms_nnunet.appearance import Appearance
 from magms_nnunet.checks import InputChecks
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.evaluation import folder as evaluation
@@ -296,10 +297,11 @@ def _jobs(
 ) -> list[Job]:
     """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
     case, modalities = labelled.case, model.modalities
+    appearance = Appearance.from_plans(model.plans, len(modalities))
     if request.protocol == MASKED:
-        check_labelled_files(labelled, modalities.complete, modalities, request.checks)
+        check_labelled_files(labelled, modalities.complete, modalities, request.checks, appearance)
         return [Job(case, modalities.complete, checks=request.checks)]
-    check_labelled_files(labelled, _union(subsets), modalities, request.checks)
+    check_labelled_files(labelled, _union(subsets), modalities, request.checks, appearance)
     jobs = []
     for subset in subsets:
         previous = None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case, check_files, find_cases
 from magms_nnunet.checks import STRICT, InputChecks, check_case
 from magms_nnunet.errors import InputError, InputWarning
@@ -113,7 +114,11 @@ def check_available(cases: Sequence[LabelledCase], needed: Subset, modalities: M
 
 
 def check_labelled_files(
-    labelled: LabelledCase, subset: Subset, modalities: Modalities, checks: InputChecks = STRICT
+    labelled: LabelledCase,
+    subset: Subset,
+    modalities: Modalities,
+    checks: InputChecks = STRICT,
+    appearance: Appearance | None = None,
 ) -> None:
     """Check a case's images of a subset, and its reference: one readable image to the end, as SimpleITK would hide.
 
@@ -123,7 +128,7 @@ def check_labelled_files(
     Warns:
         InputWarning: an image looks like none of its modality, or something was let through.
     """
-    for text in check_case(labelled.case, subset, modalities, checks).warnings:
+    for text in check_case(labelled.case, subset, modalities, checks, appearance=appearance).warnings:
         warnings.warn(f"{labelled.case.name}: {text}", InputWarning, stacklevel=2)
     check_files(Case(labelled.case.name, {0: labelled.reference}), (0,), Modalities(("reference",)))
 

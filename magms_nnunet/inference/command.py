@@ -78,7 +78,7 @@ def _jobs(
     plans: dict,
 ) -> list[Job]:
     """What can be predicted of these cases; messages on the others go to ``failed``."""
-    known = {"volumes": request.model.reads_volumes(plans), "appearance": Appearance.from_plans(plans)}
+    known = {"volumes": request.model.reads_volumes(plans), "appearance": Appearance.from_plans(plans, len(modalities))}
     jobs = []
     for case in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
         try:

@@ -16,6 +16,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor, nn
 
+from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks, check_case
 from magms_nnunet.errors import InputError, InputWarning
@@ -194,8 +195,14 @@ class Predictor:
                 for i, (name, image) in enumerate(images.items())
             }
             case = Case("image", files)
-            volumes = len(self._configuration.patch_size) == 3
-            checked = check_case(case, tuple(sorted(files)), self.modalities, checks, volumes=volumes)
+            checked = check_case(
+                case,
+                tuple(sorted(files)),
+                self.modalities,
+                checks,
+                volumes=len(self._configuration.patch_size) == 3,
+                appearance=Appearance.from_plans(self.model.plans, len(self.modalities)),
+            )
             for text in checked.warnings:
                 warnings.warn(text, InputWarning, stacklevel=2)
             self.check_subset(checked.subset)

@@ -1,0 +1,55 @@
+"""SIGINT and SIGTERM end a command within seconds."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+GRACE_SECONDS = 4
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised where the command is when the signal comes, so that it tidies up on its way out."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def stopped_in_time() -> Iterator[None]:
+    """Raise :class:`Stopped` on SIGINT and SIGTERM; and end the process if it is not through ``GRACE_SECONDS`` later.
+
+    Python handles signals between two of its own steps only, and a step into a library may take minutes. Ending there
+    is safe: nothing incomplete has its final name, and the next run removes what is left.
+    """
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, _stop) for number in numbers}
+    receiving, sending = os.pipe()
+    os.set_blocking(sending, False)
+    previous = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)  # written to at once, whatever Python is doing
+    through = threading.Event()
+    threading.Thread(target=_end_in_time, args=(receiving, numbers, through), daemon=True).start()
+    try:
+        yield
+    finally:
+        through.set()
+        signal.set_wakeup_fd(previous)
+        os.close(sending)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame) -> None:
+    raise Stopped(number)
+
+
+def _end_in_time(receiving: int, numbers: list[int], through: threading.Event) -> None:
+    with open(receiving, "rb", buffering=0) as numbers_received:
+        while received := numbers_received.read(1):
+            if received[0] in numbers and not through.wait(GRACE_SECONDS):
+                os._exit(128 + received[0])

@@ -1,0 +1,127 @@
+"""Processes beside the network. Each is known by the call that it has: where one dies, that call fails and no other."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+
+
+class ProcessDiedError(Exception):
+    """A process ended in the middle of a call: killed by the system for its memory, by somebody, or by a crash."""
+
+    def __init__(self, exit_code: int | None):
+        how = f"by {signal.Signals(-exit_code).name}" if exit_code and exit_code < 0 else f"with exit code {exit_code}"
+        super().__init__(f"its process was ended {how}, perhaps for lack of memory: use smaller -npp and -nps")
+
+
+class Processes(Executor):
+    """A pool of spawned processes, started when they are needed and again when one died.
+
+    Args:
+        number: of calls at a time.
+    """
+
+    def __init__(self, number: int):
+        self._threads = ThreadPoolExecutor(number)  # one waits for each process
+        self._idle: list[_Process] = []
+        self._all: list[_Process] = []
+        self._killed = False
+
+    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+        """The result's exception is :class:`ProcessDiedError` where the process died."""
+        return self._threads.submit(self._call, fn, args, kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let calls finish, then end the processes."""
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+        for process in self._all:
+            process.end()
+
+    def kill(self) -> None:
+        """End the processes, whatever they are doing; calls that wait are not started."""
+        self._killed = True
+        for process in list(self._all):
+            process.kill()
+        self.shutdown(cancel_futures=True)
+
+    def _call(self, fn: Callable, args: tuple, kwargs: dict):
+        try:
+            process = self._idle.pop()
+        except IndexError:
+            process = _Process()
+            self._all.append(process)
+            if self._killed:
+                process.kill()
+        try:
+            return process.call(fn, args, kwargs)
+        finally:
+            if process.is_alive():
+                self._idle.append(process)
+            else:
+                self._all.remove(process)
+
+
+class _Process:
+    """A process, and the connection over which it gets its calls."""
+
+    def __init__(self):
+        context = get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def call(self, fn: Callable, args: tuple, kwargs: dict):
+        try:
+            self._connection.send((fn, args, kwargs))
+            succeeded, result = self._connection.recv()
+        except (EOFError, OSError):
+            self.kill()
+            raise ProcessDiedError(self._process.exitcode) from None
+        if succeeded:
+            return result
+        raise result
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+    def end(self) -> None:
+        self._connection.close()  # which ends it
+        self._process.join()
+
+
+def _serve(connection: Connection) -> None:
+    """What a process does: calls, until the other end of the connection is closed."""
+    _follow_the_parent()
+    while True:
+        try:
+            fn, args, kwargs = connection.recv()
+        except EOFError:
+            return
+        try:
+            reply = True, fn(*args, **kwargs)
+        except Exception as error:
+            reply = False, error
+        try:
+            connection.send(reply)
+        except Exception as error:  # it cannot be pickled
+            connection.send((False, RuntimeError(f"{type(reply[1]).__name__} cannot be sent back ({error})")))
+        del fn, args, kwargs, reply  # they may be large, and the next call may be long in coming
+
+
+def _follow_the_parent() -> None:
+    """Leave interrupts to it, and end with it: a process whose parent was killed may still be in a long call."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_it() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_it, daemon=True).start()
