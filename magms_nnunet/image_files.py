@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 20
 _SAMPLE = 1 << 16
+_QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 _OTHER_READERS = (".tif", ".tiff", ".png", ".bmp", ".jpg")  # nnU-Net reads them without SimpleITK, and checks them
 
 
@@ -90,6 +91,8 @@ def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
         _read_to_the_end(path)  # the damage, if there is any, explains more than what follows from it
         _read_grid(path)
         raise ImageFileError(f"has a NIfTI header that cannot be read ({_first_line(error)})") from error
+    if not _is_finite(image):  # SimpleITK may look for the axes of such an image for ever
+        raise ImageFileError("has a position in its header that is NaN or infinite: export it again")
     stored = image.dataobj
     if stored.dtype.kind not in "iuf" or min(stored.shape) < 1:
         _read_to_the_end(path)
@@ -198,6 +201,14 @@ def _read_grid(path: Path, nifti: "nibabel.Nifti1Pair | None" = None) -> Grid:
     if not grid.is_orthonormal:
         raise ImageFileError(_oblique(size, grid.axes))
     return grid
+
+
+def _is_finite(image: "nibabel.Nifti1Pair") -> bool:
+    """Whether the matrices in the header that say where the image lies hold numbers only."""
+    header = image.header
+    sform = [header[f"srow_{axis}"] for axis in "xyz"] if header["sform_code"] > 0 else []
+    qform = [header[part] for part in _QFORM] if header["qform_code"] > 0 else []
+    return all(np.isfinite(values).all() for values in (*sform, *qform))
 
 
 def _oblique(size: tuple[int, ...], axes: np.ndarray) -> str:

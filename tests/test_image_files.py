@@ -133,3 +133,17 @@ def test_formats_of_other_readers_are_left_to_them(tmp_path):
 def test_a_missing_file():
     with pytest.raises(ImageFileError, match="No such file"):
         read_image_file(Path("nowhere.nii.gz"))
+
+
+@pytest.mark.parametrize("field", ["srow_y", "qoffset_z", "quatern_b"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_position_that_is_no_number(field, value, tmp_path):
+    """SimpleITK never comes back from the first of them."""
+    path = nifti(tmp_path / "case.nii.gz", np.random.default_rng(0).normal(size=(9, 8, 7)).astype(np.float32))
+    image = nibabel.load(path)
+    image.header["sform_code"] = image.header["qform_code"] = 1
+    image.header[field] = (1e-30, -1, 0, value) if field == "srow_y" else value
+    content = bytearray(image.header.binaryblock) + bytearray(gzip.decompress(path.read_bytes())[348:])
+    path.write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(ImageFileError, match="has a position in its header that is NaN or infinite"):
+        read_image_file(path)
