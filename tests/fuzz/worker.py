@@ -3,6 +3,7 @@
 ``python -m tests.fuzz.worker TARGET HOME FIRST COUNT``
 """
 
+import faulthandler
 import gzip
 import json
 import os
@@ -67,9 +68,8 @@ def model(home: Path) -> Callable[[int], None]:
     shutil.copytree(made, folder)
     checkpoint = folder / "fold_0" / "checkpoint_final.pth"
     content = torch.load(checkpoint, weights_only=False)
-    content["init_args"]["plans"] = content["init_args"]["dataset_json"] = (
-        None  # whoever wrote the plans wrote these, too
-    )
+    for key in ("plans", "dataset_json"):  # whoever wrote the files wrote these, too
+        content["init_args"][key] = None
     torch.save(content, checkpoint)
     sound = {name: json.loads((folder / name).read_text()) for name in ("plans.json", "dataset.json")}
     image = np.random.default_rng(0).normal(100, 20, (9, 11, 10)).astype(np.float32), (1.0, 1.0, 1.0)
@@ -102,6 +102,7 @@ def main() -> None:
         for seed in range(first, first + count):
             print(json.dumps({"seed": seed}), file=out, flush=True)
             signal.alarm(LIMIT_S)
+            faulthandler.dump_traceback_later(2 * LIMIT_S, exit=True)  # what is not Python's hears no alarm
             try:
                 feed(seed)
                 accepted += 1
@@ -115,6 +116,7 @@ def main() -> None:
                 )
             finally:
                 signal.alarm(0)
+                faulthandler.cancel_dump_traceback_later()
         print(json.dumps({"accepted": accepted, "peak_bytes": _peak_bytes()}), file=out, flush=True)
 
 
