@@ -1,6 +1,5 @@
 """What is installed is found by nnU-Net's names, and several models come together or not at all."""
 
-import os
 import shutil
 import zipfile
 
@@ -41,20 +40,20 @@ def test_several_models_folds_and_checkpoints(two, home):  # noqa: F811
     assert load_model(folders[1], ["all"], "checkpoint_best.pth").trainer == "MAGTrainer"
 
 
-def test_nothing_is_installed_where_the_second_cannot_be_moved(two, home, monkeypatch):  # noqa: F811
-    packed, _, other = two
-    other.mkdir()
+def test_nothing_is_installed_where_the_second_has_no_place(two, home, tmp_path):  # noqa: F811
+    """What the first one replaced comes back."""
+    packed, first, _ = two
+    with zipfile.ZipFile(packed) as archive, zipfile.ZipFile(tmp_path / "moved.zip", "w") as moved:
+        for name in archive.namelist():
+            moved.writestr(
+                name.replace("Dataset999_Tiny/MAGTrainer", "Dataset998_Other/MAGTrainer"), archive.read(name)
+            )
+    (home / "Dataset998_Other").touch()  # a file, so no folder for a model
+    first.mkdir()
+    (first / "notes.txt").touch()
     before = set(tree(home))
-    rename = os.rename
-
-    def full(source, target):
-        if str(target) == str(other):
-            raise OSError(28, "No space left on device")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", full)
-    with pytest.raises(install.InputError, match="No space left on device"):
-        install.install_models(packed, home, overwrite=True)
+    with pytest.raises(install.InputError, match=r"cannot install .*moved\.zip"):
+        install.install_models(tmp_path / "moved.zip", home, overwrite=True)
     assert set(tree(home)) == before
 
 
