@@ -18,6 +18,8 @@ from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 from magms_nnunet.output_lock import locked_output
 
+MODEL_FILES = ("dataset", "plans")  # their JSONs are copied to the output folder
+
 
 @dataclass(frozen=True)
 class PredictionRequest:
@@ -82,6 +84,9 @@ def _jobs(
     jobs = []
     for case in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
         try:
+            if case.name.lower() in MODEL_FILES:
+                taken = f"{case.name.lower()}.json"
+                raise CaseError(case.name, f"its JSON would take the place of nnU-Net's {taken}: rename its files")
             subset = choose_modalities(case, requested, modalities, ending)
             job = Job(case, subset, _previous_stage(case, request.previous_stage, ending), checks=request.checks)
             done = is_finished(case.name, request.output, ending, request.save_probabilities)

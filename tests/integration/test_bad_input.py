@@ -1,16 +1,14 @@
 """What is wrong is said in one line that names it, ends with the right exit code and leaves nothing half-written."""
 
-import gzip
 import json
 import shutil
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 
 from magms_nnunet.errors import InputError
-from tests.integration.workspace import ENDING, SHAPE, SPACING_MM, files_in, give, write_image
+from tests.integration.workspace import ENDING, SHAPE, files_in, give, write_image
 
 T1C = f"case6_0002{ENDING}"
 
@@ -64,11 +62,6 @@ def refusal_of_model(workspace, model_copy, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ("--modalities PET", ["unknown modality 'PET'", "FLAIR, T1, T1c, T2"]),
-        ("--modalities T1c FLAER", ["unknown modality 'FLAER'", "did you mean FLAIR?"]),
-        ("--modalities 4", ["unknown modality '4'", "FLAIR, T1, T1c, T2"]),
-        ("--modalities T1c F t1ce", ["T1c twice", "'T1c'", "'t1ce'"]),
-        ("--modalities", ["--modalities is empty", "FLAIR, T1, T1c, T2"]),
         ("-f 3", ["checkpoint_final.pth for fold 3", "give -f 0"]),
         ("-f zero", ["-f", "'zero'"]),
         ("-chk checkpoint_none.pth", ["no checkpoint_none.pth for fold 0", "-chk"]),
@@ -89,10 +82,6 @@ def test_flags_that_mean_nothing(flags, says, refusal):
     line = refusal(*flags.split())
     for words in says:
         assert words in line
-
-
-def test_empty_name_of_a_modality(refusal):
-    assert "unknown modality ''" in refusal("--modalities", "")
 
 
 def test_gpu_that_is_not_there(workspace, tmp_path, monkeypatch, capfd):
@@ -176,15 +165,6 @@ def edit(path, change):
     path.write_text(json.dumps(content))
 
 
-def test_alias_that_could_be_two_modalities(model_copy, refusal_of_model):
-    names = {"0": "T2f", "1": "T1w", "2": "T1n", "3": "T2"}
-    edit(model_copy / "dataset.json", lambda content: content.update(channel_names=names))
-    line = refusal_of_model("--modalities", "T1")
-    assert "'T1' is ambiguous" in line
-    assert "T1w (channel 1), T1n (channel 2)" in line
-    assert "give the channel's number" in line
-
-
 def test_model_with_fewer_channels_in_dataset_json_than_in_its_plans(model_copy, refusal_of_model):
     edit(model_copy / "dataset.json", lambda content: content["channel_names"].pop("3"))
     line = refusal_of_model("--modalities", "T1c")
@@ -226,85 +206,6 @@ def test_checkpoint_of_something_else(model_copy, refusal_of_model):
 
 
 # --- the cases -------------------------------------------------------------------------------------------------------
-
-
-def truncated(path):
-    path.write_bytes(path.read_bytes()[:-2000])
-
-
-def too_short(path):
-    """Properly compressed, but with fewer voxels than its header says; SimpleITK fills up with zeros."""
-    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-2000]))
-
-
-def zero_bytes(path):
-    path.write_bytes(b"")
-
-
-def garbage(path):
-    path.write_bytes(b"this is not an image")
-
-
-def four_d(path):
-    image = sitk.JoinSeries([sitk.ReadImage(str(path))] * 2)
-    sitk.WriteImage(image, str(path))
-
-
-def rgb(path):
-    sitk.WriteImage(sitk.Compose(*[sitk.Image(SHAPE[::-1], sitk.sitkUInt8)] * 3), str(path))
-
-
-def other_shape(path):
-    write_image(path, np.ones((SHAPE[0] - 1, *SHAPE[1:]), np.float32))
-
-
-def other_spacing(path):
-    write_image(path, np.ones(SHAPE, np.float32), (2 * SPACING_MM[0], *SPACING_MM[1:]))
-
-
-def all_zero(path):
-    write_image(path, np.zeros(SHAPE, np.float32))
-
-
-def missing(path):
-    path.unlink()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says", "remedy"),
-    [
-        (truncated, "truncated or damaged", "copy it again"),
-        (too_short, "shorter than its header says", "copy it again"),
-        (zero_bytes, "empty (0 bytes)", "copy it again"),
-        (garbage, "truncated or damaged", "copy it again"),
-        (four_d, "is 4-D (28x32x24x2)", "one 3-D image per modality"),
-        (rgb, "3 values per voxel (RGB", "greyscale"),
-        (other_shape, "28x32x23 voxels", "resample"),
-        (other_spacing, "1x1x3 mm", "resample"),
-        (all_zero, "holds only zeros", "leave T1c out"),
-        (missing, "T1c is missing", "add the file"),
-    ],
-)
-def test_damaged_case_fails_by_name_and_the_others_go_on(spoil, says, remedy, workspace, predict, tmp_path, capfd):
-    images = give(workspace.test, tmp_path / "images", {"case5": [0, 2], "case6": [0, 2]})
-    spoil(images / T1C)
-    capfd.readouterr()
-    assert predict(images, tmp_path / "out", "--modalities", "F", "T1c") == 3
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("magms_predict: case6: ")
-    for words in (T1C, "T1c", says, remedy):
-        assert words in line
-    assert files_in(tmp_path / "out") == {f"case5{ENDING}", "case5.json", "dataset.json", "plans.json"}
-
-
-def test_case_that_fails_in_a_process_of_its_own_fails_by_name(workspace, predict, tmp_path, capfd):
-    images = give(workspace.test, tmp_path / "images", {"case5": [0, 2], "case6": [0, 2]})
-    all_zero(images / T1C)
-    capfd.readouterr()
-    assert predict(images, tmp_path / "out", "-npp", 1, "-nps", 1) == 3
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith(f"magms_predict: case6: {T1C} (T1c) holds only zeros")
-    assert files_in(tmp_path / "out") == {f"case5{ENDING}", "case5.json", "dataset.json", "plans.json"}
 
 
 @pytest.mark.parametrize("flags", [(), ("--modalities", "T1c")])
