@@ -1,21 +1,22 @@
-"""How every command ends: 0 done, 2 bad input, 3 some cases failed, 1 a fault of ours, 130 interrupted."""
+"""How every command ends: 0 done, 2 bad input, 3 some cases failed, 1 a fault of ours, 130 or 143 by a signal."""
 
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from magms_nnunet.cli.signals import Stopped, stopped_in_time
 from magms_nnunet.errors import InputError, InputWarning
 
 
 def run(command: str, function: Callable[[], int], debug: bool) -> int:
     """Call ``function`` and turn what it raises into one line and an exit code; ``debug`` lets it through."""
     try:
-        with _warnings_as_lines(command):
+        with stopped_in_time(), _warnings_as_lines(command):
             return function()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"{command}: interrupted", file=sys.stderr)
-        return 130
+        return stop.exit_code if isinstance(stop, Stopped) else 130
     except InputError as error:
         if debug:
             raise

@@ -26,12 +26,13 @@ from magms_nnunet.evaluation.labelled_cases import (
 from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, slice_of_images
 from magms_nnunet.evaluation.training_cost import training_cost
 from magms_nnunet.inference.expected import attach
+from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.folder import Job, preprocessed_ahead
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
-from magms_nnunet.inference.workers import failure_message, submit, workers
+from magms_nnunet.inference.workers import workers
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 from magms_nnunet.output_lock import locked_output
@@ -241,13 +242,14 @@ def _score(
     model = predictor.model
     names, shown = [model.modalities.format(subset) for subset in subsets], _union(subsets)
     labelled_cases = {labelled.case.name: labelled for labelled in cases}
-    failed: dict[str, str] = {}
+    failures = Failures(request.progress_bar)
+    failed = failures.messages
     jobs = []
     for labelled in cases:
         try:
             jobs += _jobs(request, labelled, subsets, model)
         except CaseError as error:
-            failed[labelled.case.name] = error.message
+            failures.note(labelled.case.name, error)
     scores: dict[str, dict[str, SubsetScores]] = {name: {} for name in labelled_cases}
     images: dict[str, Future] = {}
     waiting: deque[tuple[str, Future]] = deque()
@@ -266,26 +268,29 @@ def _score(
             if len(scores[name]) == len(subsets):
                 evaluation.save_case(request.output, name, scores.pop(name), names, images.pop(name).result())
         except Exception as error:  # a case must not take the others with it
-            failed[name] = failure_message(error)
+            failures.note(name, error)
 
     with workers(request.preprocessing_processes) as preprocessing, workers(request.export_processes) as scoring:
-        for job, future in preprocessed_ahead(preprocessing, jobs, model, request.preprocessing_processes + 1):
+        for job, future in preprocessed_ahead(
+            preprocessing, jobs, model, request.preprocessing_processes + 1, failures
+        ):
             name = job.case.name
             if name in failed:
                 continue
             bar.set_postfix_str(name)
             labelled = labelled_cases[name]
             if name not in images:
-                images[name] = submit(scoring, slice_of_images, labelled, shown, model.plans, model.dataset_json)
+                image = scoring.submit(slice_of_images, labelled, shown, model.plans, model.dataset_json)
+                images[name] = failures.watch(name, image)
             try:
                 data, properties = future.result()
                 for predictions in _predictions(predictor, torch.from_numpy(data), job, subsets, request.protocol):
                     task = (labelled, predictions, properties, *context, segmentations)
-                    waiting.append((name, submit(scoring, score_logits, *task)))
+                    waiting.append((name, failures.watch(name, scoring.submit(score_logits, *task))))
                     while len(waiting) > request.export_processes:
                         finish_one()
             except Exception as error:
-                failed[name] = failure_message(error)
+                failures.note(name, error)
         while waiting:
             finish_one()
     bar.close()

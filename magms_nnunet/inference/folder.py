@@ -21,9 +21,10 @@ from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import full_disk_is_said, publish
 from magms_nnunet.inference.expected import expected_dice
+from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
-from magms_nnunet.inference.workers import failure_message, submit, workers
+from magms_nnunet.inference.workers import workers
 from magms_nnunet.inference.written_image import check_written
 from magms_nnunet.modalities import Subset
 from magms_nnunet.nnunet_version import untested_nnunet_warnings
@@ -79,13 +80,13 @@ def predict_folder(
         Case -> message, of those that failed.
     """
     model = predictor.model
-    failed: dict[str, str] = {}
+    failures = Failures(progress_bar)
 
     def attempt(job: Job, step: Callable):
         try:
             return step()
         except Exception as error:  # a case must not take the others with it
-            failed[job.case.name] = failure_message(error)
+            failures.note(job.case.name, error)
         return None
 
     single = len(jobs) == 1
@@ -106,7 +107,7 @@ def predict_folder(
             attempt(job, future.result)
             bar.update()
 
-        for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1):
+        for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1, failures):
             bar.set_postfix_str(f"{job.case.name} from {model.modalities.format(job.subset)}")
             preprocessed = attempt(job, future.result)
             logits = None if preprocessed is None else attempt(job, partial(_logits, predictor, job, preprocessed[0]))
@@ -116,13 +117,15 @@ def predict_folder(
             arguments = (logits, preprocessed[1], model.plans, model.configuration, model.dataset_json)
             where = (output, unfinished, job.case.name)
             report = _report(job, predictor)
-            exports.append((job, submit(export, _export, *arguments, *where, report, save_probabilities)))
+            future = export.submit(_export, *arguments, *where, report, save_probabilities)
+            exports.append((job, failures.watch(job.case.name, future)))
+            del preprocessed, logits, arguments  # the next case needs the memory
             while len(exports) > export_processes + 1:
                 finish_one()
         while exports:
             finish_one()
     bar.close()
-    return failed
+    return failures.messages
 
 
 def _logits(predictor: Predictor, job: Job, data: np.ndarray) -> np.ndarray:
@@ -130,7 +133,7 @@ def _logits(predictor: Predictor, job: Job, data: np.ndarray) -> np.ndarray:
 
 
 def preprocessed_ahead(
-    executor: Executor, jobs: Sequence[Job], model: TrainedModel, depth: int
+    executor: Executor, jobs: Sequence[Job], model: TrainedModel, depth: int, failures: Failures
 ) -> Iterator[tuple[Job, Future]]:
     """Preprocess at most ``depth`` cases ahead of the network, so that memory stays bounded."""
     waiting: deque[tuple[Job, Future]] = deque()
@@ -140,7 +143,7 @@ def preprocessed_ahead(
             previous = None if job.previous_stage is None else str(job.previous_stage)
             of_model = (model.plans, model.configuration, model.dataset_json)
             arguments = (job.case, job.subset, *of_model, previous, job.checks)
-            waiting.append((job, submit(executor, preprocess_case, *arguments)))
+            waiting.append((job, failures.watch(job.case.name, executor.submit(preprocess_case, *arguments))))
         if not waiting:
             return
         yield waiting.popleft()

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 
@@ -31,14 +31,14 @@ class Processes(Executor):
         self._killed = False
 
     def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
-        """The result's exception is :class:`ProcessDiedError` where the process died."""
+        """The future's exception is :class:`ProcessDiedError` where the process died."""
         return self._threads.submit(self._call, fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let calls finish, then end the processes."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         for process in self._all:
-            process.end()
+            process.kill()  # it has nothing to do, and none of its own to tidy up
 
     def kill(self) -> None:
         """End the processes, whatever they are doing; calls that wait are not started."""
@@ -48,20 +48,31 @@ class Processes(Executor):
         self.shutdown(cancel_futures=True)
 
     def _call(self, fn: Callable, args: tuple, kwargs: dict):
-        try:
-            process = self._idle.pop()
-        except IndexError:
-            process = _Process()
-            self._all.append(process)
-            if self._killed:
-                process.kill()
+        process = self._take()
         try:
             return process.call(fn, args, kwargs)
+        except ProcessDiedError:
+            if self._killed:
+                raise CancelledError from None
+            raise
         finally:
+            self._idle.append(process)
+
+    def _take(self) -> "_Process":
+        """One that lives: it may have been killed while it had nothing to do."""
+        while True:
+            try:
+                process = self._idle.pop()
+            except IndexError:
+                break
             if process.is_alive():
-                self._idle.append(process)
-            else:
-                self._all.remove(process)
+                return process
+            self._all.remove(process)
+        process = _Process()
+        self._all.append(process)
+        if self._killed:
+            process.kill()
+        return process
 
 
 class _Process:
@@ -90,10 +101,6 @@ class _Process:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.join()
-
-    def end(self) -> None:
-        self._connection.close()  # which ends it
         self._process.join()
 
 

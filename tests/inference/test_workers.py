@@ -1,41 +1,89 @@
 import os
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError
 
 import pytest
 
-from magms_nnunet.inference.workers import submit, workers
+from magms_nnunet.inference.processes import ProcessDiedError
+from magms_nnunet.inference.workers import workers
 
 
 @pytest.mark.parametrize("processes", [0, 1])
 def test_results_and_errors_come_back(processes):
     with workers(processes) as executor:
-        assert submit(executor, max, 1, 2).result() == 2
+        assert executor.submit(max, 1, 2).result() == 2
         with pytest.raises(ZeroDivisionError):
-            submit(executor, divmod, 1, 0).result()
+            executor.submit(divmod, 1, 0).result()
 
 
 def test_without_processes_calls_run_here():
     with workers(0) as executor:
-        assert submit(executor, os.getpid).result() == os.getpid()
+        assert executor.submit(os.getpid).result() == os.getpid()
 
 
-def test_a_dead_worker_fails_what_it_had_and_what_comes_after():
+def test_as_many_calls_at_a_time_as_there_are_processes():
+    with workers(2) as executor:
+        futures = [executor.submit(time.sleep, 1) for _ in range(2)]
+        pids = {future.result() for future in [executor.submit(os.getpid) for _ in range(4)]}
+        assert len(pids) <= 2
+        assert os.getpid() not in pids
+        assert all(future.result() is None for future in futures)
+
+
+def test_what_cannot_be_sent_is_said():
     with workers(1) as executor:
-        for call in ((os._exit, 1), (max, 1, 2)):
-            with pytest.raises(BrokenProcessPool):
-                submit(executor, *call).result()
+        with pytest.raises((AttributeError, TypeError)):
+            executor.submit(lambda: 1).result()
+        with pytest.raises(RuntimeError, match="lock cannot be sent back"):
+            executor.submit(threading.Lock).result()
+        assert executor.submit(max, 1, 2).result() == 2
+
+
+def test_a_dead_worker_fails_its_own_call_only():
+    with workers(1) as executor:
+        died, after = executor.submit(os._exit, 3), executor.submit(max, 1, 2)
+        with pytest.raises(ProcessDiedError, match=r"ended with exit code 3, .* use smaller -npp and -nps"):
+            died.result()
+        assert after.result() == 2
+
+
+def test_a_worker_that_died_with_nothing_to_do_fails_no_call():
+    with workers(1) as executor:
+        pid = executor.submit(os.getpid).result()
+        os.kill(pid, 9)
+        while executor._idle[0].is_alive():
+            time.sleep(0.01)
+        assert executor.submit(os.getpid).result() != pid
+
+
+def test_after_an_exception_nothing_is_waited_for():
+    futures = []
+
+    def interrupted():
+        with workers(1) as executor:
+            executor.submit(max, 1, 2).result()
+            futures.extend(executor.submit(time.sleep, 60) for _ in range(2))
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - began < 30
+    for future in futures:
+        with pytest.raises(CancelledError):
+            future.result()
 
 
 KILLED = """
 import os, signal
-from magms_nnunet.inference.workers import submit, workers
+from magms_nnunet.inference.workers import workers
 
 if __name__ == "__main__":
     with workers(1) as executor:
-        print(submit(executor, os.getpid).result(), flush=True)
+        print(executor.submit(os.getpid).result(), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """
 

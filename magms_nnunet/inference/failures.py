@@ -1,0 +1,54 @@
+"""The cases that failed, while the others go on."""
+
+import sys
+from concurrent.futures import CancelledError, Future
+
+import torch
+from tqdm import tqdm
+
+from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.inference.processes import ProcessDiedError
+
+
+class Failures:
+    """Collects what failed; where a progress bar is shown, each failure is also printed when it happens.
+
+    Attributes:
+        messages: case -> why it failed, in one line.
+    """
+
+    def __init__(self, shown: bool):
+        self.messages: dict[str, str] = {}
+        self._shown = shown
+
+    def note(self, case: str, error: Exception) -> None:
+        """A case failed; only its first failure counts."""
+        if case in self.messages or isinstance(error, CancelledError):
+            return
+        self.messages[case] = failure_message(error)
+        if self._shown:
+            tqdm.write(f"{case}: {self.messages[case]}", file=sys.stderr)
+
+    def watch(self, case: str, future: Future) -> Future:
+        """Note the failure of a call beside the network as soon as it happens, and not when its turn comes."""
+
+        def done(future: Future) -> None:
+            if not future.cancelled() and (error := future.exception()) is not None:
+                self.note(case, error)
+
+        future.add_done_callback(done)
+        return future
+
+
+def failure_message(error: Exception) -> str:
+    """One line on why a case failed."""
+    if isinstance(error, CaseError):
+        return error.message
+    if isinstance(error, InputError | ProcessDiedError):
+        return str(error)
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in reason:
+        return (
+            f"not enough memory ({reason}): try --not_on_device or -device cpu for the GPU's, fewer -npp for the host's"
+        )
+    return reason

@@ -1,0 +1,43 @@
+"""Commands in processes of their own, to be stopped, and what they are doing."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tests.integration.workspace import BIN
+
+
+def start(command: str, *arguments, **options) -> subprocess.Popen:
+    """A console script; what it says on stderr is piped."""
+    return subprocess.Popen(
+        [str(BIN / command), *map(str, arguments)],
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def wait_for(condition: Callable, seconds: float = 120):
+    """What ``condition`` returns as soon as that is true."""
+    for _ in range(int(seconds / 0.01)):
+        if result := condition():
+            return result
+        time.sleep(0.01)
+    raise TimeoutError(f"{condition} did not come true within {seconds} s")
+
+
+def worker_processes(pid: int) -> list[int]:
+    """The processes that a command has started to preprocess or export."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in children.read_text().split():
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
+    return found
