@@ -1,0 +1,44 @@
+"""Fine-tuning with our trainers: good weights arrive as nnU-Net brings them, and only our process is changed."""
+
+import sys
+
+import pytest
+import torch
+from nnunetv2.run import run_training
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+
+from magms_nnunet.training import pretrained_weights
+from tests.trainers.conftest import make_trainer  # noqa: F401 (a fixture)
+
+
+@pytest.fixture(autouse=True)
+def _as_nnunet_has_it(monkeypatch):
+    monkeypatch.setattr(run_training, "load_pretrained_weights", load_pretrained_weights)
+
+
+def test_good_weights_arrive_all_but_the_segmentation_layers(make_trainer, tmp_path):  # noqa: F811
+    trainer = make_trainer()
+    weights = {name: torch.full_like(weight, 0.5) for name, weight in trainer.network.state_dict().items()}
+    torch.save({"network_weights": weights}, tmp_path / "good.pth")
+    run_training.maybe_load_checkpoint(trainer, False, False, str(tmp_path / "good.pth"))
+    for name, weight in trainer.network.state_dict().items():
+        assert bool((weight == 0.5).all()) != (".seg_layers." in name), name
+
+
+def test_a_trainer_of_ours_steps_in_once(make_trainer):  # noqa: F811
+    make_trainer()
+    assert run_training.load_pretrained_weights is pretrained_weights.load_data
+    make_trainer()
+    assert run_training.load_pretrained_weights is pretrained_weights.load_data
+
+
+def test_what_somebody_else_has_put_there_stays(make_trainer, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(run_training, "load_pretrained_weights", print)
+    make_trainer()
+    assert run_training.load_pretrained_weights is print
+
+
+def test_nnunets_module_that_is_not_imported_is_left_alone(monkeypatch):
+    monkeypatch.delitem(sys.modules, "nnunetv2.run.run_training")
+    pretrained_weights.guard_pretrained_weights()
+    assert "nnunetv2.run.run_training" not in sys.modules
