@@ -13,7 +13,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="magms_export",
         description="Packs a trained model into a zip for magms_import (or nnU-Net's own import), with a manifest of "
-        "hashes and the weights as safetensors. No file of it names a patient or a folder of this machine.",
+        "hashes and the weights as safetensors. Logs and validation results, which name patients, are left out.",
     )
     add = p.add_argument
     add("-d", metavar="DATASET", required=True, help="name or id of the dataset that the model was trained on")
