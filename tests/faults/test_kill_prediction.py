@@ -1,0 +1,117 @@
+"""SIGKILL at random moments of a prediction and of an evaluation, which then go on."""
+
+import json
+import random
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from magms_nnunet.cli.evaluate import main as magms_evaluate
+from tests.faults.commands import start, wait_for
+from tests.faults.tiny import SHAPE, T1C, give
+from tests.integration.workspace import ENDING, QUIET, write_image
+
+KILLS = 25
+CASES = [f"case{number:02d}" for number in range(20)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file that is not hidden."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in paths
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    }
+
+
+def run_and_kill(moments: random.Random, output: Path, *command) -> float:
+    """Kill the command at a random moment after it has begun to write; for how long it was let run."""
+    with start(*command) as run:
+        wait_for(lambda: run.poll() is not None or (output / ".magms_0_of_1").exists())
+        seconds = moments.uniform(0, 6)
+        time.sleep(seconds)
+        run.kill()
+    return seconds
+
+
+@pytest.mark.slow
+def test_row15_prediction_killed_at_random_moments_redoes_what_is_missing(model, magms_predict, tmp_path):
+    images = give(tmp_path / "images", {key: [T1C] for key in CASES})
+    assert magms_predict(images, tmp_path / "whole") == (0, [])
+    whole, out, moments, interrupted = contents(tmp_path / "whole"), tmp_path / "out", random.Random(15), 0
+    for number in range(KILLS):
+        processes = ("-npp", number % 2, "-nps", number % 2)
+        flags = ("-m", model, "-f", 0, "-device", "cpu", "--disable_tta", "--continue_prediction", *processes)
+        before = contents(out)
+        run_and_kill(moments, out, "magms_predict", "-i", images, "-o", out, *flags)
+        after = contents(out)
+        assert before.items() <= after.items()
+        assert after.items() <= whole.items()
+        for name in after:
+            assert not name.endswith(ENDING) or name.replace(ENDING, ".json") in after
+        interrupted += len(after) < len(whole)
+        if len(after) == len(whole):
+            shutil.rmtree(out)
+    assert interrupted > KILLS // 3
+    finished = {path: path.stat().st_mtime_ns for path in out.glob(f"*{ENDING}")}
+    assert magms_predict(images, out, "--continue_prediction") == (0, [])
+    assert contents(out) == whole
+    assert not list(out.glob(".*"))
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_row15_results_of_another_model_subset_or_setting_are_refused(model, magms_predict, tmp_path):
+    images, out = give(tmp_path / "images", {"a": [T1C], "b": [T1C, 0]}), tmp_path / "out"
+    assert magms_predict(images, out, "--modalities", "T1c") == (0, [])
+    (out / f"b{ENDING}").unlink()
+    before = contents(out)
+    other = shutil.copytree(model, tmp_path / "other")
+    with open(other / "fold_0/checkpoint_final.pth", "ab") as file:
+        file.write(b"\0")  # another SHA-256
+    give(tmp_path / "images", {"a": [T1C, 0]})
+    for flags in (("-m", other), ("--modalities", "T1c", "F"), ("-step_size", 1)):
+        code, (line,) = magms_predict(images, out, "--continue_prediction", "--modalities", "T1c", *flags)
+        assert code == 2
+        assert f"a: {out / f'a{ENDING}'} was predicted by another model, from other modalities or with other" in line
+        assert contents(out) == before
+
+
+@pytest.mark.slow
+def test_row15_evaluation_killed_at_random_moments_goes_on(model, tmp_path):
+    images = give(tmp_path / "images", dict.fromkeys(CASES[:5], range(4)))
+    for case in CASES[:5]:
+        write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))
+    flags = ("-i", images, "-l", tmp_path / "labels", "-m", model, "--save_segmentations", "--disable_tta")
+
+    def evaluate(output) -> int:
+        return magms_evaluate([*map(str, ("-o", output, *flags, *QUIET))])
+
+    assert evaluate(tmp_path / "whole") == 0
+    whole, out, moments, interrupted = contents(tmp_path / "whole"), tmp_path / "out", random.Random(15), 0
+    differ = ("run.json", "report.html", "slices/")  # they hold the command, the time, or are archives with dates
+    for number in range(KILLS):
+        processes = ("-device", "cpu", "-npp", number % 2, "-nps", number % 2)
+        run_and_kill(moments, out, "magms_evaluate", "-o", out, *flags, *processes)
+        after = contents(out)
+        assert after.keys() <= whole.keys()
+        assert all(whole[name] == content for name, content in after.items() if not name.startswith(differ))
+        for name in after:
+            if name.startswith("slices/"):
+                np.load(out / name)["predictions"]
+            elif name.startswith("cases/"):
+                assert f"slices/{Path(name).stem}.npz" in after
+        assert "run.json" not in after or json.loads(after["run.json"])
+        interrupted += "summary.json" not in after
+        if "report.html" in after:
+            shutil.rmtree(out)
+    assert interrupted > KILLS // 3
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("cases/*.json")}
+    assert evaluate(out) == 0
+    assert contents(out).keys() == whole.keys()
+    assert (out / "summary.json").read_bytes() == whole["summary.json"]
+    assert not list(out.rglob(".*"))
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
