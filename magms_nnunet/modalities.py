@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import combinations
 
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, shown
 
 Subset = tuple[int, ...]
 
@@ -40,7 +40,9 @@ class Modalities:
         """
         channels = dataset_json.get("channel_names") or dataset_json.get("modality")
         if not isinstance(channels, dict) or sorted(channels) != sorted(str(i) for i in range(len(channels))):
-            raise InputError(f"dataset.json: channel_names must number the modalities '0', '1', ...; got {channels!r}")
+            raise InputError(
+                f"dataset.json: channel_names must number the modalities '0', '1', ...; got {shown(channels)}"
+            )
         return cls(tuple(str(channels[str(i)]) for i in range(len(channels))))
 
     def __len__(self) -> int:

@@ -18,6 +18,7 @@ from magms_nnunet.files import sha256
 from magms_nnunet.inference.agreement import check_agreement
 from magms_nnunet.inference.manifest import check_unaltered, read_manifest
 from magms_nnunet.inference.model_json import check_configuration, read_dataset_json, read_plans
+from magms_nnunet.inference.rehearsal import rehearse
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
@@ -110,6 +111,10 @@ def load_model(
         if (content["init_args"]["configuration"], content["trainer_name"]) != (configuration, trainer):
             raise InputError(f"{path} and {paths[0]} disagree on trainer or configuration: give one of them with -f")
         check_agreement(folder, path, content, plans, dataset_json)
+    try:
+        rehearse(plans_manager, configuration_manager, dataset_json)
+    except Exception as error:
+        raise _undescribed(folder / "plans.json", configuration, error) from error
     network = _build_network(trainer, plans_manager, configuration_manager, dataset_json, paths[0])
     for path, content in zip(reversed(paths), reversed(contents), strict=True):  # so that the first fold's stay
         try:
@@ -194,9 +199,13 @@ def _configuration(plans_manager: PlansManager, name: str, folder: Path, path: P
     except InputError:
         raise
     except Exception as error:  # nnU-Net takes plans as they come, so what is wrong with them shows anywhere
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"{plans} does not describe {shown(name)} ({reason}): copy it again") from error
+        raise _undescribed(plans, name, error) from error
     return manager
+
+
+def _undescribed(plans: Path, name: str, error: Exception) -> InputError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return InputError(f"{plans} does not describe {shown(name)} ({reason}): copy it again")
 
 
 def _build_network(trainer: str, plans_manager, configuration_manager, dataset_json: dict, path: Path):

@@ -111,6 +111,10 @@ def _is_object(value) -> bool:
     return isinstance(value, dict)
 
 
+def _is_object_of_objects(value) -> bool:
+    return _is_object(value) and all(map(_is_object, value.values()))
+
+
 def _is_permutation(value) -> bool:
     return isinstance(value, list) and all(type(axis) is int for axis in value) and sorted(value) == [0, 1, 2]
 
@@ -137,7 +141,7 @@ _PLANS = {
     "transpose_forward": (_is_permutation, "an order of the axes 0, 1, 2"),
     "transpose_backward": (_is_permutation, "an order of the axes 0, 1, 2"),
     "label_manager": _A_NAME,
-    _INTENSITIES: _AN_OBJECT,
+    _INTENSITIES: (_is_object_of_objects, "an object that holds an object per channel"),
     "configurations": _AN_OBJECT,
 }
 _CONFIGURATION = {

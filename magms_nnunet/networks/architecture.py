@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
@@ -46,19 +46,22 @@ def check_architecture(configuration: ConfigurationManager) -> None:
         layer = kwargs.get(key) if isinstance(key, str) else key
         if layer is not None and not (isinstance(layer, str) and LAYERS.fullmatch(layer)):
             raise InputError(
-                f"plans.json: {key} is {shown(layer)}, and only convolutions, norms, dropout and activations of "
-                "torch.nn are built from plans"
+                f"plans.json: {_named(key)} is {shown(layer)}, and only convolutions, norms, dropout and activations "
+                "of torch.nn are built from plans"
             )
     for key, value in kwargs.items():
         largest = _LARGEST.get(key, _LARGEST_OTHERWISE)
         for number in _numbers(value):
             if not abs(number) <= largest:  # nor NaN
-                raise InputError(f"plans.json: {key} holds {shown(number)}; at most {largest} is built from plans")
+                raise InputError(
+                    f"plans.json: {_named(key)} holds {shown(number)}; at most {largest} is built from plans"
+                )
     _check_size(kwargs, len(configuration.normalization_schemes))
     patch = configuration.patch_size
     whole = isinstance(patch, list | tuple) and all(type(size) is int and size > 0 for size in patch)
     if not whole or len(patch) not in (2, 3) or math.prod(patch) > _MOST_VOXELS:
         raise InputError(f"plans.json: patch_size must be 2 or 3 numbers of voxels, got {shown(patch)}")
+    _check_grids(kwargs, patch)
 
 
 def _check_size(kwargs: Mapping, M: int) -> None:
@@ -81,6 +84,26 @@ def _check_size(kwargs: Mapping, M: int) -> None:
             f"plans.json: a network of {M} encoders with {shown(features)} features would have some {weights:.0e} "
             "weights, more than any real one"
         )
+
+
+def _check_grids(kwargs: Mapping, patch: Sequence[int]) -> None:
+    """Every stage halves, or so, the grid of the one before, along the axes of the patch, and comes out even."""
+    for key in ("kernel_sizes", "strides"):
+        for value in _per_stage(kwargs.get(key), kwargs["n_stages"]):
+            sizes = value if isinstance(value, list | tuple) else [value] * len(patch)
+            if len(sizes) != len(patch) or not all(type(size) is int and size > 0 for size in sizes):
+                raise InputError(
+                    f"plans.json: {key} must hold {len(patch)} numbers of voxels per stage, like patch_size, got "
+                    f"{shown(value)}"
+                )
+    strides = [[s] * len(patch) if isinstance(s, int) else s for s in _per_stage(kwargs["strides"], kwargs["n_stages"])]
+    shrink = [math.prod(axis) for axis in zip(*strides, strict=True)]
+    if any(size % factor for size, factor in zip(patch, shrink, strict=True)):
+        raise InputError(f"plans.json: patch_size {shown(patch)} must be divisible by {shown(shrink)}, as strides say")
+
+
+def _named(key) -> str:
+    return shown(key).strip("'")
 
 
 def _per_stage(value, stages: int) -> list:

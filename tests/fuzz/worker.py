@@ -72,7 +72,11 @@ def model(home: Path) -> Callable[[int], None]:
         content["init_args"][key] = None
     torch.save(content, checkpoint)
     sound = {name: json.loads((folder / name).read_text()) for name in ("plans.json", "dataset.json")}
-    image = np.random.default_rng(0).normal(100, 20, (9, 11, 10)).astype(np.float32), (1.0, 1.0, 1.0)
+    sound["plans.json"]["configurations"]["tiny"]["normalization_schemes"][1] = "CTNormalization"
+    look = {"mean": [-1.5, -1.2, -0.6, 0, 0.6, 1.2, 1.5], "sd": [0.1] * 7, "cases": 8}
+    sound["plans.json"]["magms_appearance"] = {"0": look, "1": look}
+    rng = np.random.default_rng(0)
+    images = {str(m): (rng.normal(100, 20, (9, 11, 10)).astype(np.float32), (1.0, 1.5, 0.8)) for m in range(2)}
 
     def feed(seed: int) -> None:
         damaged = ("plans.json", "dataset.json")[seed % 4 == 0]
@@ -80,7 +84,7 @@ def model(home: Path) -> Callable[[int], None]:
             text = damage_json(json_content, seed) if name == damaged else json.dumps(json_content)
             (folder / name).write_text(text, encoding="utf-8", errors="replace")
         predictor = Predictor(folder, device="cpu", step_size=1, mirroring=False)
-        predictor.predict({"0": image})
+        predictor.predict(images)
 
     return feed
 

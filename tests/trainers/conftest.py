@@ -23,7 +23,7 @@ def plans(dim: int = 3) -> dict:
         "image_reader_writer": "SimpleITKIO",
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
-        "foreground_intensity_properties_per_channel": {},
+        "foreground_intensity_properties_per_channel": {channel: {} for channel in CHANNELS},
         "continue_training": False,
         "configurations": {
             "tiny": {

@@ -1,0 +1,97 @@
+"""SIGINT and SIGTERM end a command within seconds, and nothing half-written stays."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.faults.commands import start, wait_for, worker_processes
+from tests.faults.tiny import SIDE_FILES, T1C, give
+from tests.integration.workspace import ENDING, files_in, write_image
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+
+LIMIT_SECONDS = 5
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+IN_A_LIBRARY = """
+import sys, time
+from magms_nnunet.cli import exits
+
+def long_step():
+    print("running", flush=True)
+    import hashlib
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes, in which Python handles no signal
+
+exits.run("magms_predict", long_step, debug=False)
+"""
+
+
+def stop(command, number) -> float:
+    """Send the signal; the seconds until the command has ended."""
+    sent = time.monotonic()
+    os.kill(command.pid, number)
+    command.wait(60)
+    return time.monotonic() - sent
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_row18_prediction_stops(processes, number, model, tmp_path):
+    """While the network runs on a large case, the workers are busy, and one case is done."""
+    images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
+    large = np.random.default_rng(0).normal(100, 20, (128, 128, 128)).astype(np.float32)
+    for case in "bc":
+        write_image(images / f"{case}_0002{ENDING}", large)
+    flags = ("-m", model, "-f", 0, "-device", "cpu", "-npp", processes, "-nps", processes, "-step_size", 0.2)
+    with start("magms_predict", "-i", images, "-o", out, *flags) as command:
+        wait_for((out / f"a{ENDING}").exists)
+        workers = worker_processes(command.pid)
+        seconds = stop(command, number)
+        assert command.stderr.read().splitlines()[-1] == "magms_predict: interrupted"
+    assert command.returncode == CODES[number]
+    assert seconds < LIMIT_SECONDS
+    assert files_in(out) == SIDE_FILES | {f"a{ENDING}", "a.json"}
+    assert len(workers) == 2 * processes
+    assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_row18_evaluation_stops(number, model, tmp_path):
+    images = give(tmp_path / "images", {"a": range(4)})
+    large = np.random.default_rng(0).normal(100, 20, (96, 96, 96)).astype(np.float32)
+    for channel in range(4):
+        write_image(images / f"b_{channel:04d}{ENDING}", large + channel)
+    write_image(tmp_path / "labels" / f"a{ENDING}", np.ones((18, 17, 16), np.uint8))
+    write_image(tmp_path / "labels" / f"b{ENDING}", np.ones(large.shape, np.uint8))
+    out, flags = tmp_path / "out", ("-m", model, "-device", "cpu", "-npp", 0, "-nps", 0)
+    with start("magms_evaluate", "-i", images, "-l", tmp_path / "labels", "-o", out, *flags) as command:
+        wait_for((out / "cases/a.json").exists)
+        seconds = stop(command, number)
+    assert command.returncode == CODES[number]
+    assert seconds < LIMIT_SECONDS
+    assert files_in(out) == {"run.json", "cases", "slices", "a.json", "a.npz"}
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_row18_stops_within_a_long_step_of_a_library(number, tmp_path):
+    (tmp_path / "long.py").write_text(IN_A_LIBRARY)
+    import subprocess
+
+    with subprocess.Popen([sys.executable, tmp_path / "long.py"], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout.readline() == "running\n"
+        seconds = stop(command, number)
+    assert command.returncode == CODES[number]
+    assert seconds < LIMIT_SECONDS
+
+
+def test_row18_signals_that_are_ignored_stay_ignored(tmp_path):
+    """As under nohup, or in the background of a shell."""
+    (tmp_path / "short.py").write_text(
+        "import os, signal, sys\nfrom magms_nnunet.cli import exits\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "sys.exit(exits.run('magms_predict', lambda: os.kill(os.getpid(), signal.SIGINT) or 7, debug=False))\n"
+    )
+    assert os.waitstatus_to_exitcode(os.system(f"{sys.executable} {tmp_path / 'short.py'}")) == 7
