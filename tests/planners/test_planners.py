@@ -123,3 +123,19 @@ def test_one_modality_is_planned_close_to_nnunet(dataset):
     ours = MAGMSPlanner(DATASET, gpu_memory_target_in_gb=8).plan_experiment()
     stock = ExperimentPlanner(DATASET).plan_experiment()
     assert 0.4 * voxels(stock) < voxels(ours) <= voxels(stock)
+
+
+def test_plans_keep_what_each_channel_looks_like(dataset, tmp_path):
+    """Of noise: its percentiles are those of the normal distribution. The image of one value has nothing to show."""
+    name = dataset(channels=("FLAIR", "T1"))
+    rng = np.random.default_rng(0)
+    for case in range(5):
+        for channel in range(2):
+            image = sitk.GetImageFromArray(rng.normal(1000, 10, (20, 20, 20)).astype(np.float32))
+            sitk.WriteImage(image, str(tmp_path / f"raw/{name}/imagesTr/noise{case}_{channel:04d}.nii.gz"))
+    MAGMSPlanner(name).plan_experiment()
+    learned = json.loads((tmp_path / f"preprocessed/{name}/MAGMSPlans.json").read_text())["magms_appearance"]
+    assert sorted(learned) == ["0", "1"]
+    for channel in learned.values():
+        assert channel["cases"] == 5
+        assert channel["mean"] == pytest.approx([-1.645, -1.282, -0.674, 0, 0.674, 1.282, 1.645], abs=0.05)
