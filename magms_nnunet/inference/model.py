@@ -204,7 +204,7 @@ def _configuration(plans_manager: PlansManager, name: str, folder: Path, path: P
 
 
 def _undescribed(plans: Path, name: str, error: Exception) -> InputError:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return InputError(f"{plans} does not describe {shown(name)} ({reason}): copy it again")
 
 
@@ -222,7 +222,7 @@ def _build_network(trainer: str, plans_manager, configuration_manager, dataset_j
     except InputError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise InputError(
             f"{trainer} cannot build its network from {path.parents[1]}/plans.json and dataset.json ({reason}): copy "
             "them again"
