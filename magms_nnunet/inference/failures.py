@@ -48,7 +48,5 @@ def failure_message(error: Exception) -> str:
         return str(error)
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in reason:
-        return (
-            f"not enough memory ({reason}): try --not_on_device or -device cpu for the GPU's, fewer -npp for the host's"
-        )
+        return f"not enough memory ({reason}): try --not_on_device, -device cpu, or smaller -npp and -nps"
     return reason

@@ -1,6 +1,8 @@
 """Commands in processes of their own, to be stopped, and what they are doing."""
 
 import os
+import resource
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,16 +12,22 @@ from pathlib import Path
 from tests.integration.workspace import BIN
 
 
-def start(command: str, *arguments, **options) -> subprocess.Popen:
-    """A console script; what it says on stderr is piped."""
+def start(command: str, *arguments, memory_bytes: int | None = None) -> subprocess.Popen:
+    """A console script; what it says on stderr is piped. ``memory_bytes``: of addresses that it may use."""
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored where the tests run in the background
+        if memory_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
     return subprocess.Popen(
         [str(BIN / command), *map(str, arguments)],
         env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=prepare,
         start_new_session=True,
-        **options,
     )
 
 
