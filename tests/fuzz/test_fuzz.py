@@ -60,6 +60,6 @@ def test_damaged_files(target, count, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "count"), [("nifti", 20_000), ("model", 3_000)])
+@pytest.mark.parametrize(("target", "count"), [("nifti", 10_000), ("model", 2_000)])
 def test_very_many_damaged_files(target, count, tmp_path):
     check(target, tmp_path, count)
