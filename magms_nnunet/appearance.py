@@ -30,9 +30,13 @@ _MISFIT = 2.5  # how far a single file must be from its modality, in standard de
 def look(voxels: Voxels) -> np.ndarray | None:
     """Percentiles of the z-scores of the nonzero voxels, ``(7,)``; None where there is too little to say."""
     values = voxels.sample[voxels.sample != 0]
-    if len(values) < _FEWEST_VOXELS or (sd := values.std()) == 0:
+    if len(values) < _FEWEST_VOXELS:
         return None
-    return (np.percentile(values, _PERCENTILES) - values.mean()) / sd
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold the largest numbers that there are
+        mean, sd = values.mean(), values.std()
+    if sd == 0 or not np.isfinite([mean, sd]).all():
+        return None
+    return (np.percentile(values, _PERCENTILES) - mean) / sd
 
 
 def learn(cases: Sequence[Sequence[str | Path]]) -> dict[str, dict]:

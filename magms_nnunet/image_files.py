@@ -145,8 +145,9 @@ def _summarize(chunks: Iterator[np.ndarray], stride: int, slope: float, inter: f
             ends += [chunk.min(), chunk.max()]
             sample.append(chunk[-position % stride :: stride])
         position += size
-    scaled = np.array(ends or [0], np.float64) * slope + inter
-    values = np.concatenate(sample).astype(np.float64) * slope + inter if sample else np.zeros(0)
+    with np.errstate(over="ignore", invalid="ignore"):  # in a damaged file these may be any numbers
+        scaled = np.array(ends or [0], np.float64) * slope + inter
+        values = np.concatenate(sample).astype(np.float64) * slope + inter if sample else np.zeros(0)
     return Voxels(nonfinite, float(scaled.min()), float(scaled.max()), values)
 
 

@@ -54,6 +54,10 @@ def test_too_little_has_no_look(array):
     assert look(summarize(array)) is None
 
 
+def test_numbers_beyond_all_measure_have_no_look():
+    assert look(summarize(np.tile([-1e308, 1e308], 100))) is None
+
+
 def test_learning_is_mean_and_sd_over_the_cases(learned):
     assert sorted(learned) == ["0", "1"]
     looks = [look(summarize(image(SKEWED, seed))) for seed in range(6)]

@@ -12,10 +12,11 @@ import SimpleITK as sitk
 from magms_nnunet import Predictor
 from magms_nnunet.appearance import PLANS_KEY, learn
 from magms_nnunet.checks import InputChecks
+from magms_nnunet.cli import evaluate
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.request import ModelRequest
 from tests.faults.tiny import FLAIR, SHAPE, SIDE_FILES, T1C, give, magms_predict, model, voxels  # noqa: F401
-from tests.integration.workspace import ENDING, SPACING_MM, files_in, read_voxels, write_image
+from tests.integration.workspace import ENDING, QUIET, SPACING_MM, files_in, read_voxels, write_image
 
 FILE = f"p2_0002{ENDING}"
 LABEL = f"{FILE} (T1c)"
@@ -449,3 +450,23 @@ def test_row06_tolerance_from_python(predictor):
     with pytest.raises(InputError, match="has a spacing of"):
         predictor.predict(images)
     predictor.predict(images, checks=InputChecks(geometry_tolerance=0.5))
+
+
+# --- the same in an evaluation ----------------------------------------------------------------------------------------
+
+
+def test_row07_evaluation_refuses_nan_and_takes_the_flag(model, tmp_path, capfd):  # noqa: F811
+    images = give(tmp_path / "images", {"p2": range(4)})
+    like(images / FILE, with_nan())
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[6:9, 6:9, 6:9] = 1
+    write_image(tmp_path / "labels" / f"p2{ENDING}", labels)
+    where = ("-i", images, "-l", tmp_path / "labels", "-o", tmp_path / "out", "-m", model, "--disable_tta", *QUIET)
+    arguments = [*map(str, where), "--subsets", "T1c", "F"]
+    capfd.readouterr()
+    assert evaluate.main(arguments) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"magms_evaluate: p2: {LABEL} holds 3 NaN or infinite voxels: ")
+    assert evaluate.main([*arguments, "--nan-to-zero"]) == 0
+    assert f"magms_evaluate: warning: p2: {LABEL} holds 3 NaN or infinite voxels, which" in capfd.readouterr().err
+    assert (tmp_path / "out" / "report.html").is_file()

@@ -46,3 +46,19 @@ def test_voxels_that_cannot_be_segmented_are_an_error(tmp_path, value, problem):
     dataset_json = {"channel_names": {"0": "FLAIR", "1": "T1c", "2": "T2"}}
     with pytest.raises(CaseError, match=rf"p1: p1_0001.mha \(T1c\) holds {problem}"):
         preprocess_case(Case("p1", {1: path}), (1,), PLANS, "3d_fullres", dataset_json)
+
+
+def test_images_of_other_readers_must_have_one_shape_and_one_channel(tmp_path):
+    """check_files does not look into PNG."""
+    plans = PLANS | {"image_reader_writer": "NaturalImage2DIO"}
+    dataset_json = {"channel_names": {"0": "FLAIR", "1": "T1c", "2": "T2"}}
+    paths = {channel: tmp_path / f"p1_{channel:04d}.png" for channel in range(3)}
+    noise = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
+    for path, image in zip(paths.values(), (noise[..., 0], noise[:7, :, 0], noise), strict=True):
+        sitk.WriteImage(sitk.GetImageFromArray(image, isVector=image.ndim == 3), str(path))
+    for subset, problem in (
+        ((0, 1), r"p1: p1_0001.png and p1_0000.png differ in shape or spacing: resample"),
+        ((2,), r"p1: p1_0002.png holds 3 channels: give one file with one channel per modality"),
+    ):
+        with pytest.raises(CaseError, match=problem):
+            preprocess_case(Case("p1", paths), subset, plans, "3d_fullres", dataset_json)
