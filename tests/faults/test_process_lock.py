@@ -13,6 +13,7 @@ import pytest
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.errors import InputError
 from magms_nnunet.output_lock import locked_output
+from tests.faults.commands import wait_for
 from tests.faults.tiny import SHAPE, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
@@ -91,10 +92,12 @@ def test_row25_lock_that_only_orphans_of_a_killed_run_hold_is_stale(holder, tmp_
 
 def test_row25_of_many_at_once_exactly_one_runs(tmp_path):
     script = tmp_path / "holder.py"
-    script.write_text(HOLDER.replace("time.sleep(60)", "time.sleep(8)"))
+    script.write_text(HOLDER.replace("time.sleep(60)", "sys.stdin.read()"))
     (tmp_path / "out").mkdir()
     command = [sys.executable, str(script), str(tmp_path / "out"), "0", "1"]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    runs = [subprocess.Popen(command, text=True, **pipes) for _ in range(6)]
+    wait_for(lambda: sum(run.poll() is not None for run in runs) == 5)
     outcomes = [run.communicate() for run in runs]
     assert sum(out == "locked\n" for out, _ in outcomes) == 1
     assert sum("another run is writing" in err for _, err in outcomes) == 5
