@@ -47,6 +47,12 @@ def _warnings_as_lines(command: str) -> Iterator[None]:
         yield
 
 
+def starting(command: str, shown: bool) -> None:
+    """Show at once that something happens: what comes next imports torch, which takes seconds."""
+    if shown:
+        print(f"{command}: starting", file=sys.stderr, flush=True)
+
+
 def one_line(message: object) -> str:
     """Without line breaks and control characters, which a file name may hold: they are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))

@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    exits.starting("magms_predict", not args.disable_progress_bar)
     from magms_nnunet.inference.command import PredictionRequest, predict
 
     failed = predict(

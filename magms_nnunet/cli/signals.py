@@ -3,10 +3,11 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-GRACE_SECONDS = 4
+GRACE_SECONDS = 3
 
 
 class Stopped(KeyboardInterrupt):
@@ -19,10 +20,11 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopped_in_time() -> Iterator[None]:
-    """Raise :class:`Stopped` on SIGINT and SIGTERM; and end the process if it is not through ``GRACE_SECONDS`` later.
+    """Raise :class:`Stopped` on SIGINT and SIGTERM; and end the process if it has not ended ``GRACE_SECONDS`` later.
 
-    Python handles signals between two of its own steps only, and a step into a library may take minutes. Ending there
-    is safe: nothing incomplete has its final name, and the next run removes what is left.
+    Python handles signals between two of its own steps only, and a step into a library may take minutes; so may its
+    own end on a busy machine. Ending there is safe: nothing incomplete has its final name, and the next run removes
+    what is left.
     """
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         yield
@@ -32,14 +34,12 @@ def stopped_in_time() -> Iterator[None]:
     receiving, sending = os.pipe()
     os.set_blocking(sending, False)
     previous = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)  # written to at once, whatever Python is doing
-    through = threading.Event()
-    threading.Thread(target=_end_in_time, args=(receiving, numbers, through), daemon=True).start()
+    threading.Thread(target=_end_in_time, args=(receiving, numbers), daemon=True).start()
     try:
         yield
     finally:
-        through.set()
         signal.set_wakeup_fd(previous)
-        os.close(sending)
+        os.close(sending)  # which ends the thread, unless it has received a signal
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -48,8 +48,9 @@ def _stop(number: int, frame) -> None:
     raise Stopped(number)
 
 
-def _end_in_time(receiving: int, numbers: list[int], through: threading.Event) -> None:
-    with open(receiving, "rb", buffering=0) as numbers_received:
-        while received := numbers_received.read(1):
-            if received[0] in numbers and not through.wait(GRACE_SECONDS):
-                os._exit(128 + received[0])
+def _end_in_time(receiving: int, numbers: list[int]) -> None:
+    with open(receiving, "rb", buffering=0) as received:
+        while number := received.read(1):
+            if number[0] in numbers:
+                time.sleep(GRACE_SECONDS)
+                os._exit(128 + number[0])

@@ -245,7 +245,7 @@ def _score(
     failures = Failures(request.progress_bar)
     failed = failures.messages
     jobs = []
-    for labelled in cases:
+    for labelled in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
         try:
             jobs += _jobs(request, labelled, subsets, model)
         except CaseError as error:

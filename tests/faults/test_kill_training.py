@@ -32,17 +32,18 @@ def checkpoint(fold) -> dict | None:
     return None
 
 
-def train_and_kill(workspace, seconds: float, augmenting_processes: int = 0) -> list[int]:
-    """Continue the training, kill it so long after its first epoch began; the epochs that it began."""
+def train_and_kill(workspace, epochs: int, fraction: float = 0, augmenting_processes: int = 0) -> list[int]:
+    """Continue the training, and kill it in the next epoch after so many; the epochs that it began."""
     command = (workspace.id, "3d_fullres", 0, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", "-device", "cpu", "--c")
     variables = short_run(EPOCHS, 1) | {"nnUNet_n_proc_DA": str(augmenting_processes)}
-    printed = ""
+    printed, began = "", [time.monotonic()]
     with workspace.start("nnUNetv2_train", *command, **variables) as training:
-        while not EPOCH.search(printed):
+        while len(EPOCH.findall(printed)) <= epochs:
             line = training.stdout.readline()
             assert line, printed
             printed += line
-        time.sleep(seconds)
+            began += [time.monotonic()] if EPOCH.search(line) else []
+        time.sleep(fraction * (began[-1] - began[-2] if epochs else 1))
         training.kill()
         training.wait()
         os.set_blocking(training.stdout.fileno(), False)  # what it forked may hold the other end
@@ -54,7 +55,7 @@ def train_and_kill(workspace, seconds: float, augmenting_processes: int = 0) -> 
 def test_row14_training_killed_at_random_moments_continues(planned):
     moments, fold, curve = random.Random(14), planned.model() / "fold_0", []
     for _ in range(KILLS):
-        epochs = train_and_kill(planned, moments.uniform(0, 8))
+        epochs = train_and_kill(planned, moments.randint(0, 3), moments.uniform(0, 1.2))
         assert epochs == list(range(len(curve), len(curve) + len(epochs)))
         if (kept := checkpoint(fold)) is None:
             assert epochs == [0]
