@@ -52,7 +52,7 @@ def test_the_first_line_comes_at_once_and_each_line_when_it_is_known(folders):
         seconds = perf_counter() - start
         process.kill()
     assert first.startswith("OK    Python: magms_nnunet ")
-    assert seconds < 2  # 0.2 on an idle machine
+    assert seconds < 5  # 0.2 on an idle machine
 
 
 def test_a_failure_is_exit_code_2_and_says_what_to_do(folders, monkeypatch, capfd):
