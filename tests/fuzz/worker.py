@@ -16,7 +16,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 SPARE_BYTES = 1 << 30  # more than any of these inputs is worth
-LIMIT_S = 10
+LIMIT_S = 30  # a hundredth of that is usual; the machine may be busy
 
 
 def nifti(home: Path) -> Callable[[int], None]:
