@@ -2,6 +2,7 @@
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
 
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.modalities import Modalities
@@ -36,6 +37,12 @@ class ModalityTrainer(nnUNetTrainer):
     def described(self) -> dict:
         """What a trainer wants kept in the checkpoint and the log about itself: plain values."""
         return {}
+
+    @property
+    def plain_network(self) -> nn.Module:
+        """The network without the wrappers of DistributedDataParallel and torch.compile."""
+        network = self.network.module if self.is_ddp else self.network
+        return getattr(network, "_orig_mod", network)
 
     def on_train_start(self):
         """Also writes what is ours into the log."""
