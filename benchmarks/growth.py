@@ -16,7 +16,6 @@ import memory
 import numpy as np
 import sweep
 
-EXACT = next(iter(harness.VARIANTS))
 STEP, SWEEP = "training step", "sweep over all subsets"
 LINEAR = (STEP, memory.PEAK)
 LABELS = {STEP: "time of a training step", memory.PEAK: "peak memory of the step", SWEEP: f"time of a {SWEEP}"}
@@ -50,7 +49,7 @@ def benchmark(args: argparse.Namespace) -> tuple[list[harness.Row], dict]:
 
 def rows_of(args: argparse.Namespace) -> dict[str, list[harness.Row]]:
     """Step, memory and sweep for one M: a row of nnU-Net and one of MAG-MS each."""
-    with harness.trainers(args, {EXACT: harness.VARIANTS[EXACT]}) as trainers:
+    with harness.trainers(args, {harness.EXACT: harness.VARIANTS[harness.EXACT]}) as trainers:
         batch = harness.random_batch(args, trainers[harness.STOCK])
         steps = {name: lambda trainer=trainer: trainer.train_step(batch) for name, trainer in trainers.items()}
         operations = harness.count_operations(steps)
@@ -59,7 +58,7 @@ def rows_of(args: argparse.Namespace) -> dict[str, list[harness.Row]]:
         rows[memory.PEAK] = harness.compare(memory.PEAK, "MiB", peaks)
         window = argparse.Namespace(**vars(args) | {"batch": 1})  # the sliding window's
         stock, *_, swept = sweep.ways(window, *trainers.values()).values()
-        passes = {harness.STOCK: stock, EXACT: swept}
+        passes = {harness.STOCK: stock, harness.EXACT: swept}
         with harness.prediction(args.device):
             operations = harness.count_operations(passes)
             rows[SWEEP] = harness.compare(SWEEP, "s", harness.measure(passes, args), operations)

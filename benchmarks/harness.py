@@ -35,9 +35,14 @@ CLASSES = 4
 STOCK = "nnU-Net"
 SIZES = ("modalities", "patch", "batch", "width", "blocks", "repeats")
 COMPILE_VARIABLE = "nnUNet_compile"  # nnU-Net's own switch
+EXACT, LEAN = "MAG-MS, all students", "MAG-MS, all students, encoders recomputed"
+TWO, ONE = "MAG-MS, 2 students a step", "MAG-MS, 1 student a step"
 # What MAG-MS is measured with: name in the tables -> settings of MAGMSTrainer.
 VARIANTS = {
-    "MAG-MS, all students": Settings(),
+    EXACT: Settings(),
+    LEAN: Settings(recompute_encoders=True),
+    TWO: Settings(students_per_step=2),
+    ONE: Settings(students_per_step=1),
 }
 
 

@@ -16,7 +16,7 @@ def test_growth_measures_each_m_and_draws(run, tmp_path):
     plot = tmp_path / "cost.svg"
     result = run("growth", "--modalities", "1", "2", "4", "--plot", str(plot))
     for what in (growth.STEP, growth.memory.PEAK, growth.SWEEP):
-        ratios = [rows_of(result, f"M = {M}, {what}")[growth.EXACT]["ratio"] for M in (1, 2, 4)]
+        ratios = [rows_of(result, f"M = {M}, {what}")[growth.harness.EXACT]["ratio"] for M in (1, 2, 4)]
         assert ratios == sorted(ratios)
     memory = result["runs"][0]["fits"][growth.memory.PEAK]
     assert memory["largest_residual"] < 0.05
