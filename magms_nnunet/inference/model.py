@@ -6,6 +6,7 @@ import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from torch import nn
 from magms_nnunet import autoload
 from magms_nnunet.errors import InputError
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.networks.from_plans import build_multi_encoder_unet
+from magms_nnunet.networks.hemis_unet import HeMISUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 Fold = int | str
@@ -31,6 +34,14 @@ _SAFE_GLOBALS = [
     (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
     (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
 ]
+
+# Networks of trainers that need not be imported: nnU-Net's trainer, with all that augments and plots, takes as long to
+# import as torch. Others, those of users too, are found by nnU-Net's search.
+NETWORKS = {
+    "MAGMSTrainer": build_multi_encoder_unet,
+    "MAGTrainer": build_multi_encoder_unet,
+    "HeMISTrainer": partial(build_multi_encoder_unet, network=HeMISUNet),
+}
 
 
 @dataclass(frozen=True)
@@ -172,18 +183,18 @@ def _read_checkpoint(path: Path) -> dict:
     return {key: content[key] for key in wanted}  # the optimiser's state need not stay in memory
 
 
-def _build_network(content: dict, plans_manager, configuration_manager, dataset_json: dict, path: Path):
+def _build_network(content: dict, plans_manager, configuration_manager, dataset_json: dict, path: Path) -> nn.Module:
     trainer = content["trainer_name"]
+    inputs = determine_num_input_channels(plans_manager, configuration_manager, dataset_json)
+    outputs = plans_manager.get_label_manager(dataset_json).num_segmentation_heads
+    if trainer in NETWORKS:
+        return NETWORKS[trainer](configuration_manager, inputs, outputs, deep_supervision=False)
     try:
         trainer_class = recursive_find_trainer_class_by_name(trainer)
     except (RuntimeError, ImportError) as error:
         raise InputError(f"{path} was trained by {trainer}, which nnU-Net cannot find here ({error})") from error
     return trainer_class.build_network_architecture(
-        plans_manager,
-        configuration_manager,
-        determine_num_input_channels(plans_manager, configuration_manager, dataset_json),
-        plans_manager.get_label_manager(dataset_json).num_segmentation_heads,
-        enable_deep_supervision=False,
+        plans_manager, configuration_manager, inputs, outputs, enable_deep_supervision=False
     )
 
 
