@@ -20,8 +20,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(READY)  ## cost as ratios to nnU-Net in the same run: step, memory, sweep, growth with M
-	set -e; for what in step memory sweep growth; do $(BIN)/python benchmarks/$$what.py; done
+bench: $(READY)  ## cost as ratios to nnU-Net in the same run: step, memory, sweep, growth with M, commands
+	set -e; for what in step memory sweep growth predict; do $(BIN)/python benchmarks/$$what.py; done
 
 $(READY): setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
