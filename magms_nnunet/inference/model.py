@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from magms_nnunet import autoload
 from magms_nnunet.errors import InputError
@@ -114,6 +116,9 @@ def load_model(folder: Path, folds: Sequence[Fold] | None, checkpoint: str = "ch
     modalities = Modalities.from_dataset_json(dataset_json)
     folds = _existing_folds(folder, folds, checkpoint)
     paths = [folder / f"fold_{fold}" / checkpoint for fold in folds]
+    hashing = ThreadPoolExecutor(1)
+    fingerprint = hashing.submit(_sha256, paths)  # beside the loading
+    hashing.shutdown(wait=False)
     contents = [_read_checkpoint(path) for path in paths]
     first = contents[0]
     plans_manager = PlansManager(plans)
@@ -125,16 +130,19 @@ def load_model(folder: Path, folds: Sequence[Fold] | None, checkpoint: str = "ch
             f"({modalities.listing()}): these files belong to different models"
         )
     network = _build_network(first, plans_manager, configuration_manager, dataset_json, paths[0])
-    for path, content in zip(paths, contents, strict=True):
+    for path, content in reversed(list(zip(paths, contents, strict=True))):  # the first fold's weights stay
         try:
-            network.load_state_dict(content["network_weights"])
+            network.load_state_dict(content["network_weights"], assign=True)
         except RuntimeError as error:
             trained = len({key.split(".")[1] for key in content["network_weights"] if key.startswith("encoders.")})
             raise InputError(
                 f"{path} does not fit plans.json and dataset.json beside it: it holds {trained} encoders for "
                 f"{len(modalities)} modalities, or other layers; they belong to different models"
             ) from error
-    network.load_state_dict(first["network_weights"])
+    if len(paths) > 1:  # nnU-Net loads each fold into the network, which must not write to the weights of another
+        network.load_state_dict(
+            {name: weight.clone() for name, weight in first["network_weights"].items()}, assign=True
+        )
     return TrainedModel(
         folder=folder,
         plans=plans,
@@ -147,7 +155,7 @@ def load_model(folder: Path, folds: Sequence[Fold] | None, checkpoint: str = "ch
         network=network.eval(),
         weights=[content["network_weights"] for content in contents],
         mirror_axes=first["inference_allowed_mirroring_axes"],
-        fingerprint=_sha256(paths),
+        fingerprint=fingerprint.result(),
     )
 
 
@@ -169,7 +177,7 @@ def _existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str)
 def _read_checkpoint(path: Path) -> dict:
     try:
         with torch.serialization.safe_globals(_SAFE_GLOBALS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"; it holds {foreign[1]}, and only data is loaded from checkpoints" if foreign else ""
@@ -180,7 +188,9 @@ def _read_checkpoint(path: Path) -> dict:
     missing = wanted - set(content)
     if missing:
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
-    return {key: content[key] for key in wanted}  # the optimiser's state need not stay in memory
+    # The optimiser's state is not read; the weights are, since the file may be written to by a training.
+    weights = {name: tensor.clone() for name, tensor in content["network_weights"].items()}
+    return {**{key: content[key] for key in wanted}, "network_weights": weights}
 
 
 def _build_network(content: dict, plans_manager, configuration_manager, dataset_json: dict, path: Path) -> nn.Module:
@@ -188,7 +198,8 @@ def _build_network(content: dict, plans_manager, configuration_manager, dataset_
     inputs = determine_num_input_channels(plans_manager, configuration_manager, dataset_json)
     outputs = plans_manager.get_label_manager(dataset_json).num_segmentation_heads
     if trainer in NETWORKS:
-        return NETWORKS[trainer](configuration_manager, inputs, outputs, deep_supervision=False)
+        with torch.device("meta"), _NothingDrawn():  # the checkpoint's weights take the place of its own
+            return NETWORKS[trainer](configuration_manager, inputs, outputs, deep_supervision=False)
     try:
         trainer_class = recursive_find_trainer_class_by_name(trainer)
     except (RuntimeError, ImportError) as error:
@@ -196,6 +207,15 @@ def _build_network(content: dict, plans_manager, configuration_manager, dataset_
     return trainer_class.build_network_architecture(
         plans_manager, configuration_manager, inputs, outputs, enable_deep_supervision=False
     )
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Random numbers of tensors without memory are not drawn: torch would import its compiler for that."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return function(*args, **(kwargs or {}))
 
 
 def _sha256(paths: Sequence[Path]) -> str:

@@ -169,3 +169,29 @@ def test_a_model_of_ours_is_loaded_without_the_code_that_trains(model):
     )
     result = subprocess.run([sys.executable, "-c", code, str(model)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_every_fold_keeps_its_own_weights(model):
+    path = model / "fold_1/checkpoint_final.pth"
+    shutil.copytree(model / "fold_0", path.parent)
+    content = torch.load(path, weights_only=False)
+    content["network_weights"] = {name: weight + 1 for name, weight in content["network_weights"].items()}
+    torch.save(content, path)
+    loaded = load_model(model, [0, 1])
+    first, second = ({name: weight.clone() for name, weight in weights.items()} for weights in loaded.weights)
+    for weights in (*loaded.weights, loaded.weights[0]):  # as nnU-Net does for each case
+        loaded.network.load_state_dict(weights)
+    for name, weight in loaded.network.state_dict().items():
+        assert torch.equal(weight, loaded.weights[0][name])
+        assert torch.equal(weight, first[name])
+        assert torch.equal(weight + 1, second[name])
+        assert torch.equal(second[name], loaded.weights[1][name])
+
+
+def test_a_training_that_goes_on_writing_the_checkpoint_does_not_change_a_loaded_model(model):
+    path = model / "fold_0/checkpoint_final.pth"
+    loaded = load_model(model, [0])
+    before = {name: weight.clone() for name, weight in loaded.network.state_dict().items()}
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert all(torch.equal(weight, before[name]) for name, weight in loaded.network.state_dict().items())
