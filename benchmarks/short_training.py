@@ -10,6 +10,7 @@ trainer alike. For ablations ``ABLATION`` changes the settings of MAGMSTrainer a
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -17,8 +18,8 @@ from nnunetv2.run.run_training import run_training_entry
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils._pytree import tree_map
 
-from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
+from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.training.run_length import run_length_from_environment
 
 ABLATION = json.loads(os.environ.get("ABLATION", "{}"))

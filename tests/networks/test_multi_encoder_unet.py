@@ -51,7 +51,7 @@ def test_with_one_modality_it_is_the_unet_of_the_plans(build):
     decoder = {k: v for k, v in unet.decoder.state_dict().items() if not k.startswith("encoder.")}
     network.decoder.load_state_dict(decoder)
     x = image(1)
-    torch.testing.assert_close(network(x), unet(x), rtol=0, atol=1e-6)
+    torch.testing.assert_close(network(x), unet(x), rtol=0, atol=3e-6)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e6])
