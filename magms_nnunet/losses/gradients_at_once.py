@@ -60,10 +60,14 @@ class _SumWithGradientsAtOnce(torch.autograd.Function):
             raise RuntimeError("the gradients of this sum were handed on already: one backward pass per forward pass")
         gradients, ctx.gradients = ctx.gradients, None
         factor = gradient / ctx.scale
-        return None, None, None, *(g if g is None else g.mul_(factor.to(g.dtype)) for g in gradients)
+        scaled = []
+        while gradients:  # one by one, so that they never exist twice
+            g = gradients.pop(0)
+            scaled.append(None if g is None else g * factor.to(g.dtype))
+        return None, None, None, *scaled
 
 
 def _added(total: Tensor | None, gradient: Tensor | None) -> Tensor | None:
     if total is None or gradient is None:
         return gradient if total is None else total
-    return total.add_(gradient)
+    return total + gradient  # not in place: autograd may have given one tensor as the gradient of two

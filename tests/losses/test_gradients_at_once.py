@@ -78,6 +78,19 @@ def test_a_scale_keeps_what_float16_would_lose():
     assert seen[1] == pytest.approx(1e-9 * 2**16, rel=0.01)
 
 
+def test_gradients_that_autograd_shares_are_kept_apart():
+    """The gradient of a + b is one tensor for both, and that of a sum has one element of memory."""
+    a, b = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+
+    def losses(inputs):
+        yield inputs[0] + inputs[1]
+        yield inputs[0] * 5
+
+    sum_with_gradients_at_once(losses, [a, b], [])[0].backward()
+    assert a.grad.tolist() == [6, 6, 6]
+    assert b.grad.tolist() == [1, 1, 1]
+
+
 def test_an_input_that_no_loss_uses_gets_no_gradient():
     used, unused = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
     sum_with_gradients_at_once(lambda inputs: iter([inputs[0] * 2]), [used, unused], [])[0].backward()
