@@ -23,9 +23,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(READY)  ## cost of a training step, of prediction and of a sweep, as ratios to nnU-Net in the same run
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/sweep.py
+bench: $(READY)  ## cost as ratios to nnU-Net in the same run: step, memory, sweep, growth with M, commands
+	set -e; for what in step memory sweep growth predict; do $(BIN)/python benchmarks/$$what.py; done
 
 $(READY): setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -10,6 +10,7 @@ trainer alike. For ablations ``ABLATION`` changes the settings of MAGMSTrainer a
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -17,6 +18,7 @@ from nnunetv2.run.run_training import run_training_entry
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils._pytree import tree_map
 
+from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.training.run_length import run_length_from_environment
 
@@ -40,14 +42,22 @@ def initialized(self):
     if self.device.type != "cpu":
         return
     torch.set_num_threads(len(os.sched_getaffinity(0)))  # nnU-Net takes all cores, also those that `taskset` forbids
-    forward = self.network.forward
+    parts = [self.network]
+    if isinstance(self.network, MultiEncoderUNet):
+        parts.append(self.network.decoder)  # in training it is called by the loss
+    for part in parts:
+        part.forward = mixed(part.forward)
 
-    def mixed(*args):
+
+def mixed(forward: Callable) -> Callable:
+    """The same in bfloat16; what it returns is float32."""
+
+    def in_bfloat16(*args):
         with torch.autocast("cpu", torch.bfloat16):
             outputs = forward(*args)
         return tree_map(torch.Tensor.float, outputs)
 
-    self.network.forward = mixed
+    return in_bfloat16
 
 
 if __name__ == "__main__":

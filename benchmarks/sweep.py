@@ -1,65 +1,57 @@
 """Network time of all subsets of a tile, as a ratio to one forward pass of nnU-Net on the same plans and machine.
 
-    python benchmarks/sweep.py [--patch 48] [--modalities 4] [--device cuda]
+    python benchmarks/sweep.py [--patch 48] [--modalities 4] [--device cuda] [--json FILE]
 
-Three ways to the logits of all 2^M - 1 subsets take turns block by block: nnU-Net's pass of all modalities once for
-each subset (what filling costs), MAG-MS once for each subset, and the sweep of ``magms_evaluate``, which encodes once.
+Three ways to the logits of all 2^M - 1 subsets: nnU-Net's pass of all modalities once for each subset (what filling
+costs), MAG-MS once for each subset, and the sweep of ``magms_evaluate``, which encodes once.
 """
 
 import argparse
-import tempfile
-from pathlib import Path
+from collections.abc import Callable
 
+import harness
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from step import describe, make_trainer, measure, plain, print_rows
 
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.networks.subset_network import SubsetNetwork
 from magms_nnunet.networks.sweep_network import SweepNetwork
-from magms_nnunet.trainers import MAGMSTrainer
 
-TARGET = 10.0  # for M = 4
+SWEEP = "MAG-MS, sweep"
+TARGET = 8.0  # for M = 4
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--patch", type=int, default=48, help="edge in voxels")
-    parser.add_argument("--modalities", type=int, default=4)
-    parser.add_argument("--width", type=int, default=32, help="features of the first stage")
-    parser.add_argument("--blocks", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=3, help="passes of a block")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    args = parser.parse_args()
-    args.batch = 1  # the sliding window's
-    device = torch.device(args.device)
+    args = harness.parse(argv, __doc__, training=False, batch=1)  # the sliding window's
+    harness.report(args, benchmark)
+
+
+def benchmark(args: argparse.Namespace) -> tuple[list[harness.Row], dict]:
+    """The rows."""
+    with harness.trainers(args, {"MAG-MS": harness.Settings()}) as trainers:
+        passes = ways(args, *trainers.values())
+        with harness.prediction(args.device):
+            operations = harness.count_operations(passes)
+            seconds = harness.measure(passes, args)
+    what = f"all {2**args.modalities - 1} subsets"
+    return harness.compare(what, "s", seconds, operations, {SWEEP: TARGET} if args.modalities == 4 else {}), {}
+
+
+def ways(args: argparse.Namespace, stock_trainer: nnUNetTrainer, our_trainer: nnUNetTrainer) -> dict[str, Callable]:
+    """One pass of nnU-Net, and each way to the logits of all subsets of one tile."""
     subsets = Modalities(tuple(map(str, range(args.modalities)))).subsets()
-    with tempfile.TemporaryDirectory() as folder:
-        stock, ours = (make_trainer(cls, Path(folder), args, device) for cls in (nnUNetTrainer, MAGMSTrainer))
-        for trainer in (stock, ours):
-            trainer.set_deep_supervision_enabled(False)
-            trainer.network.eval()
-        x = torch.randn(1, args.modalities, *stock.configuration_manager.patch_size, device=device)
-        network = plain(ours.network)
-        separate = [SubsetNetwork(network, subset).eval() for subset in subsets]
-        sweep = SweepNetwork(network, subsets).eval()
-        with torch.inference_mode():
-            seconds = measure(
-                {
-                    "nnU-Net, one pass": lambda: stock.network(x),
-                    f"nnU-Net, {len(subsets)} passes": lambda: [stock.network(x) for _ in subsets],
-                    f"MAG-MS, {len(subsets)} predictions": lambda: [
-                        one(x[:, list(subset)]) for one, subset in zip(separate, subsets, strict=True)
-                    ],
-                    "MAG-MS, sweep": lambda: sweep(x),
-                },
-                args,
-                device,
-            )
-    print(f"{describe(device)}; M = {args.modalities}, patch {args.patch}^3, batch 1, width {args.width}")
-    print("| what | seconds: median (min - max) | ratio to one pass | target |\n|---|---|---|---|")
-    print_rows(f"all {len(subsets)} subsets", seconds, {"MAG-MS, sweep": TARGET} if args.modalities == 4 else {})
+    x = torch.randn(args.batch, args.modalities, *stock_trainer.configuration_manager.patch_size, device=args.device)
+    stock = harness.for_prediction(stock_trainer)
+    network = harness.for_prediction(our_trainer)
+    separate = {subset: SubsetNetwork(network, subset).eval() for subset in subsets}
+    sweep = SweepNetwork(network, subsets).eval()
+    return {
+        f"{harness.STOCK}, one pass": lambda: stock(x),
+        f"{harness.STOCK}, {len(subsets)} passes": lambda: [stock(x) for _ in subsets],
+        f"MAG-MS, {len(subsets)} predictions": lambda: [one(x[:, list(subset)]) for subset, one in separate.items()],
+        SWEEP: lambda: sweep(x),
+    }
 
 
 if __name__ == "__main__":

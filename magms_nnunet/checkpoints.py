@@ -40,7 +40,7 @@ def read_checkpoint(path: Path, trust: bool = False) -> dict:
     """
     try:
         with as_data(path, trust, f"{TRUST_FLAG} if you trust who made it"):
-            content = torch.load(path, map_location="cpu", weights_only=not trust)
+            content = torch.load(path, map_location="cpu", weights_only=not trust, mmap=True)
     except InputError:
         raise
     except Exception as error:  # what unpickling random bytes raises is anybody's guess

@@ -1,4 +1,4 @@
-"""``-pl MAGMSPlanner``: nnU-Net's planner that knows what M encoders and M + 1 decoder passes cost."""
+"""``-pl MAGMSPlanner``: nnU-Net's planner that knows what M encoders cost."""
 
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -12,8 +12,8 @@ class MAGMSPlanner(ExperimentPlanner):
     """Plans like ExperimentPlanner's, for the memory that MAG-MS training takes, with own-support normalisation.
 
     The network class in the plans stays nnU-Net's, so stock trainers can use the same plans and preprocessed data.
-    ``-gpu_memory_target`` is the memory of the GPU in GB, 24 by default: at nnU-Net's 8 the patch of a dataset with
-    four modalities would shrink to about a fifth of its voxels.
+    ``-gpu_memory_target`` is the memory of the GPU in GB, 24 by default: four modalities then have the patch that
+    nnU-Net plans for 8 GB, and with 8 GB a smaller one.
     """
 
     default_gpu_memory_gb: float = 24

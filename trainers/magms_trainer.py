@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import numpy as np
+import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
@@ -37,16 +38,28 @@ class MAGMSTrainer(ModalityTrainer):
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
 
+    def initialize(self):
+        """nnU-Net's; where it compiles the network, also the decoder, which the loss calls on its own."""
+        super().initialize()
+        self.plain_network.recompute_encoders = self.settings.recompute_encoders
+        if self._do_i_compile():
+            self.plain_network.decoder.compile()
+
     def _build_loss(self) -> nn.Module:
+        of_the_loss = asdict(self.settings)
+        del of_the_loss["recompute_encoders"]
         return ModalityAgnosticLoss(
             super()._build_loss(),
+            self.plain_network.decoder,
             regions=self.label_manager.has_regions,
             ignore_label=self.label_manager.ignore_label,
-            **asdict(self.settings),
+            **of_the_loss,
         )
 
     def train_step(self, batch: dict) -> dict:
         """nnU-Net's step; its result also holds the loss's terms, ``(M + 1, 3)``."""
+        if self.grad_scaler is not None:
+            self.loss.gradient_scale = self.grad_scaler.scale(torch.ones((), device=self.device))
         result = super().train_step(batch)
         return {**result, "terms": self.loss.last_terms.cpu().numpy()[None]}
 

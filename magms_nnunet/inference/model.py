@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from magms_nnunet import autoload
 from magms_nnunet.checkpoints import read_checkpoint
@@ -21,9 +24,19 @@ from magms_nnunet.inference.model_json import check_configuration, read_dataset_
 from magms_nnunet.inference.rehearsal import rehearse
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.networks.architecture import check_architecture
+from magms_nnunet.networks.from_plans import build_multi_encoder_unet
+from magms_nnunet.networks.hemis_unet import HeMISUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 Fold = int | str
+
+# Networks of trainers that need not be imported: nnU-Net's trainer, with all that augments and plots, takes as long to
+# import as torch. Others, those of users too, are found by nnU-Net's search.
+NETWORKS = {
+    "MAGMSTrainer": build_multi_encoder_unet,
+    "MAGTrainer": build_multi_encoder_unet,
+    "HeMISTrainer": partial(build_multi_encoder_unet, network=HeMISUNet),
+}
 
 
 @dataclass(frozen=True)
@@ -90,10 +103,14 @@ def load_model(
     modalities = Modalities.from_dataset_json(dataset_json)
     folds = _existing_folds(folder, folds, checkpoint)
     paths = [folder / f"fold_{fold}" / checkpoint for fold in folds]
-    digests = [sha256(path) for path in paths]
+    hashing = ThreadPoolExecutor(1)
+    hashes = [hashing.submit(sha256, path) for path in paths]  # beside the loading
+    hashing.shutdown(wait=False)
     manifest = read_manifest(folder)
     if manifest is not None:
-        files = {path.relative_to(folder).as_posix(): digest for path, digest in zip(paths, digests, strict=True)}
+        files = {
+            path.relative_to(folder).as_posix(): digest.result() for path, digest in zip(paths, hashes, strict=True)
+        }
         files |= {name: sha256(folder / name) for name in ("plans.json", "dataset.json")}
         check_unaltered(folder, manifest, files)
     contents = [_read(path, trust_checkpoint) for path in paths]
@@ -118,12 +135,17 @@ def load_model(
     network = _build_network(trainer, plans_manager, configuration_manager, dataset_json, paths[0])
     for path, content in zip(reversed(paths), reversed(contents), strict=True):  # so that the first fold's stay
         try:
-            network.load_state_dict(content["network_weights"])
+            network.load_state_dict(content["network_weights"], assign=True)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path} does not fit plans.json and dataset.json beside it: it holds other layers than {trainer} "
                 "builds from them; they belong to different models"
             ) from error
+    if len(paths) > 1:  # nnU-Net loads each fold into the network, which must not write to the weights of another
+        network.load_state_dict(
+            {name: weight.clone() for name, weight in first["network_weights"].items()}, assign=True
+        )
+    digests = [digest.result() for digest in hashes]
     return TrainedModel(
         folder=folder,
         plans=plans,
@@ -156,7 +178,7 @@ def _existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str)
 
 
 def _read(path: Path, trust: bool) -> dict:
-    """What prediction needs of a checkpoint; the optimiser's state need not stay in memory."""
+    """What prediction needs of a checkpoint."""
     content = read_checkpoint(path, trust)
     missing = set(_WANTED) - set(content)
     if missing:
@@ -164,7 +186,9 @@ def _read(path: Path, trust: bool) -> dict:
     for key, is_right in _WANTED.items():
         if not is_right(content[key]):
             raise InputError(f"{path} is not a checkpoint of nnU-Net: {key} is {shown(content[key])}")
-    return {key: content[key] for key in _WANTED}
+    # The optimiser's state is not read; the weights are, since the file may be written to by a training.
+    weights = {name: tensor.clone() for name, tensor in content["network_weights"].items()}
+    return {**{key: content[key] for key in _WANTED}, "network_weights": weights}
 
 
 def _are_weights(value) -> bool:
@@ -208,15 +232,14 @@ def _undescribed(plans: Path, name: str, error: Exception) -> InputError:
     return InputError(f"{plans} does not describe {shown(name)} ({reason}): copy it again")
 
 
-def _build_network(trainer: str, plans_manager, configuration_manager, dataset_json: dict, path: Path):
-    try:
-        trainer_class = recursive_find_trainer_class_by_name(trainer)
-    except (RuntimeError, ImportError, TypeError, AssertionError) as error:
-        raise InputError(f"{path} was trained by {trainer}, which nnU-Net cannot find here ({error})") from error
+def _build_network(trainer: str, plans_manager, configuration_manager, dataset_json: dict, path: Path) -> nn.Module:
     try:
         heads = plans_manager.get_label_manager(dataset_json).num_segmentation_heads
         channels = determine_num_input_channels(plans_manager, configuration_manager, dataset_json)
-        return trainer_class.build_network_architecture(
+        if trainer in NETWORKS:
+            with torch.device("meta"), _NothingDrawn():  # the checkpoint's weights take the place of its own
+                return NETWORKS[trainer](configuration_manager, channels, heads, deep_supervision=False)
+        return _trainer_class(trainer, path).build_network_architecture(
             plans_manager, configuration_manager, channels, heads, enable_deep_supervision=False
         )
     except InputError:
@@ -227,3 +250,19 @@ def _build_network(trainer: str, plans_manager, configuration_manager, dataset_j
             f"{trainer} cannot build its network from {path.parents[1]}/plans.json and dataset.json ({reason}): copy "
             "them again"
         ) from error
+
+
+def _trainer_class(trainer: str, path: Path) -> type:
+    try:
+        return recursive_find_trainer_class_by_name(trainer)
+    except (RuntimeError, ImportError, TypeError, AssertionError) as error:
+        raise InputError(f"{path} was trained by {trainer}, which nnU-Net cannot find here ({error})") from error
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Random numbers of tensors without memory are not drawn: torch would import its compiler for that."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return function(*args, **(kwargs or {}))

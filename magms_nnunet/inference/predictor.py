@@ -12,7 +12,6 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks, check_case
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
+from magms_nnunet.inference.sliding_window import SlidingWindow
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.networks.subset_network import SubsetNetwork
 from magms_nnunet.networks.sweep_network import SweepNetwork
@@ -77,7 +77,7 @@ class Predictor:
         self.fill = fill
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         with redirect_stdout(io.StringIO()):  # nnU-Net comments on the CPU here
-            self._sliding_window = nnUNetPredictor(
+            self._sliding_window = SlidingWindow(
                 tile_step_size=step_size,
                 use_mirroring=mirroring,
                 perform_everything_on_device=results_on_device,

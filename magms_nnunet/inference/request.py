@@ -9,6 +9,7 @@ import torch
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.inference.memory import keep_freed_memory
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
 from magms_nnunet.inference.predictor import Predictor
 
@@ -78,6 +79,8 @@ class WindowRequest:
         if self.device == "mps" and not torch.backends.mps.is_available():
             raise InputError("-device mps: torch finds no Apple GPU here; use -device cpu")
         on_cpu = self.device != "cuda" and not (self.device is None and torch.cuda.is_available())
+        if on_cpu:
+            keep_freed_memory()
         if on_cpu and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(os.cpu_count() or 1)
 

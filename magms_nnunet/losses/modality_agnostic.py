@@ -1,10 +1,13 @@
 """Equation 2 (arXiv 2306.03730): the fused branch's loss plus every modality's loss of equation 1."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from magms_nnunet.losses.distillation import feature_distance, kl_bernoulli, kl_softmax
-from magms_nnunet.networks.multi_encoder_unet import BranchOutputs, Logits
+from magms_nnunet.losses.gradients_at_once import sum_with_gradients_at_once
+from magms_nnunet.networks.multi_encoder_unet import BranchFeatures, Logits
 
 Target = Tensor | list[Tensor]
 """``(B, 1, *spatial)`` labels, or ``(B, regions [+ 1 for ignore], *spatial)``; with deep supervision a list."""
@@ -14,24 +17,31 @@ class ModalityAgnosticLoss(nn.Module):
     """DC(y, f~) + sum over m of [DC(y, f_m) + lambda KL(f~ || f_m) + gamma ||F_m - F~||^2].
 
     DC is nnU-Net's own Dice and cross entropy loss, at every scale of deep supervision; KL is taken at full
-    resolution. A term whose weight is 0 is not computed. Voxels with the ignore label count in neither.
+    resolution. A term whose weight is 0 is not computed. Voxels with the ignore label count in neither. Branches are
+    decoded and differentiated one after the other, so that the activations of only one of them are held.
 
     Args:
         segmentation_loss: DC, called with logits and target as nnU-Net's trainer does.
+        decoder: the network's, from the features of every level to logits.
         regions: the outputs are sigmoids (region-based training).
         ignore_label: value of voxels without annotation, or None. With regions the target's last channel marks them.
         kl_weight: lambda.
         feature_weight: gamma.
         temperature: of the KL term, for teacher and student.
-        teacher_gradient: let the distillation terms reach the teacher; else it is detached there.
+        teacher_gradient: let the distillation terms reach the teacher; else it is detached there. All branches are then
+            differentiated together.
+        students_per_step: K of the M students, drawn at random for each call, with their terms multiplied by M / K.
 
     Attributes:
-        last_terms: the terms of the last training step, as :meth:`terms` returns them, detached; for the log.
+        last_terms: of the last training step, ``(M + 1, 3)``, detached, for the log: columns DC, KL, features, with
+            their weights; row 0 the teacher, row 1 + m modality m, which is 0 where it was not drawn.
+        gradient_scale: see :func:`sum_with_gradients_at_once`.
     """
 
     def __init__(
         self,
         segmentation_loss: nn.Module,
+        decoder: nn.Module,
         *,
         regions: bool = False,
         ignore_label: int | None = None,
@@ -39,44 +49,76 @@ class ModalityAgnosticLoss(nn.Module):
         feature_weight: float = 1.0,
         temperature: float = 1.0,
         teacher_gradient: bool = False,
+        students_per_step: int | None = None,
     ):
         super().__init__()
         self.segmentation_loss = segmentation_loss
+        self.decoder = decoder
         self.regions = regions
         self.ignore_label = ignore_label
         self.kl_weight = kl_weight
         self.feature_weight = feature_weight
         self.temperature = temperature
         self.teacher_gradient = teacher_gradient
+        self.students_per_step = students_per_step
         self.last_terms: Tensor | None = None
+        self.gradient_scale: Tensor | None = None
 
-    def forward(self, output: BranchOutputs | Logits, target: Target) -> Tensor:
+    def forward(self, output: BranchFeatures | Logits, target: Target) -> Tensor:
         """Scalar loss; of plain logits (validation) DC alone."""
-        if not isinstance(output, BranchOutputs):
+        if not isinstance(output, BranchFeatures):
             return self.segmentation_loss(output, target)
-        terms = self.terms(output, target)
-        self.last_terms = terms.detach()
-        return terms.sum()
+        M, levels = len(output.students), len(output.teacher)
+        drawn = self._drawn_students(M)
+        weight = M / len(drawn)
 
-    def terms(self, output: BranchOutputs, target: Target) -> Tensor:
-        """The weighted terms, ``(M + 1, 3)``: columns DC, KL, features; row 0 the teacher, row 1 + m modality m."""
-        teacher, teacher_features = _full_resolution(output.teacher), output.teacher_features
+        def terms(features: list[Tensor]) -> Iterator[Tensor]:
+            branches = [features[start : start + levels] for start in range(0, len(features), levels)]
+            return self._terms(branches[0], branches[1:], weight, target)
+
+        features = [*output.teacher, *(feature for m in drawn for feature in output.students[m])]
+        if self.teacher_gradient or not torch.is_grad_enabled():
+            rows = torch.stack(list(terms(features)))
+            loss = rows.sum()
+        else:
+            parameters = [p for p in self.decoder.parameters() if p.requires_grad]
+            loss, rows = sum_with_gradients_at_once(terms, features, parameters, self.gradient_scale)
+        self.last_terms = rows.new_zeros(M + 1, 3)
+        self.last_terms[[0, *(1 + m for m in drawn)]] = rows.detach()
+        return loss
+
+    def _drawn_students(self, M: int) -> list[int]:
+        if self.students_per_step is None or self.students_per_step >= M:
+            return list(range(M))
+        return sorted(torch.randperm(M)[: self.students_per_step].tolist())
+
+    def _terms(
+        self, teacher_features: list[Tensor], students: list[list[Tensor]], weight: float, target: Target
+    ) -> Iterator[Tensor]:
+        """A row of terms for the teacher, then one for each student, times ``weight``."""
+        logits = self.decoder(teacher_features)
+        none = torch.zeros((), device=teacher_features[0].device)
+        yield self._row(self.segmentation_loss(logits, target), none, none)
+        teacher = _full_resolution(logits)
         if not self.teacher_gradient:
             teacher, teacher_features = teacher.detach(), [feature.detach() for feature in teacher_features]
         if self.feature_weight:
             teacher_features = [feature.float() for feature in teacher_features]  # once for all students
         mask = self._counted_voxels(_full_resolution(target))
         divergence = kl_bernoulli if self.regions else kl_softmax
-        none = torch.zeros((), device=teacher.device)
-        rows = [self.segmentation_loss(output.teacher, target), none, none]
-        for student, features in zip(output.students, output.student_features, strict=True):
+        for features in students:
             kl = distance = none
+            logits = self.decoder(features)
             if self.kl_weight:
-                kl = divergence(teacher, _full_resolution(student), temperature=self.temperature, mask=mask)
+                kl = divergence(teacher, _full_resolution(logits), temperature=self.temperature, mask=mask)
             if self.feature_weight:
                 distance = feature_distance(teacher_features, features)
-            rows += [self.segmentation_loss(student, target), self.kl_weight * kl, self.feature_weight * distance]
-        return torch.stack([term.float() for term in rows]).view(-1, 3)
+            dc = self.segmentation_loss(logits, target)
+            yield weight * self._row(dc, self.kl_weight * kl, self.feature_weight * distance)
+
+    @staticmethod
+    def _row(dc: Tensor, kl: Tensor, distance: Tensor) -> Tensor:
+        return torch.stack([dc.float(), kl.float(), distance.float()])
 
     def _counted_voxels(self, target: Tensor) -> Tensor | None:
         if self.ignore_label is None:

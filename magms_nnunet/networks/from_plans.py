@@ -6,6 +6,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.networks.architecture import check_architecture
+from magms_nnunet.networks.instance_norm import faster_norm
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 
@@ -33,7 +34,7 @@ def build_multi_encoder_unet(
     unets = [
         get_network_from_plans(
             configuration.network_arch_class_name,
-            configuration.network_arch_init_kwargs,
+            faster_norm(configuration.network_arch_init_kwargs),
             configuration.network_arch_init_kwargs_req_import,
             1 + extra,
             num_output_channels,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from magms_nnunet.networks.fusion import mean_fusion
 from magms_nnunet.networks.modality_dropout import without_absent
@@ -14,20 +15,16 @@ Logits = Tensor | list[Tensor]
 """``(B, classes, *spatial)``; with deep supervision a list of them, highest resolution first."""
 
 
-class BranchOutputs(NamedTuple):
-    """What equations 1 and 2 need, from one forward pass in training.
+class BranchFeatures(NamedTuple):
+    """What the decoder and equations 1 and 2 need, from one forward pass in training.
 
     Attributes:
-        teacher: logits of the fused branch.
-        students: logits of each modality on its own.
-        student_features: per modality the projected features F_m of every level, highest resolution first.
-        teacher_features: the fused features of every level.
+        teacher: the fused features F~ of every level, highest resolution first.
+        students: per modality the projected features F_m of every level.
     """
 
-    teacher: Logits
-    students: list[Logits]
-    student_features: list[list[Tensor]]
-    teacher_features: list[Tensor]
+    teacher: list[Tensor]
+    students: list[list[Tensor]]
 
 
 class MultiEncoderUNet(nn.Module):
@@ -40,10 +37,13 @@ class MultiEncoderUNet(nn.Module):
         encoders: one per modality, alike in everything but their weights; each takes ``(B, 1 + extra, *spatial)`` and
             returns its skips, highest resolution first, bottleneck last (``PlainConvEncoder``, ``ResidualEncoder``).
         decoder: a ``UNetDecoder`` that was built for such an encoder.
-        fold_decoder_passes: in training decode all branches as one larger batch instead of one after the other.
+
+    Attributes:
+        recompute_encoders: in training, keep of each encoder only its projected features, and run it again in the
+            backward pass: less memory, more time.
     """
 
-    def __init__(self, *, encoders: list[nn.Module], decoder: nn.Module, fold_decoder_passes: bool = False):
+    def __init__(self, *, encoders: list[nn.Module], decoder: nn.Module):
         super().__init__()
         first = encoders[0]
         self.encoders = nn.ModuleList(encoders)
@@ -60,7 +60,7 @@ class MultiEncoderUNet(nn.Module):
             del decoder.encoder
             decoder.encoder = SimpleNamespace(strides=first.strides, output_channels=first.output_channels)
         self.decoder = decoder
-        self.fold_decoder_passes = fold_decoder_passes
+        self.recompute_encoders = False
 
     @property
     def num_modalities(self) -> int:
@@ -96,14 +96,13 @@ class MultiEncoderUNet(nn.Module):
         """Logits from the features of every level, of one modality or fused."""
         return self.decoder(features)
 
-    def forward(self, x: Tensor, available: Tensor | None = None) -> Logits | BranchOutputs:
-        """In eval the fused logits, in training all branches.
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Logits | BranchFeatures:
+        """In eval the fused logits, in training the features of all branches, whose decoding is the loss's matter.
 
         Args:
             x: ``(B, M + extra, *spatial)``. Voxels of a modality that a sample lacks are never used, NaN included.
-            available: bool ``(B, M)``, which modalities each sample has. None: all. In training every encoder and
-                every student runs nevertheless; a student of an absent modality saw only zeros and must be left out
-                of the loss.
+            available: bool ``(B, M)``, which modalities each sample has. None: all. In training every encoder runs
+                nevertheless; a student of an absent modality saw only zeros and must be left out of the loss.
 
         Raises:
             ValueError: ``available`` has another shape, or a sample has no modality at all.
@@ -117,13 +116,16 @@ class MultiEncoderUNet(nn.Module):
                 available = None  # no sample lacks what another one has: nothing to mask
         if available is not None:
             x = without_absent(x, available)
-        features = {m: self.encode(x, m) for m in modalities}
+        features = {m: self._encode(x, m) for m in modalities}
         fused = self.fuse(features, available)
         if not self.training:
             return self.decode(fused)
-        students = [features[m] for m in modalities]
-        teacher_logits, *student_logits = self._decode_branches([fused, *students])
-        return BranchOutputs(teacher_logits, student_logits, students, fused)
+        return BranchFeatures(fused, list(features.values()))
+
+    def _encode(self, x: Tensor, modality: int) -> list[Tensor]:
+        if self.training and self.recompute_encoders:
+            return checkpoint(self.encode, x, modality, use_reentrant=False)
+        return self.encode(x, modality)
 
     def _checked(self, available: Tensor, x: Tensor) -> Tensor:
         """On the CPU, where looking at it does not wait for the GPU when the caller made it there."""
@@ -135,15 +137,6 @@ class MultiEncoderUNet(nn.Module):
             raise ValueError("a sample without any modality cannot be segmented")
         return available
 
-    def _decode_branches(self, branches: list[list[Tensor]]) -> list[Logits]:
-        if not self.fold_decoder_passes:
-            return [self.decode(features) for features in branches]
-        logits = self.decode([torch.cat(level) for level in zip(*branches, strict=True)])
-        if isinstance(logits, Tensor):
-            return list(logits.chunk(len(branches)))
-        scales = [scale.chunk(len(branches)) for scale in logits]
-        return [list(branch) for branch in zip(*scales, strict=True)]
-
     def compute_conv_feature_map_size(self, input_size: tuple[int, ...]) -> int:
         """Voxels of all feature maps of one training pass, nnU-Net's measure of memory; see the function below."""
         return conv_feature_map_size(self.encoders[0], self.decoder, self.num_modalities, input_size)
@@ -152,7 +145,10 @@ class MultiEncoderUNet(nn.Module):
 def conv_feature_map_size(
     encoder: nn.Module, decoder: nn.Module, num_modalities: int, input_size: tuple[int, ...]
 ) -> int:
-    """M encoders, M + 1 decoder passes, and at each level M projections and their mean.
+    """M encoders, one decoder pass, and at each level M projections, their mean, and the gradients of these.
+
+    One pass of M + 1, since each is differentiated before the next one begins. The gradients stand for the outputs of
+    the normalisation, which nnU-Net's measure leaves out after every convolution that it counts.
 
     Args:
         encoder: one of the M encoders; decoder: the shared decoder.
@@ -166,6 +162,6 @@ def conv_feature_map_size(
         fusion += (num_modalities + 1) * channels * int(np.prod(level_size, dtype=np.int64))
     return int(
         num_modalities * encoder.compute_conv_feature_map_size(input_size)
-        + (num_modalities + 1) * decoder.compute_conv_feature_map_size(input_size)
+        + decoder.compute_conv_feature_map_size(input_size)
         + fusion
     )

@@ -11,19 +11,27 @@ class Settings:
         kl_weight: lambda; 1 in the paper, 0 switches output distillation off.
         feature_weight: gamma; 1 in the paper, 0 switches feature distillation off.
         temperature: divides the logits of teacher and student in the KL term.
-        teacher_gradient: let the distillation terms move the teacher as well; distillation usually does not.
+        teacher_gradient: let the distillation terms move the teacher as well; distillation usually does not. Costs
+            the memory of all branches at once.
+        students_per_step: K, how many of the M students a step trains, drawn anew each time; their terms count M / K
+            fold, so that the sum of equation 2 is right in expectation. None: all.
+        recompute_encoders: run the encoders again in the backward pass in place of keeping what they computed.
 
     Raises:
-        ValueError: a weight is negative, or the temperature is not above 0.
+        ValueError: a weight is negative, the temperature is not above 0, or there would be no student.
     """
 
     kl_weight: float = 1.0
     feature_weight: float = 1.0
     temperature: float = 1.0
     teacher_gradient: bool = False
+    students_per_step: int | None = None
+    recompute_encoders: bool = False
 
     def __post_init__(self):
         if self.kl_weight < 0 or self.feature_weight < 0:
             raise ValueError(f"weights must be >= 0: kl {self.kl_weight}, feature {self.feature_weight}")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
+        if self.students_per_step is not None and self.students_per_step < 1:
+            raise ValueError(f"students_per_step must be >= 1, got {self.students_per_step}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
 
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, trusted_by_environment
 from magms_nnunet.files import write_then_rename
@@ -43,6 +44,12 @@ class ModalityTrainer(nnUNetTrainer):
     def described(self) -> dict:
         """What a trainer wants kept in the checkpoint and the log about itself: plain values."""
         return {}
+
+    @property
+    def plain_network(self) -> nn.Module:
+        """The network without the wrappers of DistributedDataParallel and torch.compile."""
+        network = self.network.module if self.is_ddp else self.network
+        return getattr(network, "_orig_mod", network)
 
     def on_train_start(self):
         """Also keeps other runs out of the output folder, and writes what is ours into the log."""

@@ -1,14 +1,18 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.inference.model import load_model
+from magms_nnunet.inference.model import NETWORKS, load_model
 from tests.trainers.conftest import batch, make_trainer, plans  # noqa: F401 a fixture
 
 
@@ -143,3 +147,53 @@ def test_checkpoints_of_either_numpy_are_read(model, numpy_module):
             assert not entry.endswith("data.pkl") or ours in data
             archive.writestr(entry, data.replace(ours, numpy_module) if entry.endswith("data.pkl") else data)
     assert load_model(model, [0]).trainer == "MAGMSTrainer"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_that_need_no_trainer_are_those_of_the_trainers(name):
+    manager = PlansManager(plans())
+    configuration = manager.get_configuration("tiny")
+    trainer_class = recursive_find_trainer_class_by_name(name)
+    expected = trainer_class.build_network_architecture(manager, configuration, 3, 4, enable_deep_supervision=False)
+    network = NETWORKS[name](configuration, 3, 4, deep_supervision=False)
+    assert str(network) == str(expected)
+    assert not network.decoder.deep_supervision
+    assert {k: v.shape for k, v in network.state_dict().items()} == {
+        k: v.shape for k, v in expected.state_dict().items()
+    }
+
+
+def test_a_model_of_ours_is_loaded_without_the_code_that_trains(model):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom magms_nnunet.inference.model import load_model\n"
+        "load_model(Path(sys.argv[1]), [0])\n"
+        "assert not {'nnunetv2.training.nnUNetTrainer.nnUNetTrainer', 'torch._dynamo'} & set(sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(model)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_fold_keeps_its_own_weights(model):
+    path = model / "fold_1/checkpoint_final.pth"
+    shutil.copytree(model / "fold_0", path.parent)
+    content = torch.load(path, weights_only=False)
+    content["network_weights"] = {name: weight + 1 for name, weight in content["network_weights"].items()}
+    torch.save(content, path)
+    loaded = load_model(model, [0, 1])
+    first, second = ({name: weight.clone() for name, weight in weights.items()} for weights in loaded.weights)
+    for weights in (*loaded.weights, loaded.weights[0]):  # as nnU-Net does for each case
+        loaded.network.load_state_dict(weights)
+    for name, weight in loaded.network.state_dict().items():
+        assert torch.equal(weight, loaded.weights[0][name])
+        assert torch.equal(weight, first[name])
+        assert torch.equal(weight + 1, second[name])
+        assert torch.equal(second[name], loaded.weights[1][name])
+
+
+def test_a_training_that_goes_on_writing_the_checkpoint_does_not_change_a_loaded_model(model):
+    path = model / "fold_0/checkpoint_final.pth"
+    loaded = load_model(model, [0])
+    before = {name: weight.clone() for name, weight in loaded.network.state_dict().items()}
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert all(torch.equal(weight, before[name]) for name, weight in loaded.network.state_dict().items())

@@ -57,6 +57,11 @@ def case(extra=0, dim=3):
     return torch.randn(len(M) + extra, *shape)
 
 
+def assert_same(logits, expected):
+    """Up to one step of float16, in which nnU-Net collects logits: a sweep sums in another order."""
+    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=2e-3)
+
+
 def part_of(data, subset):
     return torch.cat((data[list(subset)], data[len(M) :]))
 
@@ -70,7 +75,7 @@ def test_a_sweep_gives_the_logits_of_each_subset_alone(trainer_class, fill, opti
     assert [subset for subset, _ in swept] == M.subsets()
     for subset, logits in swept:
         assert logits.shape == (len(LABELS), *data.shape[1:])
-        assert torch.equal(logits, predictor.predict_logits(part_of(data, subset), subset)), subset
+        assert_same(logits, predictor.predict_logits(part_of(data, subset), subset))
     assert len({float(logits.float().sum()) for _, logits in swept}) == 7  # none is another one's
 
 
@@ -100,7 +105,8 @@ def test_subsets_whose_logits_do_not_fit_are_done_in_turns(trainer_class, bytes_
     swept = list(predictor.sweep_logits(data, M.subsets()))
     assert len(networks) == turns
     assert [subset for subset, _ in swept] == M.subsets()
-    assert all(torch.equal(logits, expected[subset]) for subset, logits in swept)
+    for subset, logits in swept:
+        assert_same(logits, expected[subset])
 
 
 def test_the_order_of_subsets_is_the_callers(tmp_path):
@@ -108,7 +114,7 @@ def test_the_order_of_subsets_is_the_callers(tmp_path):
     subsets = [(0, 1, 2), (1,), (0, 2)]
     swept = list(predictor.sweep_logits(data, subsets))
     assert [subset for subset, _ in swept] == subsets
-    assert torch.equal(swept[1][1], predictor.predict_logits(data[1:2], (1,)))
+    assert_same(swept[1][1], predictor.predict_logits(data[1:2], (1,)))
 
 
 @systems

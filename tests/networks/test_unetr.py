@@ -53,7 +53,7 @@ def test_logits_have_the_size_of_the_patch(build, num_modalities, extra, patch_s
     network, x = build(num_modalities, extra, patch_size), torch.randn(2, num_modalities + extra, *patch_size)
     assert network.eval()(x).shape == (2, CLASSES, *patch_size)
     output = network.train()(x)
-    assert [logits.shape for logits in (output.teacher, *output.students)] == (
+    assert [network.decode(features).shape for features in (output.teacher, *output.students)] == (
         [(2, CLASSES, *patch_size)] * (1 + num_modalities)
     )
 
@@ -127,7 +127,7 @@ def test_no_weight_stands_twice_and_each_takes_part_in_training(build):
     network = build(2)
     assert len({weight.data_ptr() for weight in network.state_dict().values()}) == len(network.state_dict())
     output = network(torch.randn(1, 2, 16, 16, 16), available([1, 0]))
-    (output.teacher.sum() + sum(student.sum() for student in output.students)).backward()
+    sum(network.decode(features).sum() for features in (output.teacher, *output.students)).backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 

@@ -23,7 +23,7 @@ def network_loss_and_data(ddp: bool):
     dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": ddp}
     dc = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
     weights = [1.0, 1e-6]  # nnU-Net's own in DDP: no scale without gradient
-    loss = ModalityAgnosticLoss(DeepSupervisionWrapper(dc, weights))
+    loss = ModalityAgnosticLoss(DeepSupervisionWrapper(dc, weights), network.decoder)
     x = torch.randn(2, 3, 16, 16, 16)
     y = [torch.randint(0, 3, (2, 1, s, s, s)).float() for s in (16, 8)]
     return network, loss, x, y

@@ -1,0 +1,24 @@
+import harness
+
+from tests.benchmarks.conftest import rows_of
+
+
+def test_step_measures_every_variant_beside_nnunet_and_what_prediction_costs(run):
+    result = run("step")
+    rows = rows_of(result, "training step")
+    assert list(rows) == [harness.STOCK, *harness.VARIANTS]
+    assert all(len(row["values"]) == 2 and min(row["values"]) > 0 for row in rows.values())
+    assert rows[harness.STOCK]["ratio"] == 1
+    operations = {name: row["operations"] for name, row in rows.items()}
+    assert 4 < rows[harness.EXACT]["operations_ratio"] < 5  # four encoders of one channel, five decoders
+    # decoder passes: 5, 3 and 2
+    assert operations[harness.EXACT] - operations[harness.TWO] == 2 * (
+        operations[harness.TWO] - operations[harness.ONE]
+    )
+    # recomputing adds the encoders' forward pass: their share of a step is below a half, a third of it forward
+    assert 1 < operations[harness.LEAN] / operations[harness.EXACT] < 7 / 6
+
+    rows = rows_of(result, "forward pass")
+    one, every = rows["MAG-MS, one modality"], rows["MAG-MS, all modalities"]
+    assert one["target"] < 1 < every["target"]
+    assert one["operations_ratio"] < 1 < every["operations_ratio"]

@@ -1,0 +1,43 @@
+import pytest
+import torch
+from torch import nn
+
+from magms_nnunet.networks.instance_norm import InstanceNorm2d, InstanceNorm3d, faster_norm
+
+
+@pytest.mark.parametrize(
+    ("ours", "pytorch"), [(InstanceNorm2d, nn.InstanceNorm2d), (InstanceNorm3d, nn.InstanceNorm3d)]
+)
+@pytest.mark.parametrize("affine", [True, False])
+def test_values_and_gradients_are_pytorchs(ours, pytorch, affine):
+    dim = 2 if pytorch is nn.InstanceNorm2d else 3
+    a, b = ours(5, eps=1e-5, affine=affine), pytorch(5, eps=1e-5, affine=affine)
+    if affine:
+        nn.init.normal_(b.weight)
+        nn.init.normal_(b.bias)
+        a.load_state_dict(b.state_dict())
+    x = (3 + 2 * torch.randn(2, 5, *[6] * dim)).requires_grad_()
+    same_x = x.detach().clone().requires_grad_()
+    out, expected = a(x), b(same_x)
+    torch.testing.assert_close(out, expected)
+    weights = torch.randn_like(out)
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for p, q in zip((x, *a.parameters()), (same_x, *b.parameters()), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_input_of_another_dimension_is_an_error():
+    with pytest.raises(ValueError, match="expected 4D or 5D"):
+        InstanceNorm3d(3)(torch.zeros(1, 3))
+
+
+def test_only_instance_norm_of_the_plans_is_replaced():
+    kwargs = {"norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "n_stages": 6}
+    assert faster_norm(kwargs) == {
+        "norm_op": "magms_nnunet.networks.instance_norm.InstanceNorm3d",
+        "n_stages": 6,
+    }
+    assert kwargs["norm_op"].startswith("torch")
+    for norm in ("torch.nn.modules.batchnorm.BatchNorm3d", None):
+        assert faster_norm({"norm_op": norm}) == {"norm_op": norm}
