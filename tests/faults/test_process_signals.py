@@ -32,7 +32,7 @@ def long_step():
     import hashlib
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes, in which Python handles no signal
 
-exits.run("magms_predict", long_step, debug=False)
+sys.exit(exits.run("magms_predict", long_step, debug=False))
 """
 
 
@@ -108,6 +108,7 @@ def test_row18_stops_within_a_long_step_of_a_library(number, tmp_path):
     (tmp_path / "long.py").write_text(HANDLED + IN_A_LIBRARY)
     with subprocess.Popen([sys.executable, tmp_path / "long.py"], stdout=subprocess.PIPE, text=True) as command:
         assert command.stdout.readline() == "running\n"
+        time.sleep(0.5)  # then it is in the library
         seconds = stop(command, number)
     assert command.returncode == CODES[number]
     assert seconds < LIMIT_SECONDS
