@@ -44,3 +44,9 @@ def test_a_command_that_fails_ends_the_benchmark_with_its_output(predict, monkey
     monkeypatch.setattr(predict, "BIN", Path("/"))
     with pytest.raises(SystemExit, match="no such plans"):
         predict.run([sys.executable, "-c", "raise SystemExit('no such plans')"])
+
+
+def test_both_commands_take_as_many_threads_as_they_would_by_themselves(predict, monkeypatch):
+    monkeypatch.setattr(predict, "BIN", Path("/"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    predict.run([sys.executable, "-c", "import os; assert 'OMP_NUM_THREADS' not in os.environ"])
