@@ -134,10 +134,10 @@ def write_model(trainer_name: str) -> None:
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args
 
-    with redirect_stdout(io.StringIO()):  # nnU-Net's banner
+    with redirect_stdout(io.StringIO()):  # nnU-Net's banner and log
         trainer = get_trainer_from_args("999", CONFIGURATION, 0, trainer_name, PLANS, device=torch.device("cpu"))
         trainer.initialize()
-    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()  # a training keeps the axes to mirror
+        trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()  # a training keeps the axes to mirror
     for weight in trainer.network.parameters():
         weight.grad = torch.zeros_like(weight)
     trainer.optimizer.step()
