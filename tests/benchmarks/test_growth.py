@@ -15,9 +15,13 @@ def test_residual_is_a_fraction_of_the_line():
 def test_growth_measures_each_m_and_draws(run, tmp_path):
     plot = tmp_path / "cost.svg"
     result = run("growth", "--modalities", "1", "2", "4", "--plot", str(plot))
-    for what in (growth.STEP, growth.memory.PEAK, growth.SWEEP):
-        ratios = [rows_of(result, f"M = {M}, {what}")[growth.harness.EXACT]["ratio"] for M in (1, 2, 4)]
-        assert ratios == sorted(ratios)
+    for what, figure in (
+        (growth.memory.PEAK, "ratio"),
+        (growth.STEP, "operations_ratio"),
+        (growth.SWEEP, "operations_ratio"),
+    ):
+        ratios = [rows_of(result, f"M = {M}, {what}")[growth.harness.EXACT][figure] for M in (1, 2, 4)]
+        assert ratios == sorted(ratios)  # the seconds of a busy machine need not be
     memory = result["runs"][0]["fits"][growth.memory.PEAK]
     assert memory["largest_residual"] < 0.05
     assert "<svg" in plot.read_text()
