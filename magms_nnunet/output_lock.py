@@ -62,19 +62,23 @@ def _lock(folder: Path, output: Path) -> int:
     """Make ``folder`` and lock it; a file descriptor that holds the lock until it is closed."""
     path = folder / _LOCK
     while True:
-        folder.mkdir(exist_ok=True)
         try:
+            folder.mkdir(exist_ok=True)
             lock = os.open(path, os.O_RDWR | os.O_CREAT)
-        except FileNotFoundError:  # whoever had it is just removing it
+        except (FileNotFoundError, FileExistsError):  # whoever had it is just removing it
+            if folder.is_file():
+                raise
             continue
         try:
             if fcntl is not None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = _read(path)
+            dead = _is_dead(owner)  # processes that it forked may outlive it, and they hold the lock as well
+            if dead:
+                _remove(path, lock, output)
             os.close(lock)
-            if _is_dead(owner):  # processes that it forked may outlive it, and they hold the lock as well
-                path.unlink(missing_ok=True)
+            if dead:
                 continue
             raise InputError(
                 f"another run is writing to {output} (process {owner.get('process')} on {owner.get('host')}, "
@@ -89,6 +93,18 @@ def _lock(folder: Path, output: Path) -> int:
                     os.write(lock, json.dumps(_this_process()).encode())
                 return lock
         os.close(lock)  # the file has been removed since it was opened
+
+
+def _remove(path: Path, lock: int, output: Path) -> None:
+    """Remove a dead owner's file, unless it has gone already and another run's has taken its place."""
+    guard = os.open(output, os.O_RDONLY)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # of those that found it dead one at a time
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
+                path.unlink()
+    finally:
+        os.close(guard)
 
 
 def _this_process() -> dict:
