@@ -121,8 +121,8 @@ class Predictor:
             subsets: in the order in which they are wanted.
 
         Yields:
-            Each subset and its logits, ``(classes, *spatial)`` on the CPU, the same as :meth:`predict_logits` gives of
-            the subset's channels.
+            Each subset and its logits, ``(classes, *spatial)`` on the CPU: up to rounding those that
+            :meth:`predict_logits` gives of the subset's channels.
         """
         M = len(self.modalities)
         if not self.model.takes_subsets:
