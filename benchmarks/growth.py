@@ -57,8 +57,8 @@ def rows_of(args: argparse.Namespace) -> dict[str, list[harness.Row]]:
         peaks, _ = memory.step_memory(trainers, batch)
         rows[memory.PEAK] = harness.compare(memory.PEAK, "MiB", peaks)
         window = argparse.Namespace(**vars(args) | {"batch": 1})  # the sliding window's
-        stock, *_, swept = sweep.ways(window, *trainers.values()).values()
-        passes = {harness.STOCK: stock, harness.EXACT: swept}
+        stock, *_ = (ways := sweep.ways(window, *trainers.values())).values()
+        passes = {harness.STOCK: stock, harness.EXACT: ways[sweep.SWEEP]}
         with harness.prediction(args.device):
             operations = harness.count_operations(passes)
             rows[SWEEP] = harness.compare(SWEEP, "s", harness.measure(passes, args), operations)

@@ -28,6 +28,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from magms_nnunet.inference.memory import keep_freed_memory
 from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.training.settings import Settings
 
@@ -278,7 +279,9 @@ def for_prediction(trainer: nnUNetTrainer) -> nn.Module:
 
 @contextmanager
 def prediction(device: torch.device) -> Iterator[None]:
-    """No gradients, and mixed precision on a GPU, as nnU-Net predicts."""
+    """No gradients, and mixed precision on a GPU, as nnU-Net predicts; on a CPU memory is kept, as our commands do."""
+    if device.type == "cpu":
+        keep_freed_memory()
     with torch.inference_mode(), torch.autocast(device.type, enabled=device.type == "cuda"):
         yield
 

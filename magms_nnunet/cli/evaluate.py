@@ -28,6 +28,12 @@ def parser() -> argparse.ArgumentParser:
         help="masked: complete cases, modalities dropped after preprocessing, in one sweep; absent: the files of the "
         "others are not read, a prediction for each subset. Default: %(default)s",
     )
+    add(
+        "--fast",
+        action="store_true",
+        help="share more work between the subsets of a sweep, for about a fifth less time; the segmentations are then "
+        "those of magms_predict up to rounding: ties may fall differently",
+    )
     flags.add_model(p, ("0",))
     add("--save_segmentations", action="store_true", help="also write segmentations/SUBSET/CASE")
     add("--attach", action="store_true", help="keep the Dice beside the model, for magms_predict to quote")

@@ -51,6 +51,7 @@ class Predictor:
         progress_bar: over the tiles of a case.
         fill: how a stock network's missing channels are filled, ``zero`` or ``mean``; see
             :func:`magms_nnunet.preprocessing.fill.fill_absent`. None: it takes complete patients only.
+        fast_sweep: let :meth:`sweep_logits` share more between subsets, for logits that agree up to rounding.
 
     Raises:
         InputError: the model cannot be used; see :func:`magms_nnunet.inference.model.load_model`. Or it has an encoder
@@ -70,6 +71,7 @@ class Predictor:
         progress_bar: bool = False,
         verbose: bool = False,
         fill: str | None = None,
+        fast_sweep: bool = False,
     ):
         self.model = model if isinstance(model, TrainedModel) else load_model(Path(model), folds, checkpoint)
         if fill and self.model.takes_subsets:
@@ -85,7 +87,9 @@ class Predictor:
                 verbose=verbose,
                 allow_tqdm=progress_bar,
             )
-        self.settings = {"step_size": step_size, "mirroring": mirroring} | ({"fill": fill} if fill else {})
+        self.fast_sweep = fast_sweep
+        chosen = {"fill": fill, "fast_sweep": fast_sweep}
+        self.settings = {"step_size": step_size, "mirroring": mirroring} | {k: v for k, v in chosen.items() if v}
         self._plans_manager = PlansManager(self.model.plans)
         self._configuration = self._plans_manager.get_configuration(self.model.configuration)
 
@@ -121,8 +125,8 @@ class Predictor:
             subsets: in the order in which they are wanted.
 
         Yields:
-            Each subset and its logits, ``(classes, *spatial)`` on the CPU: up to rounding those that
-            :meth:`predict_logits` gives of the subset's channels.
+            Each subset and its logits, ``(classes, *spatial)`` on the CPU: those that :meth:`predict_logits` gives of
+            the subset's channels, with ``fast_sweep`` up to rounding.
         """
         M = len(self.modalities)
         if not self.model.takes_subsets:
@@ -133,7 +137,8 @@ class Predictor:
         together = max(1, _SWEEP_BYTES // (2 * classes * data[0].numel()))  # nnU-Net collects float16
         for first in range(0, len(subsets), together):
             group = subsets[first : first + together]
-            logits = self._slide(SweepNetwork(self.model.network, group), data, classes * len(group))
+            network = SweepNetwork(self.model.network, group, fast=self.fast_sweep)
+            logits = self._slide(network, data, classes * len(group))
             yield from zip(group, logits.split(classes), strict=True)
 
     def check_subset(self, subset: Subset) -> None:

@@ -71,6 +71,7 @@ class WindowRequest:
     results_on_device: bool
     verbose: bool
     fill: str | None
+    fast_sweep: bool = False
 
     def check_device(self) -> None:
         """Raise InputError where the device is not there; on the CPU take all cores, or what OMP_NUM_THREADS allows."""
@@ -94,6 +95,7 @@ class WindowRequest:
             results_on_device=self.results_on_device,
             verbose=self.verbose,
             fill=self.fill,
+            fast_sweep=self.fast_sweep,
         )
 
 

@@ -1,9 +1,12 @@
 """Instance normalisation that on a CPU takes half the time.
 
 PyTorch computes it as batch normalisation with each sample and channel as a channel of its own. Group normalisation
-with a group per channel is the same function; on a CPU its kernel is about twice as fast, and keeps channels last.
+with a group per channel is the same function; on a CPU its kernel is about twice as fast. Not so for channels-last
+features, where both kernels add up all voxels one by one in single precision and are off by 0.001 standard deviations
+at 128^3; a matrix product gives their variances.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,7 +17,21 @@ class _InstanceNorm:
         if x.device.type != "cpu" or self.track_running_stats:
             return super().forward(x)
         self._check_input_dim(x)
-        return F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps)
+        if x.is_contiguous() or torch.is_grad_enabled():
+            return F.group_norm(x.contiguous(), x.shape[1], self.weight, self.bias, self.eps)
+        return self._of_channels_last(x)
+
+    def _of_channels_last(self, x: Tensor) -> Tensor:
+        """The same without gradients, channels-last as ``x``."""
+        rows = x.movedim(1, -1).flatten(1, -2)  # of channels, one per voxel
+        centred = rows - rows.mean(1, keepdim=True)
+        variance = (centred.mT @ centred).diagonal(dim1=1, dim2=2)[:, None] / rows.shape[1]
+        factor = (variance + self.eps).rsqrt()
+        if self.affine:
+            torch.addcmul(self.bias, centred, factor * self.weight, out=centred)
+        else:
+            centred *= factor
+        return centred.unflatten(1, x.shape[2:]).movedim(-1, 1)
 
 
 class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):

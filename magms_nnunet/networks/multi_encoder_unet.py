@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from magms_nnunet.networks.decoder import Decoder, channels_last_if_quicker
 from magms_nnunet.networks.fusion import mean_fusion
 from magms_nnunet.networks.modality_dropout import without_absent
 
@@ -59,7 +61,7 @@ class MultiEncoderUNet(nn.Module):
             # What it needs of it afterwards is two lists.
             del decoder.encoder
             decoder.encoder = SimpleNamespace(strides=first.strides, output_channels=first.output_channels)
-        self.decoder = decoder
+        self.decoder = Decoder(decoder) if type(decoder) is UNetDecoder else decoder
         self.recompute_encoders = False
 
     @property
@@ -78,7 +80,10 @@ class MultiEncoderUNet(nn.Module):
             One ``(B, C_l, *spatial_l)`` per level, highest resolution first, bottleneck last.
         """
         skips = self.encoders[modality](self.image(x, modality))
-        return [projection(skip) for projection, skip in zip(self.projections[modality], skips, strict=True)]
+        return [
+            projection(channels_last_if_quicker(skip))
+            for projection, skip in zip(self.projections[modality], skips, strict=True)
+        ]
 
     def image(self, x: Tensor, modality: int) -> Tensor:
         """What an encoder sees of ``x``: its modality and the channels that all share, ``(B, 1 + extra, *spatial)``."""

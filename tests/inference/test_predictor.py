@@ -57,11 +57,6 @@ def case(extra=0, dim=3):
     return torch.randn(len(M) + extra, *shape)
 
 
-def assert_same(logits, expected):
-    """Up to one step of float16, in which nnU-Net collects logits: a sweep sums in another order."""
-    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=2e-3)
-
-
 def part_of(data, subset):
     return torch.cat((data[list(subset)], data[len(M) :]))
 
@@ -75,7 +70,7 @@ def test_a_sweep_gives_the_logits_of_each_subset_alone(trainer_class, fill, opti
     assert [subset for subset, _ in swept] == M.subsets()
     for subset, logits in swept:
         assert logits.shape == (len(LABELS), *data.shape[1:])
-        assert_same(logits, predictor.predict_logits(part_of(data, subset), subset))
+        assert torch.equal(logits, predictor.predict_logits(part_of(data, subset), subset)), subset
     assert len({float(logits.float().sum()) for _, logits in swept}) == 7  # none is another one's
 
 
@@ -101,12 +96,21 @@ def test_subsets_whose_logits_do_not_fit_are_done_in_turns(trainer_class, bytes_
     if bytes_ is not None:  # in logits of a subset: three classes in float16
         monkeypatch.setattr(module, "_SWEEP_BYTES", int(bytes_ * 3 * data[0].numel() * 2))
     sweep_network = module.SweepNetwork
-    monkeypatch.setattr(module, "SweepNetwork", lambda *args: networks.append(args) or sweep_network(*args))
+    monkeypatch.setattr(module, "SweepNetwork", lambda *args, **kw: networks.append(args) or sweep_network(*args, **kw))
     swept = list(predictor.sweep_logits(data, M.subsets()))
     assert len(networks) == turns
     assert [subset for subset, _ in swept] == M.subsets()
-    for subset, logits in swept:
-        assert_same(logits, expected[subset])
+    assert all(torch.equal(logits, expected[subset]) for subset, logits in swept)
+
+
+def test_a_fast_sweep_agrees_up_to_rounding_and_says_so_in_its_settings(tmp_path):
+    data = torch.randn(len(M), 32, 32, 32)
+    model = trained(MAGMSTrainer, tmp_path)
+    exact, fast = Predictor(model, device="cpu"), Predictor(model, device="cpu", fast_sweep=True)
+    swept = dict(exact.sweep_logits(data, M.subsets()))
+    for subset, logits in fast.sweep_logits(data, M.subsets()):
+        torch.testing.assert_close(logits, swept[subset], rtol=1e-3, atol=2e-3)  # a step of float16
+    assert fast.settings == exact.settings | {"fast_sweep": True}
 
 
 def test_the_order_of_subsets_is_the_callers(tmp_path):
@@ -114,7 +118,7 @@ def test_the_order_of_subsets_is_the_callers(tmp_path):
     subsets = [(0, 1, 2), (1,), (0, 2)]
     swept = list(predictor.sweep_logits(data, subsets))
     assert [subset for subset, _ in swept] == subsets
-    assert_same(swept[1][1], predictor.predict_logits(data[1:2], (1,)))
+    assert torch.equal(swept[1][1], predictor.predict_logits(data[1:2], (1,)))
 
 
 @systems

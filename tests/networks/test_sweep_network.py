@@ -24,7 +24,18 @@ def test_the_logits_of_each_subset_are_those_of_that_subset_alone(four, extra, d
     assert logits.shape == (2, 15 * 3, *[16] * dim)
     for subset, of_subset in zip(SUBSETS, logits.split(3, 1), strict=True):
         alone = SubsetNetwork(network, subset)(torch.cat((x[:, list(subset)], x[:, 4:]), 1))
-        torch.testing.assert_close(of_subset, alone, rtol=0, atol=1e-5)
+        assert torch.equal(of_subset, alone), subset
+
+
+@pytest.mark.parametrize(("size", "dim"), [(32, 3), (128, 2)])
+def test_a_tile_large_enough_for_merged_convolutions_is_no_exception(four, size, dim):
+    network, x = four(dim=dim), torch.randn(1, 4, *[size] * dim)
+    with torch.inference_mode():
+        logits, fast = (SweepNetwork(network, SUBSETS, fast=fast)(x).split(3, 1) for fast in (False, True))
+        for subset, of_subset, of_fast in zip(SUBSETS, logits, fast, strict=True):
+            alone = SubsetNetwork(network, subset)(x[:, list(subset)])
+            assert torch.equal(of_subset, alone), subset
+            torch.testing.assert_close(of_fast, alone, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
