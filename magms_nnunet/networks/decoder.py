@@ -6,7 +6,7 @@ import torch
 from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
 from torch import Tensor, nn
 
-from magms_nnunet.networks.merged_convolution import convolved_skip, merged_convolution, pays_to_merge
+from magms_nnunet.networks.merged_convolution import convolved_fast, convolved_skip, merged_convolution, pays_to_merge
 
 _LARGE = 10_000
 """Voxels from which on a CPU convolves channels-last features faster."""
@@ -44,7 +44,7 @@ class Decoder(UNetDecoder):
         """
         *skips, bottleneck = features
         parts = [
-            convolved_skip(*layers, channels_last_if_quicker(skip)) if pays_to_merge(*layers, skip.shape[2:]) else skip
+            convolved_skip(*layers, channels_last_if_quicker(skip)) if pays_to_merge(*layers, skip.shape) else skip
             for skip, layers in zip(skips, reversed(self._linear_layers()), strict=True)
         ]
         return [*parts, bottleneck]
@@ -55,7 +55,7 @@ class Decoder(UNetDecoder):
         logits = []
         for stage, (layers, part) in enumerate(zip(self._linear_layers(), reversed(parts), strict=True)):
             blocks = self.stages[stage]
-            if pays_to_merge(*layers, part.shape[2:]):
+            if pays_to_merge(*layers, part.shape):
                 x = merged_convolution(*layers, x.contiguous(memory_format=_layout(part)), part)
                 for layer in (*blocks.convs[0].all_modules[1:], *blocks.convs[1:]):
                     x = layer(x)
@@ -72,7 +72,9 @@ class Decoder(UNetDecoder):
 
 def channels_last_if_quicker(features: Tensor) -> Tensor:
     """Features of one level in the layout that a CPU predicts from fastest; in training as they are."""
-    if torch.is_grad_enabled() or features.device.type != "cpu" or prod(features.shape[2:]) < _LARGE:
+    if torch.is_grad_enabled() or features.device.type != "cpu":
+        return features
+    if prod(features.shape[2:]) < _LARGE or not convolved_fast(features.shape):
         return features
     return features.contiguous(memory_format=torch.channels_last_3d if features.ndim == 5 else torch.channels_last)
 

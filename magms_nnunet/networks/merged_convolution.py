@@ -18,17 +18,29 @@ _WORTH_IT = 4
 """How many times what composing the kernels costs must be saved."""
 
 
-def pays_to_merge(upsampling: nn.Module, convolution: nn.Module, size: tuple[int, ...]) -> bool:
-    """Whether :func:`merged_convolution` saves more multiplications than composing the kernels costs.
+def convolved_fast(shape: tuple[int, ...]) -> bool:
+    """Whether PyTorch convolves an input of this shape, ``(B, C, *spatial)``, with its fast kernels for CPUs.
+
+    It keeps them from single samples of few voxels, where it takes up to five times as long:
+    https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/Convolution.cpp (``use_mkldnn``).
+    """
+    return shape[0] > 1 or prod(shape[:4]) > 20480
+
+
+def pays_to_merge(upsampling: nn.Module, convolution: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether :func:`merged_convolution` saves more than composing the kernels costs.
 
     Args:
         upsampling: nnU-Net's transposed convolution, whose kernel is its stride.
         convolution: of stride 1, with the upsampled features as the first half of its input.
-        size: of the output in voxels.
+        shape: of the skip, ``(B, C_out, *spatial)``.
     """
     below, channels = upsampling.in_channels, upsampling.out_channels
     kernel, stride = convolution.kernel_size, upsampling.stride
+    size = shape[2:]
     if any(edge < k or k % 2 == 0 for edge, k in zip(size, kernel, strict=True)):
+        return False
+    if not convolved_fast(shape):
         return False
     taps = prod((s + k - 1) / s for s, k in zip(stride, kernel, strict=True))
     saved = prod(size) * (below * channels + prod(kernel) * channels**2 - taps * below * channels)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.reliability import FAULTS
 from tests.faults.small_disk import mount  # noqa: F401 (a fixture)
+from tests.faults.spoiled_image import failure, images, prediction  # noqa: F401 (fixtures)
 from tests.faults.tiny import magms_predict, model  # noqa: F401 (fixtures)
 from tests.integration.conftest import chain, predict, stock_model, workspace  # noqa: F401 (fixtures)
 from tests.integration.test_bad_input import model_copy, refusal, refusal_of_model  # noqa: F401 (fixtures)

@@ -8,7 +8,7 @@ import pytest
 
 from magms_nnunet.cases import Case
 from magms_nnunet.preprocessing.subset import preprocess_case
-from tests.faults.tiny import FLAIR, SIDE_FILES, T1, T1C, T2, give, magms_predict, model, voxels  # noqa: F401
+from tests.faults.tiny import FLAIR, SIDE_FILES, T1, T1C, T2, give, voxels
 from tests.integration.workspace import ENDING, files_in, read_voxels, write_image
 
 # --- 1: --modalities names something that is not there, or not clear --------------------------------------------------
@@ -26,7 +26,7 @@ from tests.integration.workspace import ENDING, files_in, read_voxels, write_ima
         ([""], ["unknown modality ''", "FLAIR, T1, T1c, T2"]),
     ],
 )
-def test_row01_modality_that_is_unknown_repeated_or_empty(tokens, says, magms_predict, tmp_path):  # noqa: F811
+def test_row01_modality_that_is_unknown_repeated_or_empty(tokens, says, magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR, T1C]})
     code, (line,) = magms_predict(images, tmp_path / "out", "--modalities", *tokens)
     assert code == 2
@@ -36,7 +36,7 @@ def test_row01_modality_that_is_unknown_repeated_or_empty(tokens, says, magms_pr
     assert files_in(tmp_path / "out") == set()
 
 
-def test_row01_modality_that_could_be_two(model, magms_predict, tmp_path):  # noqa: F811
+def test_row01_modality_that_could_be_two(model, magms_predict, tmp_path):
     shutil.copytree(model, tmp_path / "model")
     path = tmp_path / "model" / "dataset.json"
     names = {"0": "T2f", "1": "T1w", "2": "T1n", "3": "T2"}
@@ -51,7 +51,7 @@ def test_row01_modality_that_could_be_two(model, magms_predict, tmp_path):  # no
 # --- 2: some cases lack what was asked for ----------------------------------------------------------------------------
 
 
-def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):  # noqa: F811
+def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR, T1C], "p2": [FLAIR, T2], "p3": [FLAIR, T1C]})
     code, (line,) = magms_predict(images, tmp_path / "out", "--modalities", "T1c", "F")
     assert code == 3
@@ -66,7 +66,7 @@ def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):  # 
 # --- 3: a channel that is not the first one comes alone ---------------------------------------------------------------
 
 
-def test_row03_later_channel_alone_is_that_channel(magms_predict, tmp_path):  # noqa: F811
+def test_row03_later_channel_alone_is_that_channel(magms_predict, tmp_path):
     """As when that modality is picked from a complete case, and not as when it is taken for channel 0."""
     complete = give(tmp_path / "complete", {"p1": [FLAIR, T1, T1C, T2]})
     alone, as_first = tmp_path / "alone", tmp_path / "as_first"
@@ -89,7 +89,7 @@ def test_row03_later_channel_alone_is_that_channel(magms_predict, tmp_path):  # 
     )
 
 
-def test_row03_later_channel_alone_has_its_own_normalisation(model, tmp_path):  # noqa: F811
+def test_row03_later_channel_alone_has_its_own_normalisation(model, tmp_path):
     """CT's fixed constants for T1, z-scores for the others: (100 - 40) / 20 = 3 at most after clipping to 0 ... 100."""
     plans = json.loads((model / "plans.json").read_text())
     plans["configurations"]["tiny"]["normalization_schemes"][T1] = "CTNormalization"

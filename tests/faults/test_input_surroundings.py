@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from magms_nnunet.cli import evaluate
-from tests.faults.tiny import FLAIR, SHAPE, SIDE_FILES, T1, T1C, T2, give, magms_predict, model  # noqa: F401
+from tests.faults.tiny import FLAIR, SHAPE, SIDE_FILES, T1, T1C, T2, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
 # --- 24: another version of nnU-Net -----------------------------------------------------------------------------------
@@ -31,7 +31,7 @@ def another_nnunet(tmp_path, monkeypatch):
 def test_row24_untested_nnunet_is_one_warning_and_kept_with_each_result(
     version,
     another_nnunet,
-    magms_predict,  # noqa: F811
+    magms_predict,
     tmp_path,
 ):
     another_nnunet(version)
@@ -46,7 +46,7 @@ def test_row24_untested_nnunet_is_one_warning_and_kept_with_each_result(
         assert [warning[: len(text)] for warning in report["warnings"]] == [text]
 
 
-def test_row24_last_number_of_the_version_may_differ(another_nnunet, magms_predict, tmp_path):  # noqa: F811
+def test_row24_last_number_of_the_version_may_differ(another_nnunet, magms_predict, tmp_path):
     another_nnunet("2.8.99")
     images = give(tmp_path / "images", {"p1": [FLAIR]})
     assert magms_predict(images, tmp_path / "out") == (0, [])
@@ -58,7 +58,7 @@ MARKUP = "<script>alert(1)<", "<img src=x onerror=alert(1)>", "'\"&amp;"
 ODD_NAMES = ("a case", "患者-ß-é", "..", ".", "-rf", "200_" + 196 * "x", "$(touch pwned)", "a;b|c", *MARKUP)
 
 
-def test_row26_odd_names_of_cases_stay_within_the_output_folder(magms_predict, tmp_path):  # noqa: F811
+def test_row26_odd_names_of_cases_stay_within_the_output_folder(magms_predict, tmp_path):
     images = give(tmp_path / "images", {name: [FLAIR] for name in ODD_NAMES})
     before = files_in(images)
     assert magms_predict(images, tmp_path / "out" / "below") == (0, [])
@@ -72,7 +72,7 @@ def test_row26_odd_names_of_cases_stay_within_the_output_folder(magms_predict, t
 
 
 @pytest.mark.parametrize("name", ["dataset", "plans", "Plans"])
-def test_row26_case_whose_json_would_be_nnunets_fails(name, magms_predict, tmp_path):  # noqa: F811
+def test_row26_case_whose_json_would_be_nnunets_fails(name, magms_predict, tmp_path):
     images = give(tmp_path / "images", {name: [FLAIR], "p1": [FLAIR]})
     code, (line,) = magms_predict(images, tmp_path / "out")
     assert code == 3
@@ -81,7 +81,7 @@ def test_row26_case_whose_json_would_be_nnunets_fails(name, magms_predict, tmp_p
     assert "labels" in json.loads((tmp_path / "out" / "dataset.json").read_text())
 
 
-def test_row26_line_breaks_and_control_characters_are_shown_and_not_sent(magms_predict, tmp_path):  # noqa: F811
+def test_row26_line_breaks_and_control_characters_are_shown_and_not_sent(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR]})
     (images / f"p2\nmagms_predict: all is well_0000{ENDING}").touch()
     (images / f"p3\x1b[2J_0000{ENDING}").touch()
@@ -92,7 +92,7 @@ def test_row26_line_breaks_and_control_characters_are_shown_and_not_sent(magms_p
     assert any(line.startswith(r"magms_predict: p3\x1b[2J: ") for line in lines)
 
 
-def test_row26_names_are_escaped_in_the_report(model, tmp_path):  # noqa: F811
+def test_row26_names_are_escaped_in_the_report(model, tmp_path):
     images = give(tmp_path / "images", {name: [FLAIR, T1, T1C, T2] for name in MARKUP})
     for number, name in enumerate(MARKUP):
         labels = np.zeros(SHAPE, np.uint8)

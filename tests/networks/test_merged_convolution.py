@@ -46,16 +46,18 @@ def test_values_and_gradients_are_those_of_one_after_the_other(stride, kernel, c
 
 
 @pytest.mark.parametrize(
-    ("size", "pays"),
+    ("shape", "pays"),
     [
-        ((48, 48, 48), True),
-        ((12, 12, 12), False),  # composing the kernels would cost more
-        ((1, 4000, 4000), False),  # thinner than the kernel
+        ((1, 32, 48, 48, 48), True),
+        ((2, 32, 12, 12, 12), False),  # composing the kernels would cost more
+        ((1, 32, 1, 4000, 4000), False),  # thinner than the kernel
+        ((2, 32, 32, 32, 32), True),
+        ((1, 8, 48, 48, 48), False),  # PyTorch's slow kernels
     ],
 )
-def test_it_is_done_where_it_pays(size, pays):
-    assert pays_to_merge(*layers((2, 2, 2), (3, 3, 3), below=64, channels=32), size) is pays
+def test_it_is_done_where_it_pays(shape, pays):
+    assert pays_to_merge(*layers((2, 2, 2), (3, 3, 3), below=64, channels=32), shape) is pays
 
 
 def test_an_even_kernel_is_left_alone():
-    assert not pays_to_merge(*layers((2, 2, 2), (2, 2, 2), below=64, channels=32), (48, 48, 48))
+    assert not pays_to_merge(*layers((2, 2, 2), (2, 2, 2), below=64, channels=32), (2, 32, 48, 48, 48))

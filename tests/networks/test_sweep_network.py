@@ -29,7 +29,7 @@ def test_the_logits_of_each_subset_are_those_of_that_subset_alone(four, extra, d
 
 @pytest.mark.parametrize(("size", "dim"), [(32, 3), (128, 2)])
 def test_a_tile_large_enough_for_merged_convolutions_is_no_exception(four, size, dim):
-    network, x = four(dim=dim), torch.randn(1, 4, *[size] * dim)
+    network, x = four(dim=dim), torch.randn(2, 4, *[size] * dim)
     with torch.inference_mode():
         logits, fast = (SweepNetwork(network, SUBSETS, fast=fast)(x).split(3, 1) for fast in (False, True))
         for subset, of_subset, of_fast in zip(SUBSETS, logits, fast, strict=True):

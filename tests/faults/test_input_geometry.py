@@ -1,0 +1,117 @@
+"""Images of a case that lie on different grids, or are no volumes at all."""
+
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from tests.faults.spoiled_image import FILE, like
+from tests.faults.tiny import SHAPE, voxels
+from tests.integration.workspace import ENDING
+
+# --- 6: modalities on different grids ---------------------------------------------------------------------------------
+
+Z, Y, X = SHAPE
+RAS = (-1, 0, 0, 0, -1, 0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("array", "geometry", "says"),
+    [
+        (voxels(0)[1:], {}, f"has {X}x{Y}x{Z - 1} voxels, p2_0000{ENDING} (FLAIR) has {X}x{Y}x{Z}"),
+        (
+            voxels(0),
+            {"spacing_mm": (3.0, 1.0, 1.0)},
+            f"has a spacing of 1x1x3 mm, p2_0000{ENDING} (FLAIR) of 1x1x1.5 mm",
+        ),
+        (voxels(0), {"origin_mm": (0.0, 0.01, 0.0)}, f"begins at 0 0.01 0 mm, p2_0000{ENDING} (FLAIR) at 0 0 0 mm"),
+        (voxels(0), {"direction": RAS}, f"is oriented RAS, p2_0000{ENDING} (FLAIR) LPS"),
+        (
+            voxels(0),
+            {"direction": (0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1)},
+            "(direction cosines 0.8 0.6 0 -0.6 0.8 0 0 0 1 and 1 0",
+        ),
+    ],
+    ids=["shape", "spacing", "origin", "orientation", "angle"],
+)
+def test_row06_grids_that_differ_fail(array, geometry, says, images, failure):
+    like(images / FILE, array, **geometry)
+    line = failure()
+    assert says in line
+    assert "resample them to one grid" in line
+
+
+def test_row06_rounding_of_headers_is_no_difference(images, prediction):
+    like(images / FILE, voxels(0), origin_mm=(0.0, 0.0005, 0.0), spacing_mm=(1.5, 1.0, 1.00001))
+    prediction()
+
+
+@pytest.mark.parametrize(
+    "geometry", [{"origin_mm": (0.0, 0.4, 0.0)}, {"spacing_mm": (1.5, 1.0, 1.02)}], ids=["origin", "spacing"]
+)
+def test_row06_tolerance_is_in_voxels_and_taken_at_its_word(geometry, images, prediction, failure):
+    """0.4 voxels, and 16 voxels of 0.02 each, which nnU-Net's reader would refuse."""
+    like(images / FILE, voxels(0), **geometry)
+    prediction("--geometry-tolerance", 0.5)
+    shutil.rmtree(images.parent / "out")
+    assert "accept it with --geometry-tolerance (they lie 0." in failure("--geometry-tolerance", 0.3)
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf"])
+def test_row06_tolerance_that_makes_no_sense(value, images, magms_predict, tmp_path):
+    code, (*_, line) = magms_predict(images, tmp_path / "out", "--geometry-tolerance", value)
+    assert code == 2
+    assert "--geometry-tolerance must be 0 or more voxels, got" in line
+
+
+# --- 9: images of another kind ----------------------------------------------------------------------------------------
+
+
+def four_d(path):
+    sitk.WriteImage(sitk.JoinSeries([sitk.ReadImage(str(path))] * 2), str(path))
+
+
+def rgb(path):
+    sitk.WriteImage(sitk.Compose(*[sitk.Image(SHAPE[::-1], sitk.sitkUInt8)] * 3), str(path))
+
+
+def complex_numbers(path):
+    nibabel.save(nibabel.Nifti1Image(np.ones(SHAPE, np.complex64), np.eye(4)), path)
+
+
+def two_d(path):
+    sitk.WriteImage(sitk.ReadImage(str(path))[:, :, 9], str(path))
+
+
+def sheared(path):
+    affine = np.diag([1.0, 1.0, 1.5, 1.0])
+    affine[0, 1] = 0.2
+    nibabel.save(nibabel.Nifti1Image(voxels(0).T, affine), path)
+
+
+def sheared_beside_a_qform(path):
+    """SimpleITK takes the qform then, without a word; viewers take the sform."""
+    sheared(path)
+    image = nibabel.load(path)
+    image = nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header)
+    image.set_qform(np.diag([1.0, 1.0, 1.5, 1.0]), code=1)
+    nibabel.save(image, path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (four_d, f"is 4-D ({X}x{Y}x{Z}x2): give one 3-D image per modality and file"),
+        (rgb, f"has 3 values per voxel ({X}x{Y}x{Z}; an RGB"),
+        (complex_numbers, "has 2 values per voxel"),
+        (two_d, f"is 2-D ({X}x{Y}): this model reads 3-D images"),
+        (sheared, f"({X}x{Y}x{Z}) has axes that are not at right angles"),
+        (sheared_beside_a_qform, f"({X}x{Y}x{Z}) has axes that are not at right angles"),
+    ],
+)
+def test_row09_image_of_another_kind_fails_with_its_shape(spoil, says, images, model, tmp_path, failure):
+    named = shutil.copytree(model, tmp_path / "MAGMSTrainer__MAGMSPlans__tiny")
+    spoil(images / FILE)
+    assert says in failure("-m", named)
