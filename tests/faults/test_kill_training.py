@@ -47,7 +47,8 @@ def train_and_kill(workspace, epochs: int, fraction: float = 0, augmenting_proce
         training.kill()
         training.wait()
         os.set_blocking(training.stdout.fileno(), False)  # what it forked may hold the other end
-        printed += training.stdout.read() or ""
+        while line := training.stdout.readline():
+            printed += line
     return [int(epoch) for epoch in EPOCH.findall(printed)]
 
 
