@@ -132,5 +132,5 @@ def window_request(args: argparse.Namespace) -> "WindowRequest":
         results_on_device=not args.not_on_device,
         verbose=args.verbose,
         fill=args.fill,
-        fast_sweep=getattr(args, "fast", False),
+        fast_sweep=getattr(args, "fast", False),  # of magms_evaluate
     )

@@ -88,7 +88,7 @@ class Predictor:
                 allow_tqdm=progress_bar,
             )
         self.fast_sweep = fast_sweep
-        chosen = {"fill": fill, "fast_sweep": fast_sweep}
+        chosen = {"fill": fill, "fast_sweep": fast_sweep and self.model.takes_subsets}
         self.settings = {"step_size": step_size, "mirroring": mirroring} | {k: v for k, v in chosen.items() if v}
         self._plans_manager = PlansManager(self.model.plans)
         self._configuration = self._plans_manager.get_configuration(self.model.configuration)

@@ -32,8 +32,6 @@ class Decoder(UNetDecoder):
         Args:
             features: ``(B, C_l, *spatial_l)`` of every level, highest resolution first, bottleneck last.
         """
-        if features[0].device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
-            return super().forward(features)
         return self.decode_linear_parts(self.linear_parts(features))
 
     def linear_parts(self, features: list[Tensor]) -> list[Tensor]:
@@ -42,6 +40,8 @@ class Decoder(UNetDecoder):
         Where it is averaged over modalities, :meth:`decode_linear_parts` gives the logits of their averaged features,
         up to rounding.
         """
+        if not _on_plain_cpu(features[0]):
+            return features
         *skips, bottleneck = features
         parts = [
             convolved_skip(*layers, channels_last_if_quicker(skip)) if pays_to_merge(*layers, skip.shape) else skip
@@ -51,12 +51,14 @@ class Decoder(UNetDecoder):
 
     def decode_linear_parts(self, parts: list[Tensor]) -> Tensor | list[Tensor]:
         """Logits as of :meth:`forward`."""
+        if not _on_plain_cpu(parts[0]):
+            return super().forward(parts)
         *parts, x = parts
         logits = []
         for stage, (layers, part) in enumerate(zip(self._linear_layers(), reversed(parts), strict=True)):
             blocks = self.stages[stage]
             if pays_to_merge(*layers, part.shape):
-                x = merged_convolution(*layers, x.contiguous(memory_format=_layout(part)), part)
+                x = merged_convolution(*layers, x.contiguous(memory_format=_layout_of(part)), part)
                 for layer in (*blocks.convs[0].all_modules[1:], *blocks.convs[1:]):
                     x = layer(x)
             else:
@@ -72,13 +74,22 @@ class Decoder(UNetDecoder):
 
 def channels_last_if_quicker(features: Tensor) -> Tensor:
     """Features of one level in the layout that a CPU predicts from fastest; in training as they are."""
-    if torch.is_grad_enabled() or features.device.type != "cpu":
+    if torch.is_grad_enabled() or not _on_plain_cpu(features):
         return features
     if prod(features.shape[2:]) < _LARGE or not convolved_fast(features.shape):
         return features
-    return features.contiguous(memory_format=torch.channels_last_3d if features.ndim == 5 else torch.channels_last)
+    return features.contiguous(memory_format=_channels_last(features))
 
 
-def _layout(features: Tensor) -> torch.memory_format:
-    channels_last = torch.channels_last_3d if features.ndim == 5 else torch.channels_last
-    return channels_last if features.is_contiguous(memory_format=channels_last) else torch.contiguous_format
+def _on_plain_cpu(x: Tensor) -> bool:
+    """Elsewhere nothing of this was measured."""
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+
+
+def _layout_of(x: Tensor) -> torch.memory_format:
+    channels_last = _channels_last(x)
+    return channels_last if x.is_contiguous(memory_format=channels_last) else torch.contiguous_format
+
+
+def _channels_last(x: Tensor) -> torch.memory_format:
+    return torch.channels_last_3d if x.ndim == 5 else torch.channels_last

@@ -2,8 +2,8 @@
 
 nnU-Net upsamples, concatenates the skip and convolves. Nothing nonlinear lies between, so the convolution of the
 upsampled half and the transposed convolution are one transposed convolution of the same stride with a larger kernel
-(4 for 2 and 3). It needs 8 C_in C_out multiplications per voxel in place of C_in C_out + 27 C_out^2: a third less for
-C_in = 2 C_out, and neither the upsampled features nor the concatenation are ever stored.
+(4 for 2 and 3). In 3-D these need 8 C_in C_out multiplications per voxel in place of C_in C_out + 27 C_out^2, nearly
+half less for C_in = 2 C_out, and neither the upsampled features nor the concatenation are ever stored.
 """
 
 from itertools import product

@@ -34,6 +34,13 @@ def test_a_model_is_named_or_its_folder_is(module, needed):
     assert (request.model, request.checkpoint) == (Path("models/mine"), "checkpoint_best.pth")
 
 
+def test_only_a_sweep_can_be_fast(capsys):
+    module, needed = EVALUATE
+    line = refused(module, [*needed, *MODEL, "--fast", "--protocol", "absent"], capsys)
+    assert line.endswith("--fast is for sweeps, --protocol masked")
+    assert flags.window_request(module.parser().parse_args([*needed, *MODEL, "--fast"])).fast_sweep
+
+
 def test_predictions_use_all_folds_and_evaluations_the_first():
     for (module, needed), folds in ((PREDICT, (0, 1, 2, 3, 4)), (EVALUATE, (0,))):
         assert flags.model_request(module.parser().parse_args([*needed, *MODEL])).folds == folds

@@ -43,6 +43,13 @@ def test_channels_last_features_are_normalised_as_exactly(norm, size, affine):
         torch.testing.assert_close(out, layer.double()(x.double()).float(), rtol=0, atol=1e-5)
 
 
+def test_channels_last_features_in_mixed_precision_are_left_to_pytorch():
+    layer, x = InstanceNorm3d(4), 3 + torch.randn(1, 4, 16, 16, 16)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        out = layer(x.contiguous(memory_format=torch.channels_last_3d))
+    torch.testing.assert_close(out, layer(x).detach(), rtol=0, atol=1e-5)
+
+
 def test_input_of_another_dimension_is_an_error():
     with pytest.raises(ValueError, match="expected 4D or 5D"):
         InstanceNorm3d(3)(torch.zeros(1, 3))

@@ -76,3 +76,9 @@ def test_checkpoints_are_loaded_into_the_network_itself(four):
     assert not torch.equal(sweep(x), SweepNetwork(other, [(0, 1)])(x))
     sweep.load_state_dict(other.state_dict())
     assert torch.equal(sweep(x), SweepNetwork(other, [(0, 1)])(x))
+
+
+def test_a_fast_sweep_leaves_mixed_precision_to_nnunet(build):
+    network, x = build(4).eval(), torch.randn(2, 4, 32, 32, 32)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(SweepNetwork(network, SUBSETS, fast=True)(x), SweepNetwork(network, SUBSETS)(x))
