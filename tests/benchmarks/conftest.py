@@ -12,15 +12,18 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 TINY = ("--patch", "16", "--width", "4", "--blocks", "2", "--repeats", "1", "--device", "cpu")
 
 
+@pytest.fixture(autouse=True)
+def memory_is_given_back(monkeypatch):
+    """Keeping it cannot be undone, and the profiler of memory knows blocks by addresses, which are then used again."""
+    for benchmark in ("harness", "growth"):
+        monkeypatch.setattr(f"{benchmark}.keep_freed_memory", lambda: None)
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """run(benchmark, *flags) -> what ``--json`` holds of it, at the tiniest size."""
     for name in ("raw", "preprocessed", "results", "compile"):  # the benchmarks set these: put them back afterwards
         monkeypatch.setenv(f"nnUNet_{name}", "")
-
-    # It cannot be undone, and the profiler of memory knows blocks by addresses, which are then used again.
-    for benchmark in ("harness", "growth"):
-        monkeypatch.setattr(f"{benchmark}.keep_freed_memory", lambda: None)
 
     def run(benchmark: str, *flags: str) -> dict:
         file = tmp_path / f"{benchmark}.json"
