@@ -15,10 +15,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from magms_nnunet import autoload
+from magms_nnunet.agreement import check_agreement
 from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.errors import InputError, shown
 from magms_nnunet.files import sha256
-from magms_nnunet.inference.agreement import check_agreement
 from magms_nnunet.inference.manifest import check_unaltered, read_manifest
 from magms_nnunet.inference.model_json import check_configuration, read_dataset_json, read_plans
 from magms_nnunet.inference.rehearsal import rehearse

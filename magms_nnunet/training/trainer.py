@@ -7,6 +7,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
+from magms_nnunet.agreement import check_trained_with
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, trusted_by_environment
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.modalities import Modalities
@@ -79,10 +80,16 @@ class ModalityTrainer(nnUNetTrainer):
         """nnU-Net's, and the run length that the checkpoint was trained with, unless the environment sets another.
 
         Raises:
-            InputError: the file holds more than data, and ``MAGMS_TRUST_CHECKPOINT=1`` is not set.
+            InputError: the file holds more than data, and ``MAGMS_TRUST_CHECKPOINT=1`` is not set; or it was trained
+                with other labels, modalities or plans.
         """
+        ours = self.my_init_kwargs
         with as_data(filename_or_checkpoint, trusted_by_environment(), f"{TRUST_VARIABLE}=1 if you trust who made it"):
-            super().load_checkpoint(filename_or_checkpoint)
+            try:
+                super().load_checkpoint(filename_or_checkpoint)
+            finally:  # also where the weights did not fit: this says why
+                folder, path = Path(self.preprocessed_dataset_folder_base), Path(filename_or_checkpoint)
+                check_trained_with(folder, path, self.my_init_kwargs, ours["plans"], ours["dataset_json"])
         kept = self.my_init_kwargs.get("magms", {}).get("run_length", {})
         self._apply_run_length(kept | run_length_from_environment())
         self.lr_scheduler.max_steps = self.num_epochs

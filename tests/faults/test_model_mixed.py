@@ -5,7 +5,8 @@ import shutil
 import pytest
 import torch
 
-from tests.faults.shared_models import CHECKPOINT, edit, home, run, spoilt  # noqa: F401 (fixtures)
+from magms_nnunet.errors import InputError
+from tests.faults.shared_models import CHECKPOINT, edit, home, run, spoilt, train  # noqa: F401 (fixtures)
 from tests.faults.tiny import model  # noqa: F401 (a fixture)
 
 FILES = "dataset.json and fold_0/checkpoint_final.pth disagree on"
@@ -120,6 +121,30 @@ def test_row23_folds_of_different_trainers(run, spoilt, tmp_path):  # noqa: F811
     code, line = run("predict", "-m", tmp_path / "copy", "-f", "0", "1")
     assert code == 2
     assert f"{tmp_path}/copy/fold_1/checkpoint_final.pth and {tmp_path}/copy/{CHECKPOINT} disagree on trainer" in line
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [
+        ("dataset.json", lambda content: content.update(labels={"background": 0, "a": 1, "b": 2}), "labels: .*'a': 1"),
+        ("dataset.json", lambda content: content["channel_names"].update({"0": "T1", "1": "FLAIR"}), "channel_names: "),
+        ("MAGMSPlans.json", tiny(lambda tiny: tiny.update(spacing=[2, 1, 1])), r"spacing: \[2, 1, 1\] and \[1"),
+        (
+            "MAGMSPlans.json",
+            tiny(lambda tiny: tiny["architecture"]["arch_kwargs"].update(features_per_stage=[4, 4, 6])),
+            "architecture: ",
+        ),
+    ],
+    ids=["labels", "modalities", "spacing", "architecture"],
+)
+@pytest.mark.parametrize("flag", ["--c", "--val"])
+def test_row23_training_that_is_continued_with_other_data_or_plans(flag, file, change, says, train, spoilt):  # noqa: F811
+    edit(spoilt.parent / file, change)
+    files = [spoilt / name for name in ("dataset.json", "plans.json", CHECKPOINT)]
+    before = [path.read_bytes() for path in files]
+    with pytest.raises(InputError, match=f"json and .*checkpoint_final.pth disagree on {says}"):
+        train(flag)
+    assert [path.read_bytes() for path in files] == before
 
 
 def test_row23_patch_size_may_be_changed_for_prediction(run, spoilt):  # noqa: F811

@@ -1,0 +1,105 @@
+"""A model is a folder of files, and files get mixed up: see that checkpoint, plans.json and dataset.json are of one."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from magms_nnunet.errors import InputError, shown
+from magms_nnunet.modalities import Modalities
+
+# What a model's output depends on besides its weights. Not the patch size, which may be changed for prediction.
+_OF_DATASET = ("channel_names", "labels", "regions_class_order")
+_OF_PLANS = ("transpose_forward", "transpose_backward", "foreground_intensity_properties_per_channel")
+_OF_CONFIGURATION = ("spacing", "normalization_schemes", "use_mask_for_norm", "architecture", "previous_stage")
+
+
+def check_agreement(folder: Path, path: Path, content: dict, plans: dict, dataset_json: dict) -> None:
+    """See that a checkpoint was trained with the files beside it.
+
+    Args:
+        folder: of the model.
+        path: of the checkpoint.
+        content: of the checkpoint.
+        plans: of plans.json.
+        dataset_json: of dataset.json.
+
+    Raises:
+        InputError: two of them disagree; the message says which, and on what.
+    """
+    trained, name = content["init_args"], path.relative_to(folder)
+    M, encoders = len(Modalities.from_dataset_json(dataset_json)), _encoders(content["network_weights"])
+    if encoders and encoders != M:
+        raise InputError(
+            f"{path} does not fit dataset.json beside it: it holds {encoders} encoders for {M} modalities; they belong "
+            "to different models"
+        )
+    _check_folder(folder, name, content, plans)
+    check_trained_with(folder, name, trained, plans, dataset_json)
+
+
+def check_trained_with(folder: Path, checkpoint: Path, trained: dict, plans: dict, dataset_json: dict) -> None:
+    """See that a checkpoint was trained with these plans and this dataset.json, as far as its output depends on them.
+
+    Args:
+        folder: of the model, for the message.
+        checkpoint: its path in there, for the message.
+        trained: ``init_args`` of the checkpoint.
+        plans: the plans.
+        dataset_json: content of dataset.json.
+
+    Raises:
+        InputError: two of them disagree; the message says which, and on what.
+    """
+    _compare(folder, "dataset.json", checkpoint, dataset_json, trained.get("dataset_json"), _OF_DATASET)
+    if trained.get("plans") is None:
+        return
+    _compare(folder, "plans.json", checkpoint, plans, trained["plans"], _OF_PLANS)
+    name = trained["configuration"]
+    try:
+        trained_configuration = PlansManager(trained["plans"]).get_configuration(name).configuration
+    except Exception as error:  # they are anything that a file may hold
+        raise InputError(f"{folder / checkpoint} is damaged: the plans in it do not describe {name}") from error
+    here = PlansManager(plans).get_configuration(name).configuration
+    _compare(folder, "plans.json", checkpoint, here, trained_configuration, _OF_CONFIGURATION)
+
+
+def _encoders(weights: dict) -> int:
+    """Number of encoders, of a network that has one per modality; 0: a stock network."""
+    return len({match[1] for match in map(re.compile(r"encoders\.(\d+)\.").match, weights) if match})
+
+
+def _check_folder(folder: Path, name: Path, content: dict, plans: dict) -> None:
+    """A folder with a name as nnU-Net gives it holds the model that the name says; others may be called anything."""
+    said = folder.resolve().name.split("__")
+    held = [content["trainer_name"], plans["plans_name"], content["init_args"]["configuration"]]
+    if len(said) != 3:
+        return
+    for what, by_name, by_file, file in zip(
+        ("trainer", "plans", "configuration"), said, held, (name, "plans.json", name), strict=True
+    ):
+        if by_name != by_file:
+            raise InputError(
+                f"{folder}: the folder's name and {file} disagree on the {what}: {shown(by_name)} and "
+                f"{shown(by_file)}; use the file of that model, or rename the folder"
+            )
+
+
+def _compare(folder: Path, file: str, checkpoint: Path, here: dict, trained: dict | None, keys: Sequence[str]) -> None:
+    if trained is None:  # as some conversions leave it
+        return
+    if not isinstance(trained, dict):
+        raise InputError(f"{folder / checkpoint} is damaged: it should hold {file}, not a {type(trained).__name__}")
+    for key in keys:
+        if _as_json(here.get(key)) != _as_json(trained.get(key)):
+            raise InputError(
+                f"{folder}: {file} and {checkpoint} disagree on {key}: {shown(here.get(key))} and "
+                f"{shown(trained.get(key))}; they belong to different models"
+            )
+
+
+def _as_json(value):
+    """As the file would hold it: what was trained from Python may have tuples."""
+    return json.loads(json.dumps(value, default=str))
