@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 class _InstanceNorm:
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised ``x``, ``(B, C, *spatial)``."""
+        """Normalised ``x``, ``(B, C, *spatial)``; without gradients a channels-last ``x`` is overwritten with it.
+
+        In nnU-Net's networks it always is the output of a convolution, which nothing else reads.
+        """
         if x.device.type != "cpu" or self.track_running_stats:
             return super().forward(x)
         self._check_input_dim(x)
@@ -22,16 +25,16 @@ class _InstanceNorm:
         return self._of_channels_last(x)
 
     def _of_channels_last(self, x: Tensor) -> Tensor:
-        """The same, without gradients and channels-last. A matrix product adds up in blocks: exact, and fast."""
+        """The same, in place. A matrix product adds up in blocks: exact, and fast."""
         rows = x.movedim(1, -1).flatten(1, -2)  # of channels, one per voxel
-        centred = rows - rows.mean(1, keepdim=True)
-        variance = (centred.mT @ centred).diagonal(dim1=1, dim2=2)[:, None] / rows.shape[1]
+        rows -= rows.mean(1, keepdim=True)
+        variance = (rows.mT @ rows).diagonal(dim1=1, dim2=2)[:, None] / rows.shape[1]
         factor = (variance + self.eps).rsqrt()
         if self.affine:
-            torch.addcmul(self.bias, centred, factor * self.weight, out=centred)
+            torch.addcmul(self.bias, rows, factor * self.weight, out=rows)
         else:
-            centred *= factor
-        return centred.unflatten(1, x.shape[2:]).movedim(-1, 1)
+            rows *= factor
+        return rows.unflatten(1, x.shape[2:]).movedim(-1, 1)
 
 
 class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):

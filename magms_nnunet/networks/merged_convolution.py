@@ -6,7 +6,7 @@ upsampled half and the transposed convolution are one transposed convolution of 
 half less for C_in = 2 C_out, and neither the upsampled features nor the concatenation are ever stored.
 """
 
-from itertools import product
+from itertools import islice, product
 from math import prod
 
 import torch
@@ -69,27 +69,30 @@ def merged_convolution(upsampling: nn.Module, convolution: nn.Module, x: Tensor,
     weight, padding = convolution.weight[:, : upsampling.out_channels], convolution.padding
     # The response to an impulse: each of the transposed convolution's taps, spread by the mirrored convolution.
     kernel = upsample(upsampling.weight, weight.transpose(0, 1).flip(*range(2, weight.ndim)))
-    result = upsample(x, kernel, None, upsampling.stride, padding)
+    inside = at_border = None
+    if upsampling.bias is not None:
+        # The convolution makes of its bias a constant, but at the border, beyond which there is none.
+        bias = upsampling.bias.view(1, -1, *[1] * (x.ndim - 2)).expand(1, -1, *convolution.kernel_size)
+        response = _convolve(bias, weight, None, padding)
+        middle = response[(..., *(slice(border, border + 1) for border in padding))]
+        inside, at_border = middle.flatten(), response - middle
+    result = upsample(x, kernel, inside, upsampling.stride, padding)
     result += of_skip
-    if upsampling.bias is None:
-        return result
-    # The convolution makes of the transposed one's bias a constant, but at the border, beyond which there is no bias.
-    constant = upsampling.bias.view(1, -1, *[1] * (x.ndim - 2)).expand(1, -1, *convolution.kernel_size)
-    return _AddResponse.apply(result, _convolve(constant, weight, None, padding))
+    return result if at_border is None else _AddToBorder.apply(result, at_border)
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
     return (F.conv3d if x.ndim == 5 else F.conv2d)(x, weight, bias, 1, padding)
 
 
-class _AddResponse(torch.autograd.Function):
-    """Adds, in place, the response to a constant, given as that of an image of the size of the kernel."""
+class _AddToBorder(torch.autograd.Function):
+    """Adds, in place, a response at the border, given as that of an image of the size of the kernel."""
 
     @staticmethod
     def forward(ctx, x: Tensor, response: Tensor) -> Tensor:
         ctx.mark_dirty(x)
         ctx.kernel = response.shape[2:]
-        for here, there in _parts(x.shape[2:], ctx.kernel):
+        for here, there in _border(x.shape[2:], ctx.kernel):
             x[here] += response[there]
         return x
 
@@ -97,14 +100,14 @@ class _AddResponse(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
         of_response = gradient.new_zeros(1, gradient.shape[1], *ctx.kernel)
-        for here, there in _parts(gradient.shape[2:], ctx.kernel):
+        for here, there in _border(gradient.shape[2:], ctx.kernel):
             part = of_response[there]
             part += gradient[here].sum_to_size(part.shape)
         return gradient, of_response
 
 
-def _parts(size: tuple[int, ...], kernel: tuple[int, ...]) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Inside, faces, edges and corners of an image, each beside the part of a kernel-sized image that it repeats."""
+def _border(size: tuple[int, ...], kernel: tuple[int, ...]) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Faces, edges and corners of an image, each beside the part of a kernel-sized image that it repeats."""
     axes = []
     for edge, k in zip(size, kernel, strict=True):
         border = k // 2
@@ -115,5 +118,5 @@ def _parts(size: tuple[int, ...], kernel: tuple[int, ...]) -> list[tuple[tuple[s
     everything = (slice(None), slice(None))
     return [
         ((*everything, *(here for here, _ in cuts)), (*everything, *(there for _, there in cuts)))
-        for cuts in product(*axes)
+        for cuts in islice(product(*axes), 1, None)  # the first is the inside
     ]
