@@ -1,12 +1,15 @@
 """The chain from raw images to a trained model, gone through once with the commands that a user types."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
-from tests.integration.workspace import Dataset, Workspace, narrow, short_run
+from tests.integration.workspace import ENDING, Dataset, Workspace, narrow, short_run
 
 EPOCHS = 4
 
@@ -71,3 +74,28 @@ def predict(workspace) -> Callable[..., int]:
     """predict(images, output, *flags): exit code of magms_predict with fold 0 of the chain's model."""
     model = ("-d", workspace.id, "-c", "3d_fullres", "-f", 0)
     return lambda images, output, *flags: workspace.magms_predict("-i", images, "-o", output, *model, *flags)
+
+
+@pytest.fixture(scope="session")
+def aligned(workspace, tmp_path_factory) -> tuple[Path, Path]:
+    """Images and labels of three cases whose modalities all have one support: nothing is cropped differently."""
+    folder = tmp_path_factory.mktemp("aligned")
+    for case in ("case0", "case1"):
+        images = [sitk.ReadImage(workspace.raw / "imagesTr" / f"{case}_{m:04d}{ENDING}") for m in range(4)]
+        support = np.all([sitk.GetArrayFromImage(image) != 0 for image in images], axis=0)
+        (folder / "images").mkdir(exist_ok=True)
+        for m, image in enumerate(images):
+            masked = sitk.GetImageFromArray(sitk.GetArrayFromImage(image) * support)
+            masked.CopyInformation(image)
+            sitk.WriteImage(masked, folder / "images" / f"{case}_{m:04d}{ENDING}")
+    shutil.copytree(workspace.raw / "labelsTr", folder / "labels")
+    for case in ("case2", "case3", "case4"):
+        (folder / "labels" / f"{case}{ENDING}").unlink()
+    return folder / "images", folder / "labels"
+
+
+@pytest.fixture(scope="session")
+def evaluate(workspace) -> Callable[..., int]:
+    """evaluate(output, *flags): exit code of magms_evaluate of fold 0 of the chain's model."""
+    model = ("-d", workspace.id, "-c", "3d_fullres", "--disable_tta")
+    return lambda output, *flags: workspace.magms_evaluate("-o", output, *model, *flags)

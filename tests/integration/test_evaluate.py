@@ -4,13 +4,12 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.integration.workspace import ENDING, Dataset, files_in, give, read_voxels
+from tests.integration.workspace import ENDING, files_in, give, read_voxels
 
 SUBSETS = [
     *("FLAIR", "T1", "T1c", "T2"),
@@ -28,33 +27,6 @@ def rows(folder: Path) -> list[dict]:
 
 def dice(folder: Path) -> dict[tuple, float]:
     return {(row["case"], row["subset"], row["region"]): float(row["dice"]) for row in rows(folder)}
-
-
-@pytest.fixture(scope="module")
-def aligned(workspace, tmp_path_factory) -> tuple[Path, Path]:
-    """Images and labels of three cases whose modalities all have one support: nothing is cropped differently."""
-    folder = tmp_path_factory.mktemp("aligned")
-    import SimpleITK as sitk
-
-    for case in CASES:
-        images = [sitk.ReadImage(workspace.raw / "imagesTr" / f"{case}_{m:04d}{ENDING}") for m in range(4)]
-        support = np.all([sitk.GetArrayFromImage(image) != 0 for image in images], axis=0)
-        (folder / "images").mkdir(exist_ok=True)
-        for m, image in enumerate(images):
-            masked = sitk.GetImageFromArray(sitk.GetArrayFromImage(image) * support)
-            masked.CopyInformation(image)
-            sitk.WriteImage(masked, folder / "images" / f"{case}_{m:04d}{ENDING}")
-    shutil.copytree(workspace.raw / "labelsTr", folder / "labels")
-    for case in ("case2", "case3", "case4"):
-        (folder / "labels" / f"{case}{ENDING}").unlink()
-    return folder / "images", folder / "labels"
-
-
-@pytest.fixture(scope="module")
-def evaluate(workspace) -> Callable[..., int]:
-    """evaluate(output, *flags): exit code of magms_evaluate of fold 0 of the chain's model."""
-    model = ("-d", workspace.id, "-c", "3d_fullres", "--disable_tta")
-    return lambda output, *flags: workspace.magms_evaluate("-o", output, *model, *flags)
 
 
 @pytest.fixture(scope="module")
@@ -275,62 +247,6 @@ def test_systems_side_by_side(swept, stock_model, evaluate, aligned, workspace, 
     assert "MAG-MS" in printed
     assert re.search(r"\| ● +\| ○ +\| ○ +\| ○ +\|", printed)
     assert {"comparison.md", "comparison.tex"} <= files_in(tmp_path / "comparison")
-
-
-@pytest.fixture
-def refusal(evaluate, tmp_path, capfd) -> Callable[..., str]:
-    """refusal(*flags): the one line of a magms_evaluate that ends with 2 and has written nothing."""
-
-    def refused(*flags) -> str:
-        capfd.readouterr()
-        assert evaluate(tmp_path / "refused", *flags) == 2
-        (line,) = capfd.readouterr().err.splitlines()
-        assert files_in(tmp_path / "refused") == set()
-        return line
-
-    return refused
-
-
-def test_lists_of_images_and_labels_that_differ(refusal, workspace, aligned, tmp_path):
-    labels = shutil.copytree(aligned[1], tmp_path / "labels")
-    (labels / f"case1{ENDING}").rename(labels / f"other{ENDING}")
-    line = refusal("-i", aligned[0], "-l", labels)
-    assert f"images without labels in {labels}: case1; labels without images in {aligned[0]}: other" in line
-
-
-def test_dataset_with_other_channels(refusal, aligned, tmp_path):
-    shutil.copytree(aligned[0], tmp_path / "imagesTs")
-    other = Dataset(modalities=("FLAIR", "T1c", "T1", "T2"))
-    (tmp_path / "dataset.json").write_text(json.dumps(other.json))
-    line = refusal("-i", tmp_path / "imagesTs", "-l", aligned[1])
-    assert "the model reads FLAIR, T1, T1c, T2, the dataset in" in line
-    assert "has FLAIR, T1c, T1, T2" in line
-
-
-def test_subset_that_the_data_cannot_give(refusal, aligned, tmp_path):
-    images = give(aligned[0], tmp_path / "images", {"case0": (0, 2), "case1": (0, 1, 2, 3)})
-    line = refusal("-i", images, "-l", aligned[1], "--protocol", "absent", "--subsets", "T1+F", "T1c")
-    assert "case0 (T1): add the files" in line
-
-
-def test_a_part_cannot_be_attached(refusal):
-    assert "--attach needs all cases" in refusal("--attach", "-num_parts", 2)
-
-
-def test_a_previous_stage_for_what_is_no_cascade(refusal, aligned):
-    line = refusal("-prev_stage_predictions", aligned[1], "--protocol", "absent")
-    assert "3d_fullres has no previous stage: leave out -prev_stage_predictions" in line
-
-
-def test_names_that_lead_out_of_the_folder(refusal, workspace):
-    splits = workspace.preprocessed / "splits_final.json"
-    content = splits.read_text()
-    try:
-        splits.write_text(json.dumps([{"train": ["case0"], "val": ["../case1"]}]))
-        line = refusal()
-    finally:
-        splits.write_text(content)
-    assert "../case1" in line
 
 
 def test_unknown_label_fails_by_name_and_the_others_are_scored(evaluate, aligned, tmp_path, capfd):
