@@ -1,7 +1,7 @@
 """The files of a case: find them, choose among them, check them. Needs no torch."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError
@@ -11,6 +11,12 @@ from magms_nnunet.modalities import Modalities, Subset
 
 GEOMETRY_TOLERANCE = 1e-3  # voxels; above the rounding of headers, below what matters
 
+# A model reads files with one ending; those with another of these are images, too, and must not be overlooked.
+_IMAGE_ENDINGS = (
+    *(".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl"),
+    *(".png", ".bmp", ".jpg", ".tif", ".tiff"),
+)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -19,10 +25,12 @@ class Case:
     Attributes:
         name: without channel and ending.
         files: channel -> path.
+        unread: channel -> path of an image with another ending than the model reads.
     """
 
     name: str
     files: dict[int, Path]
+    unread: dict[int, Path] = field(default_factory=dict)
 
     def label(self, channel: int, modalities: Modalities) -> str:
         """A file and its modality, for messages: ``p1_0002.nii.gz (T1c)``."""
@@ -37,26 +45,46 @@ def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
     """
     if not folder.is_dir():
         raise InputError(f"input folder {folder} does not exist")
-    pattern = re.compile(rf"(?P<name>.+)_(?P<channel>\d{{4}}){re.escape(file_ending)}")
-    found: dict[str, dict[int, Path]] = {}
+    endings = "|".join(map(re.escape, (file_ending, *_IMAGE_ENDINGS)))
+    pattern = re.compile(rf"(?P<name>.+)_(?P<channel>[0-9]{{4}})(?P<ending>{endings})", re.IGNORECASE)
+    found: dict[str, Case] = {}
     misnamed = []
     for path in sorted(folder.iterdir()):
         match = pattern.fullmatch(path.name)
         if match:
-            found.setdefault(match["name"], {})[int(match["channel"])] = path
+            case = found.setdefault(match["name"], Case(match["name"], {}))
+            files = case.files if match["ending"] == file_ending else case.unread
+            files[int(match["channel"])] = path
         elif path.name.endswith(file_ending):
             misnamed.append(path)
-    if not found:
-        raise InputError(f"no images in {folder}: files must be named CASE_XXXX{file_ending}, XXXX being the channel")
-    return [Case(name, found[name]) for name in sorted(found)], misnamed
+    if not any(case.files for case in found.values()):
+        others = [path.name for case in found.values() for path in case.unread.values()]
+        raise InputError(
+            f"no images in {folder}: files must be named CASE_XXXX{file_ending}, XXXX being the channel"
+            + (f"; {others[0]} is not: {_remedy(others[0], file_ending)}" if others else "")
+        )
+    return [found[name] for name in sorted(found)], misnamed
+
+
+def _remedy(name: str, file_ending: str) -> str:
+    return "rename it" if name.lower().endswith(file_ending.lower()) else f"convert it to {file_ending}"
 
 
 def choose_modalities(case: Case, requested: Subset | None, modalities: Modalities, file_ending: str) -> Subset:
     """The modalities to predict a case from: exactly the requested ones, or all that it has.
 
     Raises:
-        CaseError: a requested file is missing, or, with none requested, there is a channel the model does not know.
+        CaseError: one of these files is missing or has an ending that the model does not read, or, with none requested,
+            there is a channel the model does not know.
     """
+    for channel, path in case.unread.items():
+        if requested is None or channel in requested:
+            modality = f" ({modalities.names[channel]})" if channel < len(modalities) else ""
+            raise CaseError(
+                case.name,
+                f"{path.name}{modality} would be overlooked, as the model reads {file_ending}: "
+                f"{_remedy(path.name, file_ending)}, or move it away",
+            )
     if requested is None:
         unknown = [channel for channel in case.files if channel >= len(modalities)]
         if unknown:

@@ -35,6 +35,36 @@ def test_no_folder_and_no_images_are_errors(tmp_path):
         find_cases(tmp_path, ".nii.gz")
 
 
+@pytest.mark.parametrize(
+    ("file_ending", "others"),
+    [(".nii.gz", [".nii", ".NII.GZ", ".mha", ".Png"]), (".nii", [".nii.gz", ".NII", ".tiff"])],
+)
+def test_images_with_another_ending_are_kept_apart(file_ending, others, tmp_path):
+    names = [f"p_{channel:04d}{other}" for channel, other in enumerate(others, 1)]
+    for name in (f"p_0000{file_ending}", *names, "q_0002.mhd", "q_0002.txt", "q_2.png", "r.nrrd"):
+        (tmp_path / name).touch()
+    (p, q), misnamed = find_cases(tmp_path, file_ending)
+    assert [path.name for path in p.files.values()] == [f"p_0000{file_ending}"]
+    assert {channel: path.name for channel, path in p.unread.items()} == dict(enumerate(names, 1))
+    assert (q.name, q.files, q.unread) == ("q", {}, {2: tmp_path / "q_0002.mhd"})
+    assert misnamed == []
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("p_0000.nii", "convert it to .nii.gz"), ("p_0000.NII.gz", "rename it")])
+def test_a_folder_of_another_ending_says_what_it_holds(name, remedy, tmp_path):
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"no images in .*; {name} is not: {remedy}"):
+        find_cases(tmp_path, ".nii.gz")
+
+
+def test_digits_of_other_scripts_are_no_channel(tmp_path):
+    for name in ("p_0001.nii.gz", "p_٠٠٠١.nii.gz"):
+        (tmp_path / name).touch()
+    (case,), misnamed = find_cases(tmp_path, ".nii.gz")
+    assert case.files == {1: tmp_path / "p_0001.nii.gz"}
+    assert misnamed == [tmp_path / "p_٠٠٠١.nii.gz"]
+
+
 def case_with(tmp_path, *channels):
     return Case("p1", {c: tmp_path / f"p1_{c:04d}.nii.gz" for c in channels})
 
@@ -55,6 +85,19 @@ def test_a_missing_request_names_case_modality_file_and_what_there_is(tmp_path):
 def test_a_channel_that_the_model_does_not_know_is_an_error(tmp_path):
     with pytest.raises(CaseError, match=r"p1_0004.nii.gz is channel 4.*0 to 3"):
         choose_modalities(case_with(tmp_path, 0, 4), None, BRATS, ".nii.gz")
+
+
+def test_an_image_that_would_be_overlooked_is_an_error_unless_others_are_asked_for(tmp_path):
+    case = Case("p1", {0: tmp_path / "p1_0000.nii.gz"}, {1: tmp_path / "p1_0001.nii", 9: tmp_path / "p1_0009.png"})
+    for requested in (None, (0, 1)):
+        with pytest.raises(
+            CaseError, match=r"^p1: p1_0001.nii \(T1\) .* reads .nii.gz: convert it to .nii.gz, or move"
+        ):
+            choose_modalities(case, requested, BRATS, ".nii.gz")
+    assert choose_modalities(case, (0,), BRATS, ".nii.gz") == (0,)
+    del case.unread[1]
+    with pytest.raises(CaseError, match=r"^p1: p1_0009.png would be overlooked"):
+        choose_modalities(case, None, BRATS, ".nii.gz")
 
 
 @pytest.fixture

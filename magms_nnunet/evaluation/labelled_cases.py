@@ -92,6 +92,9 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
         f"images without labels in {labels}": sorted(names - references.keys()),
         f"labels without images in {images}": sorted(references.keys() - names),
         f"files in {images} that belong to no case": [path.name for path in misnamed],
+        f"images in {images} that do not end in {ending}": [
+            path.name for case in cases for path in case.unread.values()
+        ],
     }
     if any(differences.values()):
         text = "; ".join(f"{what}: {_list(files)}" for what, files in differences.items() if files)

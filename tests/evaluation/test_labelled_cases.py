@@ -147,6 +147,12 @@ def test_folders_of_different_cases_name_all_differences(raw):
     assert message.endswith(f"files in {raw / 'imagesTr'} that belong to no case: b_01{ENDING}")
 
 
+def test_images_with_another_ending_are_not_overlooked(raw):
+    (raw / f"imagesTr/b_0001{ENDING}").rename(raw / "imagesTr/b_0001.nii")
+    message = one_line(cases_of_folders, raw / "imagesTr", raw / "labelsTr", ENDING, M)
+    assert message.endswith(f"images in {raw / 'imagesTr'} that do not end in {ENDING}: b_0001.nii")
+
+
 def test_long_lists_are_cut(raw):
     for number in range(11):
         (raw / f"labelsTr/e{number:02d}{ENDING}").touch()

@@ -63,6 +63,35 @@ def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):
         assert json.loads((tmp_path / "out" / f"{case}.json").read_text())["modalities_used"] == ["FLAIR", "T1c"]
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("p2_0002.nii", "convert it to .nii.gz"),
+        ("p2_0002.NII.GZ", "rename it"),
+        ("p2_0002.mha", "convert it to .nii.gz"),
+    ],
+)
+def test_row02_image_with_another_ending_is_not_overlooked(name, remedy, magms_predict, tmp_path):
+    images = give(tmp_path / "images", {"p1": [FLAIR], "p2": [FLAIR, T1C]})
+    (images / f"p2_0002{ENDING}").rename(images / name)
+    code, lines = magms_predict(images, tmp_path / "out")
+    assert code == 3
+    assert lines == [
+        f"magms_predict: p2: {name} (T1c) would be overlooked, as the model reads .nii.gz: {remedy}, or move it away"
+    ]
+    assert files_in(tmp_path / "out") == {f"p1{ENDING}", "p1.json"} | SIDE_FILES
+    assert magms_predict(images, tmp_path / "asked", "--modalities", "FLAIR") == (0, [])
+
+
+def test_row02_channel_in_digits_of_another_script_takes_no_files_place(magms_predict, tmp_path):
+    images = give(tmp_path / "images", {"p1": [FLAIR, T1]})
+    shutil.copy(images / f"p1_0000{ENDING}", images / f"p1_٠٠٠١{ENDING}")
+    code, (line,) = magms_predict(images, tmp_path / "out")
+    assert code == 3
+    assert f"p1_٠٠٠١{ENDING}: belongs to no case" in line
+    assert json.loads((tmp_path / "out" / "p1.json").read_text())["files"]["T1"] == f"p1_0001{ENDING}"
+
+
 # --- 3: a channel that is not the first one comes alone ---------------------------------------------------------------
 
 
