@@ -6,7 +6,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import InputError
 
-_NAME = re.compile(r"Dataset(?P<id>\d{3})_[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_NAME = re.compile(r"Dataset(?P<id>[0-9]{3})_[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def nnunet_folder(variable: str) -> Path:

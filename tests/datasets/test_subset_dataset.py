@@ -160,6 +160,7 @@ def test_a_misnamed_image(home, source, capsys):
     [
         ({"modalities": ("PET",)}, "unknown modality 'PET': this model knows FLAIR, T1, T1c, T2"),
         ({"target": "0"}, "'0' is no id from 1 to 999"),
+        ({"target": "Dataset٥٠١_Name"}, "is no id from 1 to 999"),
         ({"target": "../Dataset211_x"}, "'../Dataset211_x' is no id"),
         ({"target": "Dataset211_../x"}, "'Dataset211_../x' is no id"),
         ({"target": "210"}, "id 210 belongs to Dataset210_BraTS in nnUNet_raw"),
