@@ -15,17 +15,45 @@ from magms_nnunet.errors import InputError
 TRUST_FLAG = "--trust-checkpoint"
 TRUST_VARIABLE = "MAGMS_TRUST_CHECKPOINT"  # for nnU-Net's commands, which cannot be given a flag more
 
-# What nnU-Net's checkpoints hold besides tensors and plain Python: the log's numbers.
-_SAFE_GLOBALS = [
-    np.dtype,
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.float64)),
-    # numpy 2 moved it, and a checkpoint may come from a machine with the other one
-    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
-    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
-]
 # torch's own switches. The first makes torch.load(weights_only=False) read data only; with the second set it refuses.
 _SWITCHES = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "0"}
+_NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+_PLAIN_STATES = tuple((3, byte_order, None, None, None, -1, -1, 0) for byte_order in "<>|")  # no fields, no objects
+_NO_NUMBER = "GLOBAL numpy.dtype is not of a plain number"
+
+
+class _DType:
+    """Stands in for ``numpy.dtype``, which a file may build such that bytes are followed as addresses.
+
+    Raises:
+        UnpicklingError: it is not of a plain number.
+    """
+
+    def __init__(self, code: str, *_: bool):
+        if code not in _NUMBERS:
+            raise pickle.UnpicklingError(_NO_NUMBER)
+        self.code = code
+
+    def __setstate__(self, state: tuple):
+        if state not in _PLAIN_STATES:
+            raise pickle.UnpicklingError(_NO_NUMBER)
+        self.code = state[1] + self.code
+
+
+def _scalar(dtype: _DType, data: bytes) -> np.generic:
+    """Stands in for numpy's function of this name."""
+    if type(dtype) is not _DType or type(data) is not bytes or len(data) != int(dtype.code[-1]):
+        raise pickle.UnpicklingError(_NO_NUMBER)
+    return np.frombuffer(data, dtype.code)[0]
+
+
+# What nnU-Net's checkpoints hold besides tensors and plain Python: the log's numbers. numpy 2 moved the function, and a
+# checkpoint may come from a machine with either.
+_SAFE_GLOBALS = [
+    (_DType, "numpy.dtype"),
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+]
 
 
 def read_checkpoint(path: Path, trust: bool = False) -> dict:
@@ -67,14 +95,18 @@ def as_data(path: str | Path, trust: bool, remedy: str) -> Iterator[None]:
         return
     before = {name: os.environ.get(name) for name in _SWITCHES}
     os.environ.update(_SWITCHES)
+    allowed = torch.serialization.get_safe_globals()  # by other packages, perhaps numpy's own dtype
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(_SAFE_GLOBALS)
     try:
-        with torch.serialization.safe_globals(_SAFE_GLOBALS):
-            yield
+        yield
     except (pickle.UnpicklingError, EOFError) as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"; it holds {foreign[1]}, and only data is loaded from checkpoints ({remedy})" if foreign else ""
         raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net{reason}") from error
     finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(allowed)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 

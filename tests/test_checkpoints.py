@@ -1,7 +1,9 @@
 """Within ``as_data`` torch reads data only, and nothing of that is left behind."""
 
 import os
+import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,3 +48,30 @@ def test_what_goes_wrong_with_good_data_is_not_blamed_on_the_file(code):
 
 def test_trust_reads_everything(code):
     assert read_checkpoint(code, trust=True) == {"cwd": os.getcwd()}
+
+
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_numbers_of_either_numpy_are_read(module, tmp_path):
+    numbers = [np.float32(1.5), np.float64(-2.5), np.float16(0.5), np.int64(-3), np.uint8(200), np.bool_(True)]
+    path = tmp_path / "numbers.pth"
+    torch.save(numbers, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(re.sub(rb"numpy\._?core\.multiarray", module, path.read_bytes()))
+    with as_data(path, False, ""):
+        read = torch.load(path, weights_only=False)
+    assert [(type(number), number) for number in read] == [(type(number), number) for number in numbers]
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "V8", "S8", "c16", "g", "O", [("a", "f8")]])
+def test_dtypes_of_more_than_a_number_are_refused(dtype, tmp_path):
+    torch.save({"dtype": np.dtype(dtype)}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"other\.pth .* it holds numpy\.dtype"):
+        read_checkpoint(tmp_path / "other.pth")
+
+
+def test_what_other_packages_allow_is_refused_and_still_allowed_afterwards(tmp_path):
+    torch.save({"dtype": np.dtype("O")}, tmp_path / "other.pth")
+    with torch.serialization.safe_globals([np.dtype]):
+        before = set(torch.serialization.get_safe_globals())
+        with pytest.raises(InputError, match=r"it holds numpy\.dtype"):
+            read_checkpoint(tmp_path / "other.pth")
+        assert set(torch.serialization.get_safe_globals()) == before

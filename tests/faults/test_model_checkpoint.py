@@ -3,6 +3,7 @@
 import shutil
 from contextlib import suppress
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,6 +57,49 @@ def test_row19_trust_is_a_variable_in_training(flags, train, spoilt, canary, mon
     with suppress(Exception):  # there is no data to train on
         train(*flags)
     assert canary.exists()
+
+
+class Call:
+    """Pickled, it is the result of a function."""
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def followed() -> Call:
+    """Pickled, a number of numpy's whose eight bytes are taken for the address of an object."""
+    any_object = Call(np.dtype, ("O",))
+    with_a_field = Call(np.dtype, ("f8", False, True), (3, "<", None, ("a",), {"a": (any_object, 0)}, 8, 8, 0))
+    overlaid = Call(np.dtype, (("V8", with_a_field),))
+    return Call(np.float64(0).__reduce__()[0], (overlaid, b"A" * 8))
+
+
+@pytest.fixture
+def followed_bytes(spoilt):  # noqa: F811
+    """In the copied model's checkpoint, where whoever looks at it dies of a segmentation fault."""
+    content = torch.load(spoilt / CHECKPOINT, weights_only=False)
+    content["init_args"]["dataset_json"]["labels"] = followed()
+    torch.save(content, spoilt / CHECKPOINT)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "import_model"])
+def test_row19_bytes_that_numpy_would_follow_are_refused_by(command, run, spoilt, followed_bytes, tmp_path):  # noqa: F811
+    if command == "import_model":
+        pack(spoilt, tmp_path / "model.zip")
+        shutil.rmtree(spoilt)
+    code, line = run(command)
+    assert code == 2
+    assert "checkpoint_final.pth is damaged or not a checkpoint of nnU-Net; it holds numpy.dtype, and only" in line
+
+
+@pytest.mark.parametrize("flags", [("--c",), ("--val",), ("-pretrained_weights",)])
+def test_row19_bytes_that_numpy_would_follow_are_refused_in_training(flags, train, spoilt, followed_bytes):  # noqa: F811
+    flags = (*flags, spoilt / CHECKPOINT) if flags == ("-pretrained_weights",) else flags
+    with pytest.raises(InputError, match=r"it holds numpy\.dtype, and only data is loaded from checkpoints"):
+        train(*flags)
 
 
 def test_row19_torchs_switch_to_trust_everything_changes_nothing(run, canary, monkeypatch):  # noqa: F811
