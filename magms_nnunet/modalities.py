@@ -3,6 +3,7 @@
 A subset is a sorted tuple of channel indices, e.g. ``(0, 2)``. Names come from ``channel_names`` in dataset.json.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,7 +27,7 @@ class Modalities:
     """The modalities of one dataset, in channel order.
 
     Attributes:
-        names: one name per channel, as in dataset.json.
+        names: one name per channel, all different.
     """
 
     names: tuple[str, ...]
@@ -35,15 +36,23 @@ class Modalities:
     def from_dataset_json(cls, dataset_json: dict) -> "Modalities":
         """Read ``channel_names`` (or the older ``modality``) of a dataset.json.
 
+        nnU-Net takes a channel's normalisation from its name, so that names repeat: those get the channel's number,
+        ``CT (0)``, ``CT (1)``. A ``+``, which joins the names of a subset, is spelt ``plus``.
+
         Raises:
-            InputError: neither is there, or the channels are not numbered 0 to M - 1.
+            InputError: neither is there, the channels are not numbered 0 to M - 1, or their names cannot be told apart.
         """
         channels = dataset_json.get("channel_names") or dataset_json.get("modality")
         if not isinstance(channels, dict) or sorted(channels) != sorted(str(i) for i in range(len(channels))):
             raise InputError(
                 f"dataset.json: channel_names must number the modalities '0', '1', ...; got {shown(channels)}"
             )
-        return cls(tuple(str(channels[str(i)]) for i in range(len(channels))))
+        given = [_without_plus(str(channels[str(i)])) for i in range(len(channels))]
+        count = Counter(given)
+        names = tuple(_numbered(name, i) if count[name] > 1 else name for i, name in enumerate(given))
+        if len(set(names)) < len(names):
+            raise InputError(f"dataset.json: channel_names cannot be told apart: {shown(channels)}; rename them")
+        return cls(names)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -76,15 +85,18 @@ class Modalities:
         return tuple(sorted(channels))
 
     def _channel(self, token: str) -> int:
-        wanted = token.strip().lower()
+        wanted = _without_plus(token).strip().lower()
         lowered = [name.lower() for name in self.names]
+        without_number = [name.removesuffix(_numbered("", i)) for i, name in enumerate(lowered)]
+        group = next((group for group in ALIASES if wanted in group), frozenset())
         if token in self.names:
             candidates = [i for i, name in enumerate(self.names) if name == token]
         else:
             candidates = [i for i, name in enumerate(lowered) if name == wanted]
         if not candidates:
-            group = next((group for group in ALIASES if wanted in group), frozenset())
-            candidates = [i for i, name in enumerate(lowered) if name in group]
+            candidates = [i for i, name in enumerate(without_number) if name == wanted]
+        if not candidates:
+            candidates = [i for i, name in enumerate(without_number) if name in group]
         if not candidates and wanted.isdecimal() and int(wanted) < len(self):
             candidates = [int(wanted)]
         if len(candidates) > 1:
@@ -108,3 +120,11 @@ class Modalities:
         """The paper's notation, one mark per modality: ``● ○ ● ○`` (● available, ○ missing)."""
         available = set(subset)
         return " ".join("●" if i in available else "○" for i in range(len(self)))
+
+
+def _without_plus(name: str) -> str:
+    return name.replace("+", "plus")
+
+
+def _numbered(name: str, channel: int) -> str:
+    return f"{name} ({channel})"

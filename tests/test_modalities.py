@@ -92,6 +92,33 @@ def test_from_dataset_json_in_channel_order():
     assert Modalities.from_dataset_json({"modality": {"0": "CT"}}).names == ("CT",)
 
 
+def named(*names):
+    return Modalities.from_dataset_json({"channel_names": {str(i): name for i, name in enumerate(names)}})
+
+
+def test_names_that_repeat_get_the_number_of_their_channel():
+    modalities = named("CT", "CT", "MR", "PET")
+    assert modalities.names == ("CT (0)", "CT (1)", "MR", "PET")
+    assert len({modalities.format(subset) for subset in modalities.subsets()}) == 15
+    assert modalities.parse(["ct (1)", "MR"]) == modalities.parse(["1", "2"]) == (1, 2)
+    with pytest.raises(InputError, match=r"'CT' is ambiguous: it could be CT \(0\) .*, CT \(1\) .*channel's number"):
+        modalities.parse(["CT"])
+    with pytest.raises(InputError, match="'T1w' is ambiguous"):
+        named("T1", "T1").parse(["T1w"])
+
+
+def test_names_do_not_hold_what_joins_them():
+    modalities = named("T1", "C", "T1+C", "T1+")
+    assert modalities.names == ("T1", "C", "T1plusC", "T1plus")
+    assert modalities.parse(["T1+C"]) == modalities.parse(["t1plusc"]) == (2,)
+    assert modalities.format((0, 1)) == "T1+C"
+
+
+def test_names_that_numbers_do_not_tell_apart_are_an_error():
+    with pytest.raises(InputError, match="cannot be told apart"):
+        named("CT", "CT", "CT (0)")
+
+
 @pytest.mark.parametrize("content", [{}, {"channel_names": []}, {"channel_names": {"1": "T1"}}])
 def test_dataset_json_without_numbered_channels_is_an_error(content):
     with pytest.raises(InputError, match="channel_names"):

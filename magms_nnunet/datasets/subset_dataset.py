@@ -54,7 +54,8 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
     description = _read_json(folder / "dataset.json")
     known = Modalities.from_dataset_json(description)
     subset = known.parse(modalities)
-    names = tuple(known.names[channel] for channel in subset)
+    channels = description.get("channel_names") or description["modality"]
+    names = tuple(str(channels[str(channel)]) for channel in subset)  # as they are: they choose the normalisation
     name = new_dataset_name(target, "_".join([folder.name[len("DatasetXXX_") :], *map(_as_file_name, names)]))
     if name == folder.name:
         raise InputError(f"-d and -o are the same dataset, {name}: choose another -o")

@@ -112,6 +112,8 @@ def _evaluate(
     todo = [labelled for labelled in mine if not _is_done(request, labelled, subsets, predictor)]
     failed = _score(request, predictor, todo, subsets)
     if not evaluation.finished_cases(request.output, [labelled.case.name for labelled in mine]):
+        if mine and not failed:
+            raise RuntimeError(f"none of {len(mine)} cases was scored, and none failed")
         return None, failed
     summary = evaluation.complete(request.output)
     if request.attach and not failed:

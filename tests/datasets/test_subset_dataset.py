@@ -69,6 +69,14 @@ def test_channels_are_renumbered_in_the_sources_order(home, source, capsys):
     assert not (home / "preprocessed").exists()
 
 
+def test_names_that_choose_the_normalisation_stay(home, source):
+    write_json(source, channel_names={"0": "CT", "1": "CT", "2": "T1+C", "3": "PET"})
+    assert make(modalities=("1", "T1+C")) == 0
+    made = home / "raw" / "Dataset211_BraTS_CT_T1-C"
+    assert json.loads((made / "dataset.json").read_text())["channel_names"] == {"0": "CT", "1": "T1+C"}
+    assert (made / "imagesTr" / "a_0000.mha").read_text() == "a_0001.mha"
+
+
 @pytest.mark.parametrize("kind", ["preprocessed", "raw"])
 def test_splits_are_copied_to_where_nnunet_reads_them(home, source, kind, capsys):
     if kind == "preprocessed":

@@ -5,11 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from magms_nnunet.cases import Case
+from magms_nnunet.cli.evaluate import main as magms_evaluate
+from magms_nnunet.evaluation import evaluate
 from magms_nnunet.preprocessing.subset import preprocess_case
-from tests.faults.tiny import FLAIR, SIDE_FILES, T1, T1C, T2, give, voxels
-from tests.integration.workspace import ENDING, files_in, read_voxels, write_image
+from tests.faults.shared_models import CHECKPOINT
+from tests.faults.tiny import FLAIR, SHAPE, SIDE_FILES, T1, T1C, T2, give, voxels
+from tests.integration.workspace import ENDING, QUIET, files_in, read_voxels, write_image
 
 # --- 1: --modalities names something that is not there, or not clear --------------------------------------------------
 
@@ -46,6 +50,60 @@ def test_row01_modality_that_could_be_two(model, magms_predict, tmp_path):
     assert code == 2
     assert "'T1' is ambiguous: it could be T1w (channel 1), T1n (channel 2); give the channel's number" in line
     assert files_in(tmp_path / "out") == set()
+
+
+@pytest.fixture
+def repeated(model, tmp_path):
+    """A model of CT, CT, MR and PET."""
+    folder = shutil.copytree(model, tmp_path / "repeated")
+    dataset_json = json.loads((folder / "dataset.json").read_text())
+    dataset_json["channel_names"] = dict(enumerate(("CT", "CT", "MR", "PET")))
+    (folder / "dataset.json").write_text(json.dumps(dataset_json))
+    checkpoint = torch.load(folder / CHECKPOINT, weights_only=False)
+    checkpoint["init_args"]["dataset_json"] = dataset_json
+    torch.save(checkpoint, folder / CHECKPOINT)
+    return folder
+
+
+def test_row01_modalities_of_one_name_are_told_apart(repeated, magms_predict, tmp_path):
+    images, out = give(tmp_path / "images", {"p1": range(4)}), tmp_path / "out"
+    code, (line,) = magms_predict(images, out, "-m", repeated, "--modalities", "CT")
+    assert code == 2
+    assert "'CT' is ambiguous: it could be CT (0) (channel 0), CT (1) (channel 1); give the channel's number" in line
+    assert magms_predict(images, out, "-m", repeated, "--modalities", "0") == (0, [])
+    code, (line,) = magms_predict(images, out, "-m", repeated, "--modalities", "1", "--continue_prediction")
+    assert code == 2
+    assert "from other modalities" in line
+    assert magms_predict(images, out, "-m", repeated, "--modalities", "0", "CT (1)") == (0, [])
+    report = json.loads((out / "p1.json").read_text())
+    assert report["files"] == {"CT (0)": f"p1_0000{ENDING}", "CT (1)": f"p1_0001{ENDING}"}
+    assert report["modalities_absent"] == ["MR", "PET"]
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """evaluation(model): exit code of magms_evaluate on one case, into out."""
+    images = give(tmp_path / "images", {"p1": range(4)})
+    write_image(tmp_path / "labels" / f"p1{ENDING}", np.ones(SHAPE, np.uint8))
+
+    def evaluation(model):
+        arguments = ("-i", images, "-l", tmp_path / "labels", "-o", tmp_path / "out", "-m", model, "--disable_tta")
+        return magms_evaluate([*map(str, (*arguments, *QUIET))])
+
+    return evaluation
+
+
+def test_row01_subsets_of_modalities_of_one_name_are_all_scored(repeated, evaluation, tmp_path):
+    assert evaluation(repeated) == 0
+    subsets = list(json.loads((tmp_path / "out" / "summary.json").read_text())["subsets"])
+    assert len(subsets) == 15
+    assert subsets[:2] == ["CT (0)", "CT (1)"]
+
+
+def test_row01_evaluation_without_a_score_is_no_success(model, evaluation, monkeypatch, capfd):
+    monkeypatch.setattr(evaluate, "_score", lambda *arguments: {})
+    assert evaluation(model) == 1
+    assert "none of 1 cases was scored, and none failed" in capfd.readouterr().err
 
 
 # --- 2: some cases lack what was asked for ----------------------------------------------------------------------------
