@@ -133,6 +133,7 @@ def load_model(
     except Exception as error:
         raise _undescribed(folder / "plans.json", configuration, error) from error
     network = _build_network(trainer, plans_manager, configuration_manager, dataset_json, paths[0])
+    wanted = {name: tensor.dtype for name, tensor in network.state_dict().items()}
     for path, content in zip(reversed(paths), reversed(contents), strict=True):  # so that the first fold's stay
         try:
             network.load_state_dict(content["network_weights"], assign=True)
@@ -141,6 +142,7 @@ def load_model(
                 f"{path} does not fit plans.json and dataset.json beside it: it holds other layers than {trainer} "
                 "builds from them; they belong to different models"
             ) from error
+        _check_numbers(path, content["network_weights"], wanted)
     if len(paths) > 1:  # nnU-Net loads each fold into the network, which must not write to the weights of another
         network.load_state_dict(
             {name: weight.clone() for name, weight in first["network_weights"].items()}, assign=True
@@ -186,6 +188,9 @@ def _read(path: Path, trust: bool) -> dict:
     for key, is_right in _WANTED.items():
         if not is_right(content[key]):
             raise InputError(f"{path} is not a checkpoint of nnU-Net: {key} is {shown(content[key])}")
+    for name, tensor in content["network_weights"].items():
+        if not _is_whole(tensor):
+            raise InputError(f"{path} is damaged: it does not hold all numbers of {shown(name)}; copy it again")
     # The optimiser's state is not read; the weights are, since the file may be written to by a training.
     weights = {name: tensor.clone() for name, tensor in content["network_weights"].items()}
     return {**{key: content[key] for key in _WANTED}, "network_weights": weights}
@@ -195,6 +200,22 @@ def _are_weights(value) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(name, str) and isinstance(weight, torch.Tensor) for name, weight in value.items()
     )
+
+
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is as large as it says, without the need to make it so: a view may repeat a single number."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
+    return plain and tensor.nbytes <= tensor.untyped_storage().nbytes()
+
+
+def _check_numbers(path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.dtype]) -> None:
+    """See that the weights, which have the network's names and shapes, are numbers that it computes with."""
+    for name, tensor in weights.items():
+        if tensor.dtype != wanted[name]:
+            raise InputError(f"{path}: {name} is {tensor.dtype}, not {wanted[name]} as trained: use the original file")
+        # A sum takes a tenth of the time, and where it is finite all of its summands are.
+        if not tensor.sum().isfinite() and not tensor.isfinite().all():
+            raise InputError(f"{path}: {name} holds NaN or infinity: the training failed; use an earlier checkpoint")
 
 
 def _are_axes(value) -> bool:

@@ -1,14 +1,17 @@
 """Row 23: files of different models in one folder."""
 
+import resource
 import shutil
 
 import pytest
 import torch
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.inference.model import load_model
 from tests.faults.shared_models import CHECKPOINT, edit, home, run, spoilt, train  # noqa: F401 (fixtures)
 from tests.faults.tiny import model  # noqa: F401 (a fixture)
 
+WEIGHT = "decoder.seg_layers.1.weight"
 FILES = "dataset.json and fold_0/checkpoint_final.pth disagree on"
 PLANS = "plans.json and fold_0/checkpoint_final.pth disagree on"
 
@@ -104,6 +107,66 @@ def test_row23_says_which_two_disagree(command, mix, says, run, spoilt, tmp_path
     assert says in line
     output = tmp_path / "out"
     assert not output.exists() or not list(output.iterdir())
+
+
+def in_weight(change):
+    """Change one tensor of the checkpoint."""
+
+    def spoil(folder):
+        content = torch.load(folder / CHECKPOINT, weights_only=False)
+        content["network_weights"][WEIGHT] = change(content["network_weights"][WEIGHT])
+        torch.save(content, folder / CHECKPOINT)
+
+    return spoil
+
+
+def with_one(number):
+    def change(weight):
+        weight.view(-1)[-1] = number
+        return weight
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (with_one(float("nan")), "holds NaN or infinity: the training failed; use an earlier checkpoint"),
+        (with_one(-float("inf")), "holds NaN or infinity: the training failed; use an earlier checkpoint"),
+        (torch.Tensor.half, "is torch.float16, not torch.float32 as trained: use the original file"),
+        (torch.Tensor.double, "is torch.float64, not torch.float32 as trained: use the original file"),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "export"])
+def test_row23_weights_that_the_network_cannot_use(command, change, says, run, spoilt):  # noqa: F811
+    in_weight(change)(spoilt)
+    assert run(command) == (2, f"magms_{command}: error: {spoilt / CHECKPOINT}: {WEIGHT} {says}")
+
+
+def test_row23_large_weights_are_not_taken_for_infinite_ones(run, spoilt):  # noqa: F811
+    """Their sum is."""
+    in_weight(lambda weight: torch.full_like(weight, 3e38))(spoilt)
+    assert load_model(spoilt, [0]).weights[0][WEIGHT].max() > 1e38
+
+
+@pytest.mark.parametrize("name", [WEIGHT, "of no layer"])
+def test_row23_weight_that_is_larger_than_the_file(name, run, spoilt):  # noqa: F811
+    content = torch.load(spoilt / CHECKPOINT, weights_only=False)
+    content["network_weights"][name] = torch.zeros(1).expand(10**9)
+    torch.save(content, spoilt / CHECKPOINT)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    code, line = run("predict")
+    assert code == 2
+    assert f"{CHECKPOINT} is damaged: it does not hold all numbers of '{name}'; copy it again" in line
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 1 << 20
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta"])
+def test_row23_weight_that_is_no_plain_tensor(kind, run, spoilt):  # noqa: F811
+    in_weight(torch.Tensor.to_sparse if kind == "sparse" else lambda weight: weight.to("meta"))(spoilt)
+    code, line = run("predict")
+    assert code == 2
+    assert f"it does not hold all numbers of '{WEIGHT}'" in line
 
 
 def test_row23_checkpoint_of_another_trainer_in_a_folder_of_any_name(run, spoilt, tmp_path):  # noqa: F811
