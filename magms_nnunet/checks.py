@@ -4,16 +4,23 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
 from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import GEOMETRY_TOLERANCE, Case, check_files
 from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.image_files import Voxels, read_array
+from magms_nnunet.geometry import difference
+from magms_nnunet.image_files import ImageFileError, Voxels, read_array, read_grid, read_image_file
 from magms_nnunet.modalities import Modalities, Subset
 
 _LABELS = 32  # an image with no more different values than this, all whole numbers, is probably a label map
+
+# What nnU-Net's normalisation in single precision can take: the sum of the squares must not overflow, and standard
+# deviations below 1e-8 count as 1e-8.
+_LARGEST, _NARROWEST = 1e15, 1e-6
+_DOMINANT = 1000  # times the range of nearly all voxels: what lies beyond takes the contrast from all others
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,13 @@ def check_case(
             )
         warnings.append(f"{label} holds {found.nonfinite} NaN or infinite voxels, which count as 0")
     empty = tuple(channel for channel, found in voxels.items() if found.minimum == found.maximum)
+    for channel in voxels.keys() - set(empty):
+        label = case.label(channel, modalities)
+        if problem := _unusable_range(voxels[channel]):
+            raise CaseError(case.name, f"{label} {problem}")
+        if _is_dominated(voxels[channel]):
+            limits = f"{voxels[channel].minimum:g} to {voxels[channel].maximum:g}"
+            warnings.append(f"{label} has few voxels that are far beyond all others ({limits}): is it damaged?")
     for channel in empty:
         label, name = case.label(channel, modalities), modalities.names[channel]
         if not checks.treat_empty_as_missing:
@@ -114,6 +128,39 @@ def check_case(
         mistaken = appearance.mistaken({channel: voxels[channel] for channel in voxels.keys() - label_maps.keys()})
         warnings += _mistaken(case, mistaken, modalities)
     return CheckedCase(subset, empty, tuple(warnings))
+
+
+def check_previous_stage(case: Case, subset: Subset, path: Path, checks: InputChecks) -> None:
+    """Check the file with a previous stage's segmentation: whole, and on the grid of the case's images.
+
+    Raises:
+        CaseError: names the file and what is wrong.
+    """
+    try:
+        content = read_image_file(path)
+    except ImageFileError as error:
+        raise CaseError(case.name, f"{path.name} of the previous stage {error}") from error
+    if content is None:
+        return
+    first = case.files[subset[0]]
+    if problem := difference(content[0], read_grid(first), first.name, checks.geometry_tolerance):
+        raise CaseError(case.name, f"{path.name} of the previous stage {problem}: predict that stage from these images")
+
+
+def _unusable_range(voxels: Voxels) -> str | None:
+    """Why normalisation would spoil an image that is not constant."""
+    largest = max(abs(voxels.minimum), abs(voxels.maximum))
+    if not largest <= _LARGEST:
+        return f"holds values as large as {largest:g}: repair it, or scale it to values below {_LARGEST:g}"
+    if voxels.maximum - voxels.minimum < _NARROWEST:
+        extent = voxels.maximum - voxels.minimum
+        return f"holds values that differ by {extent:g} at the most: give it in another unit, scaled by a constant"
+    return None
+
+
+def _is_dominated(voxels: Voxels) -> bool:
+    low, high = np.quantile(voxels.sample, (0.001, 0.999))
+    return high > low and max(voxels.maximum - low, high - voxels.minimum) > _DOMINANT * (high - low)
 
 
 def _emptiness(voxels: Voxels) -> str:

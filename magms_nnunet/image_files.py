@@ -49,13 +49,16 @@ def read_image_file(path: Path) -> tuple[Grid, Voxels] | None:
             two or three axes at right angles.
     """
     try:
+        str(path).encode()  # SimpleITK would end the whole process
         if path.stat().st_size == 0:
             raise ImageFileError("is empty (0 bytes): copy it again")
         if path.name.endswith(_OTHER_READERS):
             return None
         if path.name.endswith((".nii", ".nii.gz")):
             return _read_nifti(path)
-        return _read_grid(path), summarize(read_array(path))
+        return read_grid(path), summarize(read_array(path))
+    except UnicodeEncodeError as error:
+        raise ImageFileError("has a name, or lies in a folder, that is not UTF-8: rename it") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ImageFileError(f"is truncated or damaged ({error}): copy it again") from error
     except OSError as error:
@@ -89,14 +92,16 @@ def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
         image = nibabel.load(path)
     except Exception as error:  # it has many of its own
         _read_to_the_end(path)  # the damage, if there is any, explains more than what follows from it
-        _read_grid(path)
+        read_grid(path)
         raise ImageFileError(f"has a NIfTI header that cannot be read ({_first_line(error)})") from error
+    if not isinstance(image, nibabel.Nifti1Pair):
+        raise ImageFileError(f"is a {type(image).__name__}, not a NIfTI image: export it again")
     if not _is_finite(image):  # SimpleITK may look for the axes of such an image for ever
         raise ImageFileError("has a position in its header that is NaN or infinite: export it again")
     stored = image.dataobj
     if stored.dtype.kind not in "iuf" or min(stored.shape) < 1:
         _read_to_the_end(path)
-        _read_grid(path)
+        read_grid(path)
         raise ImageFileError(f"holds {times(stored.shape)} values of type {stored.dtype}: give a greyscale image")
     count = math.prod(stored.shape)
     with _open(path) as stream:
@@ -105,7 +110,7 @@ def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
         voxels = _summarize(iter(chunks), _stride(stored.shape), stored.slope, stored.inter)
         chunks.finish()
     length, needed = skipped + chunks.bytes, stored.offset + count * stored.dtype.itemsize
-    grid = _read_grid(path, image)
+    grid = read_grid(path, image)
     if length < needed:
         raise ImageFileError(f"is shorter than its header says ({length} of {needed} bytes): copy it again")
     return grid, voxels
@@ -176,8 +181,12 @@ def _read_to_the_end(path: Path) -> None:
             pass
 
 
-def _read_grid(path: Path, nifti: "nibabel.Nifti1Pair | None" = None) -> Grid:
-    """From the header, by SimpleITK, which nnU-Net reads with."""
+def read_grid(path: Path, nifti: "nibabel.Nifti1Pair | None" = None) -> Grid:
+    """From the header, by SimpleITK, which nnU-Net reads with; ``nifti``: what nibabel read of it.
+
+    Raises:
+        ImageFileError: no image, or not one greyscale image with two or three axes at right angles.
+    """
     import SimpleITK as sitk  # 0.2 s that `--help` need not wait for
 
     if nifti is not None and len(nifti.shape) == 3:

@@ -147,3 +147,13 @@ def test_a_position_that_is_no_number(field, value, tmp_path):
     path.write_bytes(gzip.compress(bytes(content)))
     with pytest.raises(ImageFileError, match="has a position in its header that is NaN or infinite"):
         read_image_file(path)
+
+
+def test_matrix_of_brain_locations_is_no_image(tmp_path):
+    """CIFTI-2 is stored in a NIfTI-2 container, under its ending."""
+    cifti2 = nibabel.cifti2
+    scalars = cifti2.ScalarAxis(["a"])
+    locations = cifti2.BrainModelAxis.from_mask(np.ones((4, 4, 4), bool), affine=np.eye(4), name="thalamus_left")
+    nibabel.save(cifti2.Cifti2Image(np.ones((1, 64), np.float32), (scalars, locations)), tmp_path / "a.nii")
+    with pytest.raises(ImageFileError, match="is a Cifti2Image, not a NIfTI image: export it again"):
+        read_image_file(tmp_path / "a.nii")

@@ -9,9 +9,20 @@ from tqdm import tqdm
 
 from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case, choose_modalities, find_cases
-from magms_nnunet.checks import InputChecks, check_case
+from magms_nnunet.checks import InputChecks, check_case, check_previous_stage
 from magms_nnunet.errors import CaseError, InputError, InputWarning
-from magms_nnunet.inference.folder import Job, check_result, drop_finished, is_finished, predict_folder
+from magms_nnunet.inference.failures import failure_message
+from magms_nnunet.inference.folder import (
+    Job,
+    check_model_files,
+    check_parts,
+    check_replaceable,
+    check_result,
+    drop_finished,
+    is_finished,
+    is_ours,
+    predict_folder,
+)
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities, Subset
@@ -91,13 +102,19 @@ def _jobs(
             job = Job(case, subset, _previous_stage(case, request.previous_stage, ending), checks=request.checks)
             done = is_finished(case.name, request.output, ending, request.save_probabilities)
             if not (done and request.continue_prediction):
+                check_replaceable(case.name, request.output, ending)
                 checked = check_case(case, subset, modalities, request.checks, **known)
+                if job.previous_stage is not None:
+                    check_previous_stage(case, subset, job.previous_stage, request.checks)
                 for text in checked.warnings:
                     warnings.warn(f"{case.name}: {text}", InputWarning, stacklevel=2)
                 job = replace(job, subset=checked.subset, empty=checked.empty, warnings=checked.warnings)
+                job = replace(job, stamps=job.file_stamps())
             jobs.append(job)
-        except CaseError as error:
-            failed[case.name] = error.message
+        except Exception as error:  # a case must not take the others with it
+            ours = is_ours(request.output / f"{case.name}.json")
+            stays = f"; {case.name}{ending} in {request.output} is of an earlier run" if ours else ""
+            failed[case.name] = failure_message(error) + stays
     return jobs
 
 
@@ -110,9 +127,13 @@ def _predict(
         raise InputError(f"{model.configuration} is a cascade: give its previous stage's -prev_stage_predictions")
     if not model.is_cascaded and request.previous_stage is not None:
         raise InputError(f"{model.configuration} has no previous stage: leave out -prev_stage_predictions")
-    predictor = request.window.predictor(model)
+    predictor, modalities = request.window.predictor(model), model.modalities
     if requested is not None:
         predictor.check_subset(requested)
+    check_model_files(model, request.output)
+    names = None if requested is None else [modalities.names[channel] for channel in requested]
+    identity = {"model": model.fingerprint, "modalities": names, "settings": predictor.settings}
+    check_parts(identity, request.output, unfinished)
     for case in others:
         check_result(case.name, requested, request.output, predictor)
     if request.continue_prediction:

@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
-from magms_nnunet.errors import InputError
-from magms_nnunet.files import full_disk_is_said, publish
+from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.files import UNFINISHED, full_disk_is_said, publish
 from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.model import TrainedModel
@@ -29,6 +29,8 @@ from magms_nnunet.inference.written_image import check_written
 from magms_nnunet.modalities import Subset
 from magms_nnunet.nnunet_version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
+
+_IDENTITY = "identity.json"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Job:
         checks: what is let through.
         empty: modalities that hold nothing, and are left out.
         warnings: on the case's files.
+        stamps: of the files when they were checked; empty: they were not.
     """
 
     case: Case
@@ -50,6 +53,17 @@ class Job:
     checks: InputChecks = STRICT
     empty: Subset = ()
     warnings: tuple[str, ...] = ()
+    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        images = [self.case.files[channel] for channel in (*self.subset, *self.empty)]
+        return images if self.previous_stage is None else [*images, self.previous_stage]
+
+    def file_stamps(self) -> dict[Path, tuple[int, int]]:
+        """Size and time of change of every file: while these are the same, so is its content."""
+        return {path: ((stat := path.stat()).st_size, stat.st_mtime_ns) for path in self.files}
 
 
 def predict_folder(
@@ -96,7 +110,7 @@ def predict_folder(
         workers(0 if single else export_processes) as export,
     ):
         # nnU-Net's ensembling and postprocessing look for them here; other parts may be writing the same just now
-        for name, content in (("dataset.json", model.dataset_json), ("plans.json", model.plans)):
+        for name, content in _model_files(model).items():
             with full_disk_is_said(output / name):
                 _write_json(unfinished / name, content)
                 publish(unfinished / name, output / name)
@@ -109,7 +123,7 @@ def predict_folder(
 
         for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1, failures):
             bar.set_postfix_str(f"{job.case.name} from {model.modalities.format(job.subset)}")
-            preprocessed = attempt(job, future.result)
+            preprocessed = attempt(job, partial(_preprocessed, job, future))
             logits = None if preprocessed is None else attempt(job, partial(_logits, predictor, job, preprocessed[0]))
             if logits is None:
                 bar.update()
@@ -126,6 +140,14 @@ def predict_folder(
             finish_one()
     bar.close()
     return failures.messages
+
+
+def _preprocessed(job: Job, future: Future) -> tuple[np.ndarray, dict]:
+    """What was read, unless it may be something else than what was checked."""
+    result = future.result()
+    if job.stamps and job.stamps != job.file_stamps():
+        raise CaseError(job.case.name, "its files have changed since they were checked: predict it again")
+    return result
 
 
 def _logits(predictor: Predictor, job: Job, data: np.ndarray) -> np.ndarray:
@@ -178,9 +200,15 @@ def _export(
         sidecar = Path(f"{hidden}.json")
         spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF
         _write_json(sidecar, spacing | report)
-        (output / f"{name}{ending}").unlink(missing_ok=True)  # an older one would not be what the JSON describes
+        for suffix in (ending, ".npz", ".pkl"):  # older ones would not be what the JSON describes
+            (output / f"{name}{suffix}").unlink(missing_ok=True)
         for suffix in (".json", ".npz", ".pkl", ending) if save_probabilities else (".json", ending):
             publish(Path(f"{hidden}{suffix}"), output / f"{name}{suffix}")
+
+
+def _model_files(model: TrainedModel) -> dict[str, dict]:
+    """What nnU-Net, too, writes beside its predictions."""
+    return {"dataset.json": model.dataset_json, "plans.json": model.plans}
 
 
 def _report(job: Job, predictor: Predictor) -> dict:
@@ -212,6 +240,46 @@ def is_finished(name: str, output: Path, ending: str, save_probabilities: bool) 
     return all((output / file).is_file() for file in wanted)
 
 
+def check_replaceable(name: str, output: Path, ending: str) -> None:
+    """See that what a new result takes the place of is an older one of ours.
+
+    Raises:
+        CaseError: a file of that name is somebody else's.
+    """
+    report = output / f"{name}.json"
+    for path in (output / f"{name}{ending}", report):
+        if path.exists() and not is_ours(report):
+            raise CaseError(
+                name, f"{path} is no result of magms_predict: move it away, or choose another output folder"
+            )
+
+
+def check_model_files(model: TrainedModel, output: Path) -> None:
+    """See that no dataset.json or plans.json of something else is replaced, such as a dataset's own.
+
+    Raises:
+        InputError: there is one, and no result of ours beside it.
+    """
+    for name, content in _model_files(model).items():
+        path = output / name
+        if path.exists() and _read_json(path) != content and not any(map(is_ours, output.glob("*.json"))):
+            raise InputError(f"{path} is not this model's: choose another output folder, or move it away")
+
+
+def is_ours(report: Path) -> bool:
+    """Whether a case's JSON was written by magms_predict."""
+    return "modalities_used" in _read_json(report)
+
+
+def _read_json(path: Path) -> dict:
+    """Empty where there is no such file, or something else in it."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def check_result(name: str, subset: Subset | None, output: Path, predictor: Predictor) -> None:
     """Compare a result that is there with what this run would write; ``subset``: None for any.
 
@@ -222,11 +290,11 @@ def check_result(name: str, subset: Subset | None, output: Path, predictor: Pred
     result = output / f"{name}{model.dataset_json['file_ending']}"
     if not result.is_file():
         return
+    report = _read_json(output / f"{name}.json")
     try:
-        report = json.loads((output / f"{name}.json").read_text())
         asked_for = {*report["modalities_used"], *report.get("modalities_empty", ())}
         found = report["model"]["sha256"], asked_for, report["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         found = None
     now = "" if subset is None else f" ({model.modalities.format(subset)})"
     names = found and found[1] if subset is None else {model.modalities.names[channel] for channel in subset}
@@ -241,15 +309,42 @@ def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_
     """The jobs without a result yet, for ``--continue_prediction``.
 
     Raises:
-        InputError: see :func:`check_result`.
+        InputError: see :func:`check_result`; or a file of the case has changed since.
     """
     todo, ending = [], predictor.model.dataset_json["file_ending"]
     for job in jobs:
         if is_finished(job.case.name, output, ending, save_probabilities):
             check_result(job.case.name, job.subset, output, predictor)
+            predicted = (output / f"{job.case.name}{ending}").stat().st_mtime
+            for path in job.files:
+                if path.stat().st_mtime > predicted:
+                    raise InputError(
+                        f"{job.case.name}: {path} is newer than its result in {output}: remove that to predict it again"
+                    )
         else:
             todo.append(job)
     return todo
+
+
+def check_parts(identity: dict, output: Path, unfinished: Path) -> None:
+    """See that the parts of a split that are running now do the same, before one of them has a result to compare.
+
+    Args:
+        identity: of what this run writes: model, modalities, settings.
+        output: of all parts.
+        unfinished: of this part, see :func:`magms_nnunet.output_lock.locked_output`.
+
+    Raises:
+        InputError: another part does something else.
+    """
+    with full_disk_is_said(unfinished / _IDENTITY):
+        _write_json(unfinished / _IDENTITY, identity)
+    for path in output.glob(f"{UNFINISHED}*_of_*/{_IDENTITY}"):
+        if path.parent != unfinished and (other := _read_json(path)) and other != identity:
+            raise InputError(
+                f"another part that is writing to {output} uses another model, other modalities or other settings: "
+                "give all parts the same, or choose another output folder"
+            )
 
 
 def _write_json(path: Path, content: dict) -> None:

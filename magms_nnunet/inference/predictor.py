@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case
-from magms_nnunet.checks import STRICT, InputChecks, check_case
+from magms_nnunet.checks import STRICT, InputChecks, check_case, check_previous_stage
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
 from magms_nnunet.inference.sliding_window import SlidingWindow
@@ -165,7 +165,13 @@ class Predictor:
         )
         if outputs is not None:
             window.label_manager = SimpleNamespace(num_segmentation_heads=outputs)  # all that the window asks it for
-        return window.predict_logits_from_preprocessed_data(data).cpu()
+        logits = window.predict_logits_from_preprocessed_data(data).cpu()
+        if not logits.sum(tuple(range(1, logits.ndim)), dtype=torch.float32).isfinite().all():  # and no copy of them
+            raise InputError(
+                f"the output of {model.folder.name} is not finite: its weights are damaged, or the intensities are "
+                "far from those it was trained on"
+            )
+        return logits
 
     def predict(
         self, images: dict[str, Image], *, previous_stage: Image | None = None, checks: InputChecks = STRICT
@@ -182,7 +188,8 @@ class Predictor:
 
         Raises:
             InputError: a modality is unknown, ambiguous or given twice; images do not lie on one grid, are empty, the
-                same, or hold NaN; a file cannot be read; a cascade lacks its previous stage.
+                same, or hold NaN; a file cannot be read; a cascade lacks its previous stage; the network's output is
+                not finite.
 
         Warns:
             InputWarning: an image looks like none of its modality, or something was let through.
@@ -214,7 +221,9 @@ class Predictor:
             subset = checked.subset
             model, previous = self.model, None
             if previous_stage is not None:
-                previous = str(_as_file(previous_stage, Path(folder) / f"previous_stage{ending}"))
+                file = _as_file(previous_stage, Path(folder) / f"previous_stage{ending}")
+                check_previous_stage(case, subset, file, checks)
+                previous = str(file)
             data, properties = preprocess_case(
                 case, subset, model.plans, model.configuration, model.dataset_json, previous, checks
             )

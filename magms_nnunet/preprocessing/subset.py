@@ -1,6 +1,7 @@
 """nnU-Net's preprocessing of a case that has some of the modalities."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
@@ -59,7 +60,8 @@ def preprocess_case(
         properties, which tell how to undo the preprocessing.
 
     Raises:
-        CaseError: a modality holds nothing but zeros, or NaN or infinite voxels; images do not lie on one grid.
+        CaseError: a modality holds nothing but zeros, or NaN or infinite voxels; images do not lie on one grid; the
+            previous stage's labels are not the dataset's.
     """
     plans_manager = PlansManager(plans_for_subset(plans, subset))
     configuration_manager = plans_manager.get_configuration(configuration)
@@ -79,13 +81,23 @@ def preprocess_case(
             image[~finite] = 0
         if not image.any():
             raise CaseError(case.name, f"{label} holds only zeros: leave {name} out of --modalities")
-    segmentation = None if previous_stage is None else reader.read_seg(previous_stage)[0]
+    label_manager = plans_manager.get_label_manager(dataset_json)
+    segmentation = None
+    if previous_stage is not None:
+        segmentation = reader.read_seg(previous_stage)[0]
+        if undeclared := set(np.unique(segmentation)) - {0, *label_manager.all_labels}:
+            raise CaseError(
+                case.name,
+                f"{Path(previous_stage).name} of the previous stage has labels {sorted(map(float, undeclared))}, which "
+                "dataset.json does not declare: give the segmentation by this model's previous stage",
+            )
     data, segmentation, properties = run_preprocessor(
         case.name, images, segmentation, properties, plans_manager, configuration_manager, dataset_json
     )
     if previous_stage is not None:
-        labels = plans_manager.get_label_manager(dataset_json).foreground_labels
-        data = np.vstack((data, convert_labelmap_to_one_hot(segmentation[0], labels, data.dtype)))
+        data = np.vstack(
+            (data, convert_labelmap_to_one_hot(segmentation[0], label_manager.foreground_labels, data.dtype))
+        )
     return data, properties
 
 

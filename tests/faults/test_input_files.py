@@ -1,10 +1,14 @@
 """Files that are no whole image: they are refused before the model loads."""
 
 import gzip
+import os
 
 import pytest
 
+from magms_nnunet.inference.request import ModelRequest
 from tests.faults.spoiled_image import FILE
+from tests.faults.tiny import SIDE_FILES
+from tests.integration.workspace import ENDING, files_in
 
 
 def truncated(path):
@@ -67,3 +71,26 @@ def test_row08_file_that_is_no_whole_image_fails(spoil, says, remedy, images, fa
     line = failure()
     assert says in line
     assert remedy in line
+
+
+def test_row08_name_that_is_not_utf8_fails(images, magms_predict, tmp_path):
+    """SimpleITK would end the process."""
+    (images / FILE).rename(os.fsdecode(os.fsencode(images) + b"/M\xfcller_0002.nii.gz"))
+    code, lines = magms_predict(images, tmp_path / "out")
+    assert code == 3
+    assert "has a name, or lies in a folder, that is not UTF-8: rename it" in lines[-1]
+    assert files_in(tmp_path / "out") == SIDE_FILES | {f"p{n}{end}" for n in (1, 2) for end in (ENDING, ".json")}
+
+
+def test_row08_file_that_is_cut_off_after_it_was_checked_fails(images, magms_predict, tmp_path, monkeypatch):
+    load = ModelRequest.load
+
+    def cut_and_load(request):
+        too_short(images / FILE)
+        return load(request)
+
+    monkeypatch.setattr(ModelRequest, "load", cut_and_load)
+    code, (line,) = magms_predict(images, tmp_path / "out")
+    assert code == 3
+    assert line == "magms_predict: p2: its files have changed since they were checked: predict it again"
+    assert files_in(tmp_path / "out") == SIDE_FILES | {f"p1{ENDING}", "p1.json"}

@@ -58,6 +58,35 @@ def test_row04_case_of_nothing_but_empty_modalities_fails(images, magms_predict,
     assert files_in(tmp_path / "out") == {f"p1{ENDING}", "p1.json"} | SIDE_FILES
 
 
+# --- 7: values that normalisation in single precision turns into nothing ----------------------------------------------
+
+
+def with_one_voxel(value):
+    image = voxels(2)
+    image[9, 8, 8] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (with_one_voxel(1e20), "holds values as large as 1e+20: repair it, or scale it to values below 1e+15"),
+        (with_one_voxel(-3e38), "holds values as large as 3e+38"),
+        (voxels(2) * np.float32(1e16), "holds values as large as 1.7"),
+        (voxels(2) * np.float32(1e-11), "holds values that differ by 1.7"),
+    ],
+    ids=["one voxel", "one negative voxel", "all large", "all small"],
+)
+def test_row07_values_that_cannot_be_normalised_fail(array, says, images, failure):
+    like(images / FILE, array)
+    assert f"{LABEL} {says}" in failure()
+
+
+def test_row07_few_voxels_far_beyond_all_others_are_warned_of(images, prediction):
+    like(images / FILE, with_one_voxel(1e12))
+    prediction(says=[f"{LABEL} has few voxels that are far beyond all others (0 to 1e+12): is it damaged?"])
+
+
 # --- 5: one image in place of two -------------------------------------------------------------------------------------
 
 
