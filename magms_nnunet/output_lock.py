@@ -65,10 +65,12 @@ def _lock(folder: Path, output: Path) -> int:
         try:
             folder.mkdir(exist_ok=True)
             lock = os.open(path, os.O_RDWR | os.O_CREAT)
-        except (FileNotFoundError, FileExistsError):  # whoever had it is just removing it
-            if folder.is_file():
-                raise
-            continue
+        except (FileNotFoundError, FileExistsError) as error:
+            if output.is_dir() and not folder.is_file() and not folder.is_symlink():
+                continue  # whoever had it is just removing it
+            raise InputError(
+                f"cannot write to {folder} ({error.strerror}): remove it, or take another folder"
+            ) from error
         try:
             if fcntl is not None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import UNFINISHED
 from magms_nnunet.inference.manifest import FILE, check_unaltered, read_manifest
 from magms_nnunet.inference.model import load_model
 from magms_nnunet.sharing.archive import check_entries, unpack
+
+TEMPORARY = ".magms-import_"
+"""What the folder's name begins with. It may hold a model that is being replaced, so it is not taken for unfinished."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def install_models(
             if there and not overwrite:
                 raise InputError(f"{', '.join(there)} exists: replace it with --overwrite, or move it away")
             results.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f"{UNFINISHED}import_", dir=results) as temporary:
+            with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=results) as temporary:
                 new = Path(temporary, "new")
                 try:
                     installed = [

@@ -74,6 +74,20 @@ def test_row12_output_is_what_is_read(broken_model, magms_predict, labelled, tmp
     assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
+@pytest.mark.parametrize("file", [f"a{ENDING}", "a.json", "dataset.json"])
+def test_row12_files_of_others_are_not_replaced(file, magms_predict, tmp_path):
+    """Such as the labels and the dataset.json of a dataset."""
+    images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
+    out.mkdir()
+    (out / file).write_text('{"labels": "by hand"}')
+    code, (line,) = magms_predict(images, out)
+    assert code == (2 if file == "dataset.json" else 3)
+    assert f"{out / file} is " in line
+    assert "choose another output folder" in line
+    assert files_in(out) == {file}
+    assert (out / file).read_text() == '{"labels": "by hand"}'
+
+
 def test_row13_disk_full_while_results_are_written(mount, magms_predict, tmp_path):
     disk, images = mount(256), tmp_path / "images"
     for case in "ab":

@@ -1,6 +1,7 @@
 """SIGKILL at random moments of a prediction and of an evaluation, which then go on."""
 
 import json
+import os
 import random
 import shutil
 import time
@@ -12,7 +13,7 @@ import pytest
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from tests.faults.commands import start, wait_for
 from tests.faults.tiny import SHAPE, T1C, give
-from tests.integration.workspace import ENDING, QUIET, write_image
+from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
 KILLS = 25
 CASES = [f"case{number:02d}" for number in range(20)]
@@ -78,6 +79,37 @@ def test_row15_results_of_another_model_subset_or_setting_are_refused(model, mag
         assert code == 2
         assert f"a: {out / f'a{ENDING}'} was predicted by another model, from other modalities or with other" in line
         assert contents(out) == before
+
+
+def test_row15_file_that_is_newer_than_its_result_is_noticed(magms_predict, tmp_path):
+    images, out = give(tmp_path / "images", {"a": [T1C], "b": [T1C]}), tmp_path / "out"
+    assert magms_predict(images, out) == (0, [])
+    before = contents(out)
+    later = (out / f"b{ENDING}").stat().st_mtime + 10
+    os.utime(images / f"b_0002{ENDING}", (later, later))
+    code, (line,) = magms_predict(images, out, "--continue_prediction")
+    assert code == 2
+    assert f"b: {images / f'b_0002{ENDING}'} is newer than its result in {out}: remove that to predict it again" in line
+    assert contents(out) == before
+
+
+def test_row15_probabilities_of_an_earlier_run_do_not_stay(magms_predict, tmp_path):
+    images, out = give(tmp_path / "images", {"a": [T1C, 0]}), tmp_path / "out"
+    assert magms_predict(images, out, "--modalities", "F", "--save_probabilities") == (0, [])
+    assert {"a.npz", "a.pkl"} <= files_in(out)
+    assert magms_predict(images, out, "--modalities", "T1c") == (0, [])
+    assert not {"a.npz", "a.pkl"} & files_in(out)
+
+
+def test_row15_result_of_an_earlier_run_is_named_where_its_case_fails(magms_predict, tmp_path):
+    images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
+    assert magms_predict(images, out) == (0, [])
+    before = contents(out)
+    (images / f"a_0002{ENDING}").write_bytes(b"")
+    code, (line,) = magms_predict(images, out)
+    assert code == 3
+    assert line.endswith(f"is empty (0 bytes): copy it again; a{ENDING} in {out} is of an earlier run")
+    assert contents(out) == before
 
 
 @pytest.mark.slow

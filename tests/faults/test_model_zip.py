@@ -242,7 +242,7 @@ def test_row21_killed_while_it_installs(exported, spoilt, home):  # noqa: F811
     """Nothing stands under the model's name; the next import needs no tidying up."""
     command = [str(Path(sys.executable).parent / "python"), "-m", "magms_nnunet.cli.import_model", "-i", str(exported)]
     with subprocess.Popen(command) as process:
-        while process.poll() is None and not list(home.glob(".magms_import_*/new")):
+        while process.poll() is None and not list(home.glob(".magms-import_*/new")):
             pass
         process.kill()
     assert process.returncode < 0

@@ -158,6 +158,14 @@ def test_row25_prediction_refuses_a_folder_that_is_written_to(magms_predict, tmp
         assert files_in(tmp_path / "out") == {".magms_0_of_1", "lock"}
 
 
+def test_row25_lock_that_cannot_be_made(magms_predict, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.magms_0_of_1").symlink_to(tmp_path / "nowhere")
+    code, (line,) = magms_predict(give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out")
+    assert code == 2
+    assert f"cannot write to {tmp_path / 'out/.magms_0_of_1'} (File exists): remove it" in line
+
+
 def test_row25_evaluation_and_merging_refuse_a_folder_that_is_written_to(model, tmp_path, capfd):
     images = give(tmp_path / "images", {"a": range(4)})
     write_image(tmp_path / "labels" / f"a{ENDING}", np.ones(SHAPE, np.uint8))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from magms_nnunet.cli.evaluate import main as magms_evaluate
+from magms_nnunet.inference.folder import check_parts
+from magms_nnunet.output_lock import locked_output
 from tests.faults.tiny import SHAPE, SIDE_FILES, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
@@ -48,6 +50,18 @@ def test_row27_parts_of_different_predictions_do_not_meet_in_one_folder(second, 
     assert files_in(out) == before
     assert magms_predict(images, out, "-num_parts", 2, "-part_id", 1, "--modalities", "T1c") == (0, [])
     assert {f"{case}{ENDING}" for case in "abc"} <= files_in(out)
+
+
+def test_row27_parts_of_different_predictions_that_run_at_once(magms_predict, tmp_path):
+    """Neither has a result yet to compare."""
+    images, out = give(tmp_path / "images", dict.fromkeys("ab", (0, T1C))), tmp_path / "out"
+    out.mkdir()
+    with locked_output(out, 1, 2) as other:
+        check_parts({"modalities": ["FLAIR"]}, out, other)
+        code, (line,) = magms_predict(images, out, "--modalities", "T1c", "-num_parts", 2)
+        assert code == 2
+        assert f"another part that is writing to {out} uses another model, other modalities or other settings" in line
+    assert files_in(out) == set()
 
 
 def test_row27_parts_without_modalities_take_what_each_case_has(magms_predict, tmp_path):
