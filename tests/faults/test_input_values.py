@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from magms_nnunet import Predictor
 from magms_nnunet.checks import InputChecks
@@ -214,3 +215,24 @@ def test_row07_evaluation_refuses_nan_and_takes_the_flag(model, tmp_path, capfd)
     assert evaluate.main([*arguments, "--nan-to-zero"]) == 0
     assert f"magms_evaluate: warning: p2: {LABEL} holds 3 NaN or infinite voxels, which" in capfd.readouterr().err
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+# --- 23: a network whose output is no number --------------------------------------------------------------------------
+
+
+def test_row23_output_that_is_not_finite_is_no_segmentation(images, model, magms_predict, tmp_path):
+    """nnU-Net would take NaN for background."""
+    folder = shutil.copytree(model, tmp_path / model.name)
+    path = folder / "fold_0/checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    weights = content["network_weights"]
+    for name in weights:
+        if name.startswith("decoder.stages.1") and name.endswith("norm.weight"):
+            weights[name].fill_(3e38)
+    weights["decoder.seg_layers.1.weight"].zero_()  # times infinity
+    torch.save(content, path)
+    code, lines = magms_predict(images, tmp_path / "out", "-m", folder)
+    assert code == 3
+    assert [line.split(":")[1] for line in lines] == [" p1", " p2"]
+    assert all("is not finite: its weights are damaged, or the intensities are far from" in line for line in lines)
+    assert files_in(tmp_path / "out") == SIDE_FILES
