@@ -3,7 +3,7 @@
 PyTorch computes it as batch normalisation with each sample and channel as a channel of its own. Group normalisation
 with a group per channel is the same function; on a CPU its kernel is about twice as fast. Not so for channels-last
 features, where both kernels add up all voxels one by one in single precision and are off by 0.001 standard deviations
-at 128^3; a matrix product gives their variances.
+at 128^3; a matrix product gives their variances. Half precision is PyTorch's matter: there group normalisation rounds more.
 """
 
 import torch
@@ -17,7 +17,7 @@ class _InstanceNorm:
 
         In nnU-Net's networks it always is the output of a convolution, which nothing else reads.
         """
-        if x.device.type != "cpu" or self.track_running_stats:
+        if x.device.type != "cpu" or self.track_running_stats or x.dtype != torch.float32:
             return super().forward(x)
         self._check_input_dim(x)
         if x.is_contiguous() or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):

@@ -50,6 +50,12 @@ def test_channels_last_features_in_mixed_precision_are_left_to_pytorch():
     torch.testing.assert_close(out, layer(x).detach(), rtol=0, atol=1e-5)
 
 
+def test_half_precision_is_left_to_pytorch():
+    """Its group normalisation rounds more than its instance normalisation."""
+    x = (3 + 2 * torch.randn(2, 4, 16, 16, 16)).bfloat16()
+    assert torch.equal(InstanceNorm3d(4)(x), nn.InstanceNorm3d(4)(x))
+
+
 def test_input_of_another_dimension_is_an_error():
     with pytest.raises(ValueError, match="expected 4D or 5D"):
         InstanceNorm3d(3)(torch.zeros(1, 3))
