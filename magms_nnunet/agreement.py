@@ -93,7 +93,11 @@ def _compare(folder: Path, file: str, checkpoint: Path, here: dict, trained: dic
     if not isinstance(trained, dict):
         raise InputError(f"{folder / checkpoint} is damaged: it should hold {file}, not a {type(trained).__name__}")
     for key in keys:
-        if _as_json(here.get(key)) != _as_json(trained.get(key)):
+        try:
+            agrees = _as_json(here.get(key)) == _as_json(trained.get(key))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{folder / checkpoint} is damaged: its {key} cannot be of a {file}") from error
+        if not agrees:
             raise InputError(
                 f"{folder}: {file} and {checkpoint} disagree on {key}: {shown(here.get(key))} and "
                 f"{shown(trained.get(key))}; they belong to different models"

@@ -219,7 +219,11 @@ def _check_numbers(path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapp
 
 
 def _are_axes(value) -> bool:
-    return value is None or (isinstance(value, tuple | list) and all(axis in (0, 1, 2) for axis in value))
+    return value is None or (isinstance(value, tuple | list) and all(map(_is_axis, value)))
+
+
+def _is_axis(value) -> bool:
+    return type(value) is int and 0 <= value <= 2
 
 
 _WANTED = {

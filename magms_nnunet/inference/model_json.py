@@ -20,12 +20,14 @@ def read_json(path: Path) -> dict:
     """Content of a JSON file of the model.
 
     Raises:
-        InputError: it is missing, not JSON, or something else than an object.
+        InputError: it is missing, cannot be read, is not JSON, or something else than an object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path.parent} is not a trained model: it has no {path.name}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): copy it again") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error})") from error
     if not isinstance(content, dict):

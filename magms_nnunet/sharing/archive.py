@@ -1,13 +1,14 @@
 """A zip with models, from anybody: every entry is checked by its name before anything of it is written."""
 
 import hashlib
+import lzma
 import re
 import shutil
 import stat
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -103,19 +104,28 @@ def unpack(archive: zipfile.ZipFile, model: str, files: Sequence[str], folder: P
     Raises:
         InputError: an entry is damaged, or the disk is full.
     """
-    source, digests = Path(archive.filename), {}
+    digests = {}
     for name in files:
         path, digest = folder / name, hashlib.sha256()
         path.parent.mkdir(parents=True, exist_ok=True)
         entry = archive.getinfo(str(PurePosixPath(model, name)))
         if shutil.disk_usage(path.parent).free < entry.file_size:
             raise InputError(f"no space left on the disk of {folder} for {model}: free some, then import again")
-        try:
-            with archive.open(entry) as packed, open(path, "xb") as file:
-                while chunk := packed.read(1 << 20):
-                    digest.update(chunk)
-                    file.write(chunk)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            raise InputError(f"{source}: entry {model}/{name} is damaged ({error}): copy the zip again") from error
+        with open(path, "xb") as file:
+            for chunk in _chunks(archive, entry):
+                digest.update(chunk)
+                file.write(chunk)
         digests[name] = digest.hexdigest()
     return digests
+
+
+def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    try:
+        with archive.open(entry) as packed:
+            while chunk := packed.read(1 << 20):
+                yield chunk
+    # what zip's own format and each of its compressions raise: bzip2 an OSError, lzma one of its own
+    except (zipfile.BadZipFile, zlib.error, OSError, lzma.LZMAError, EOFError, RuntimeError) as error:
+        raise InputError(
+            f"{archive.filename}: entry {entry.filename} is damaged ({error}): copy the zip again"
+        ) from error

@@ -164,6 +164,15 @@ def test_row20_other_json_is_refused_in_one_line(file, text, says, run, spoilt):
     assert f"{file} {says}" in line
 
 
+@pytest.mark.parametrize("file", ["plans.json", "dataset.json"])
+def test_row20_folder_in_place_of_a_file(file, run, spoilt):  # noqa: F811
+    (spoilt / file).unlink()
+    (spoilt / file).mkdir()
+    code, line = run("predict")
+    assert code == 2
+    assert f"{spoilt / file} cannot be read (Is a directory): copy it again" in line
+
+
 def test_row20_the_real_ones_pass(run, spoilt):  # noqa: F811
     assert json.loads((spoilt / "plans.json").read_text())["plans_name"] == "MAGMSPlans"
     assert run("predict")[0] == 0

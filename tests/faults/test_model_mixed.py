@@ -38,6 +38,13 @@ def in_checkpoint(**changes):
     return change
 
 
+def circle():
+    """A dictionary that holds itself."""
+    value = {}
+    value["channel_names"] = value
+    return value
+
+
 def in_file(file, change):
     return lambda folder: edit(folder / file, change)
 
@@ -96,6 +103,12 @@ def in_file(file, change):
         (in_checkpoint(init_args={"dataset_json": [1]}), "it should hold dataset.json, not a list"),
         (in_checkpoint(trainer_name="os.system"), "trainer_name is 'os.system'"),
         (in_checkpoint(network_weights=[1]), "network_weights is [1]"),
+        (in_checkpoint(init_args={"dataset_json": circle()}), "its channel_names cannot be of a dataset.json"),
+        (
+            in_checkpoint(init_args={"dataset_json": {"channel_names": {(0,): "FLAIR"}}}),
+            "its channel_names cannot be of a dataset.json",
+        ),
+        (in_checkpoint(inference_allowed_mirroring_axes=[torch.tensor([1, 2])]), "mirroring_axes is [tensor([1, 2])]"),
         (in_checkpoint(inference_allowed_mirroring_axes=7), "inference_allowed_mirroring_axes is 7"),
     ],
 )

@@ -131,6 +131,23 @@ def test_row21_flipped_bit(exported, run, nothing_changes):  # noqa: F811
     assert "is damaged (Bad CRC-32" in line
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_row21_damage_in_any_compression(compression, exported, run, nothing_changes):  # noqa: F811
+    name = f"{MODEL}/fold_0/progress.png"
+    with zipfile.ZipFile(exported, "a") as archive:
+        archive.writestr(name, bytes(range(256)) * 100, compression)
+        entry = archive.getinfo(name)
+    content = bytearray(exported.read_bytes())
+    start = entry.header_offset + 30 + len(name)
+    content[start + 16 : start + entry.compress_size] = bytes(entry.compress_size - 16)
+    exported.write_bytes(content)
+    nothing_changes()
+    code, line = run("import_model")
+    assert code == 2
+    assert f"{exported}: entry {name} is damaged (" in line
+    assert "None" not in line
+
+
 def test_row21_not_a_zip_at_all(tmp_path, run, home, nothing_changes):  # noqa: F811
     nothing_changes()
     assert run("import_model") == (
