@@ -23,5 +23,8 @@ class CaseError(InputError):
 
 def shown(value) -> str:
     """A value of a file for a message: never long, whatever the file holds."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} of very many levels"
     return text if len(text) <= 80 else f"{text[:77]}..."

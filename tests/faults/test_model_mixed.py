@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+import sys
 
 import pytest
 import torch
@@ -180,6 +181,19 @@ def test_row23_weight_that_is_no_plain_tensor(kind, run, spoilt):  # noqa: F811
     code, line = run("predict")
     assert code == 2
     assert f"it does not hold all numbers of '{WEIGHT}'" in line
+
+
+def test_row23_value_of_very_many_levels(run, spoilt):  # noqa: F811
+    levels = []
+    for _ in range(5000):
+        levels = [levels]
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(50_000)  # or it could not be written; hand-made, it could
+    in_checkpoint(trainer_name=levels)(spoilt)
+    sys.setrecursionlimit(before)
+    code, line = run("predict")
+    assert code == 2
+    assert f"{CHECKPOINT} is not a checkpoint of nnU-Net: trainer_name is a list of very many levels" in line
 
 
 def test_row23_checkpoint_of_another_trainer_in_a_folder_of_any_name(run, spoilt, tmp_path):  # noqa: F811
