@@ -121,7 +121,7 @@ def check_files(
         case: its files; ``subset``: the channels to look at.
         modalities: for messages.
         geometry_tolerance: how far the same voxel may lie apart in two of them, in voxels.
-        volumes: whether the model reads volumes, so that a 2-D image is a mistake.
+        volumes: whether the model reads volumes, so that a 2-D image or a single slice is a mistake.
 
     Returns:
         Channel -> what the voxels hold, of those that were looked into.
@@ -140,8 +140,11 @@ def check_files(
         if content is None:
             continue
         grid, voxels[channel] = content
-        if volumes and len(grid.size) == 2:
-            raise CaseError(case.name, f"{label} is 2-D ({times(grid.size)}): this model reads 3-D images")
+        if volumes and (len(grid.size) == 2 or min(grid.size) == 1):
+            kind = "2-D" if len(grid.size) == 2 else "a single slice"
+            raise CaseError(
+                case.name, f"{label} is {kind} ({times(grid.size)}): this model reads 3-D images, give the whole volume"
+            )
         if first is None:
             first = label, grid
         elif problem := difference(grid, first[1], first[0], geometry_tolerance):

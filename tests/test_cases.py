@@ -164,6 +164,18 @@ def test_a_2d_image_is_no_volume(pair):
     check_files(pair, (2,), BRATS)
 
 
+@pytest.mark.parametrize("shape", [(1, 5, 6), (4, 1, 6), (4, 5, 1)])
+def test_a_single_slice_is_no_volume(shape, pair):
+    write(pair.files[2], shape)
+    assert f"is a single slice ({shape[2]}x{shape[1]}x{shape[0]})" in message(pair, (2,), volumes=True)
+    check_files(pair, (2,), BRATS)
+
+
+def test_thin_volumes_are_volumes(pair):
+    write(pair.files[2], (2, 40, 40))
+    check_files(pair, (2,), BRATS, volumes=True)
+
+
 def test_truncated(pair):
     write(pair.files[2], shape=(20, 20, 20))
     pair.files[2].write_bytes(pair.files[2].read_bytes()[:-12])

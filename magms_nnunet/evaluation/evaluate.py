@@ -31,7 +31,7 @@ from magms_nnunet.inference.folder import Job, preprocessed_ahead
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.predictor import Predictor
-from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
+from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output, is_3d
 from magms_nnunet.inference.workers import workers
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.nnunet_version import warn_of_untested_nnunet
@@ -304,11 +304,17 @@ def _jobs(
 ) -> list[Job]:
     """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
     case, modalities = labelled.case, model.modalities
-    appearance = Appearance.from_plans(model.plans, len(modalities))
+    checked = modalities.complete if request.protocol == MASKED else _union(subsets)
+    check_labelled_files(
+        labelled,
+        checked,
+        modalities,
+        request.checks,
+        volumes=is_3d(model.plans, model.configuration),
+        appearance=Appearance.from_plans(model.plans, len(modalities)),
+    )
     if request.protocol == MASKED:
-        check_labelled_files(labelled, modalities.complete, modalities, request.checks, appearance)
         return [Job(case, modalities.complete, checks=request.checks)]
-    check_labelled_files(labelled, _union(subsets), modalities, request.checks, appearance)
     jobs = []
     for subset in subsets:
         previous = None

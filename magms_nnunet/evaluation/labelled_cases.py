@@ -121,9 +121,13 @@ def check_labelled_files(
     subset: Subset,
     modalities: Modalities,
     checks: InputChecks = STRICT,
+    *,
+    volumes: bool = False,
     appearance: Appearance | None = None,
 ) -> None:
     """Check a case's images of a subset, and its reference: one readable image to the end, as SimpleITK would hide.
+
+    Arguments as in :func:`magms_nnunet.checks.check_case`.
 
     Raises:
         CaseError: names the file, and its modality or that it is the reference.
@@ -131,7 +135,8 @@ def check_labelled_files(
     Warns:
         InputWarning: an image looks like none of its modality, or something was let through.
     """
-    for text in check_case(labelled.case, subset, modalities, checks, appearance=appearance).warnings:
+    checked = check_case(labelled.case, subset, modalities, checks, volumes=volumes, appearance=appearance)
+    for text in checked.warnings:
         warnings.warn(f"{labelled.case.name}: {text}", InputWarning, stacklevel=2)
     check_files(Case(labelled.case.name, {0: labelled.reference}), (0,), Modalities(("reference",)))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
+from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.memory import keep_freed_memory
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
@@ -34,7 +35,7 @@ class ModelRequest:
             InputError: nnU-Net has no such dataset, or no such model is trained.
         """
         if self.model is not None:
-            return self.model
+            return self.model.resolve()  # "." has no name
         try:
             folder = Path(get_output_folder(self.dataset, self.trainer, self.plans, self.configuration))
         except (RuntimeError, ValueError) as error:
@@ -47,14 +48,25 @@ class ModelRequest:
         return folder
 
     def reads_volumes(self, plans: dict) -> bool:
-        """Whether the configuration is 3-D, as far as that can be told before the checkpoint is read."""
-        name, configurations = self.configuration or self.model.name.rpartition("__")[2], plans["configurations"]
-        for _ in configurations:  # a cascade's second stage inherits its patch size
-            configuration = configurations.get(name, {}) if isinstance(name, str) else {}
-            if isinstance(configuration.get("patch_size"), list):
-                return len(configuration["patch_size"]) == 3
-            name = configuration.get("inherits_from")
-        return False
+        """Whether the configuration is 3-D, as far as that can be told before the model is loaded.
+
+        Raises:
+            InputError: a checkpoint that had to be asked is damaged, or holds more than data.
+        """
+        return is_3d(plans, self._configuration_name())
+
+    def _configuration_name(self) -> str | None:
+        """As a folder that nnU-Net has named says, which loading compares with the checkpoint; else the checkpoint's.
+
+        None: there is none, and loading will say what is wrong.
+        """
+        folder = self.folder()
+        names = folder.name.split("__")
+        if len(names) == 3:
+            return names[2]
+        path = folder / f"fold_{self.folds[0]}" / self.checkpoint
+        trained = read_checkpoint(path, self.trust_checkpoint).get("init_args") if path.is_file() else None
+        return trained.get("configuration") if isinstance(trained, dict) else None
 
     def load(self) -> TrainedModel:
         """The model; see :func:`magms_nnunet.inference.model.load_model`."""
@@ -97,6 +109,17 @@ class WindowRequest:
             fill=self.fill,
             fast_sweep=self.fast_sweep,
         )
+
+
+def is_3d(plans: dict, configuration: str | None) -> bool:
+    """Whether a configuration of these plans is."""
+    configurations = plans["configurations"]
+    for _ in configurations:  # a cascade's second stage inherits its patch size
+        content = configurations.get(configuration, {}) if isinstance(configuration, str) else {}
+        if isinstance(content.get("patch_size"), list):
+            return len(content["patch_size"]) == 3
+        configuration = content.get("inherits_from")
+    return False
 
 
 def check_output(output: Path, source: Path | None) -> None:

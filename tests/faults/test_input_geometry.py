@@ -1,5 +1,6 @@
 """Images of a case that lie on different grids, or are no volumes at all."""
 
+import json
 import shutil
 
 import nibabel
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from magms_nnunet.cli.evaluate import main as magms_evaluate
 from tests.faults.spoiled_image import FILE, like
-from tests.faults.tiny import SHAPE, voxels
-from tests.integration.workspace import ENDING
+from tests.faults.tiny import SHAPE, give, voxels
+from tests.integration.workspace import ENDING, QUIET, write_image
 
 # --- 6: modalities on different grids ---------------------------------------------------------------------------------
 
@@ -85,6 +87,14 @@ def two_d(path):
     sitk.WriteImage(sitk.ReadImage(str(path))[:, :, 9], str(path))
 
 
+def one_slice(path):
+    sitk.WriteImage(sitk.ReadImage(str(path))[:, :, 9:10], str(path))
+
+
+def one_slice_across(path):
+    sitk.WriteImage(sitk.ReadImage(str(path))[7:8], str(path))
+
+
 def sheared(path):
     affine = np.diag([1.0, 1.0, 1.5, 1.0])
     affine[0, 1] = 0.2
@@ -107,6 +117,8 @@ def sheared_beside_a_qform(path):
         (rgb, f"has 3 values per voxel ({X}x{Y}x{Z}; an RGB"),
         (complex_numbers, "has 2 values per voxel"),
         (two_d, f"is 2-D ({X}x{Y}): this model reads 3-D images"),
+        (one_slice, f"is a single slice ({X}x{Y}x1): this model reads 3-D images"),
+        (one_slice_across, f"is a single slice (1x{Y}x{Z}): this model reads 3-D images"),
         (sheared, f"({X}x{Y}x{Z}) has axes that are not at right angles"),
         (sheared_beside_a_qform, f"({X}x{Y}x{Z}) has axes that are not at right angles"),
     ],
@@ -115,3 +127,30 @@ def test_row09_image_of_another_kind_fails_with_its_shape(spoil, says, images, m
     named = shutil.copytree(model, tmp_path / "MAGMSTrainer__MAGMSPlans__tiny")
     spoil(images / FILE)
     assert says in failure("-m", named)
+
+
+@pytest.mark.parametrize("spoil", [two_d, one_slice])
+def test_row09_whatever_the_models_folder_is_called(spoil, images, model, tmp_path, failure):
+    spoil(images / FILE)
+    assert "this model reads 3-D images" in failure("-m", shutil.copytree(model, tmp_path / "my_model"))
+
+
+def test_row09_model_in_the_folder_one_stands_in(images, model, tmp_path, failure, monkeypatch):
+    two_d(images / FILE)
+    monkeypatch.chdir(model)
+    assert "this model reads 3-D images" in failure("-m", ".")
+    assert json.loads((tmp_path / "out" / "p1.json").read_text())["model"]["name"] == model.name
+
+
+@pytest.mark.parametrize("protocol", ["masked", "absent"])
+@pytest.mark.parametrize("spoil", [two_d, one_slice])
+def test_row09_flat_images_are_not_scored(spoil, protocol, model, tmp_path, capfd):
+    images, labels = give(tmp_path / "images", {"p1": range(4)}), tmp_path / "labels"
+    write_image(labels / f"p1{ENDING}", np.ones(SHAPE, np.uint8))
+    for path in (*images.iterdir(), *labels.iterdir()):
+        spoil(path)
+    arguments = ("-i", images, "-l", labels, "-o", tmp_path / "out", "-m", model, "--protocol", protocol)
+    assert magms_evaluate([*map(str, (*arguments, "--subsets", "T1c", "--disable_tta", *QUIET))]) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"magms_evaluate: p1: p1_000{2 if protocol == 'absent' else 0}{ENDING} ")
+    assert "this model reads 3-D images" in line

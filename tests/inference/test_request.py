@@ -39,6 +39,41 @@ def test_a_model_by_its_folder_needs_none_of_nnunets_variables(tmp_path, monkeyp
     assert replace(BY_NAME, model=tmp_path / "mine", dataset=None, configuration=None).folder() == tmp_path / "mine"
 
 
+PLANS = {
+    "configurations": {"2d": {"patch_size": [8, 8]}, "3d": {"patch_size": [8, 8, 8]}, "next": {"inherits_from": "3d"}}
+}
+
+
+@pytest.mark.parametrize(("configuration", "volumes"), [("2d", False), ("3d", True), ("next", True), ("gone", False)])
+@pytest.mark.parametrize("named", [True, False])
+def test_the_configuration_is_in_the_folders_name_or_in_the_checkpoint(configuration, volumes, named, tmp_path):
+    model = tmp_path / (f"T__P__{configuration}" if named else "mine")
+    (model / "fold_0").mkdir(parents=True)
+    if not named:
+        torch.save({"init_args": {"configuration": configuration}}, model / "fold_0/checkpoint_final.pth")
+    assert (
+        replace(BY_NAME, model=model, configuration="3d" if configuration == "2d" else "2d").reads_volumes(PLANS)
+        is volumes
+    )
+
+
+def test_a_checkpoint_that_cannot_tell_the_configuration(tmp_path):
+    mine = replace(BY_NAME, model=tmp_path / "mine")
+    assert mine.reads_volumes(PLANS) is False
+    checkpoint = tmp_path / "mine/fold_0/checkpoint_final.pth"
+    checkpoint.parent.mkdir(parents=True)
+    torch.save({"init_args": 3}, checkpoint)
+    assert mine.reads_volumes(PLANS) is False
+    checkpoint.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="damaged"):
+        mine.reads_volumes(PLANS)
+
+
+def test_the_folder_that_one_stands_in_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert replace(BY_NAME, model=Path(".")).folder().name == tmp_path.name
+
+
 def test_a_model_that_is_not_trained_lists_those_that_are(results):
     with pytest.raises(InputError) as caught:
         replace(BY_NAME, configuration="2d").folder()
