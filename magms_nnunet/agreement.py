@@ -12,8 +12,21 @@ from magms_nnunet.modalities import Modalities
 
 # What a model's output depends on besides its weights. Not the patch size, which may be changed for prediction.
 _OF_DATASET = ("channel_names", "labels", "regions_class_order")
-_OF_PLANS = ("transpose_forward", "transpose_backward", "foreground_intensity_properties_per_channel")
-_OF_CONFIGURATION = ("spacing", "normalization_schemes", "use_mask_for_norm", "architecture", "previous_stage")
+_OF_PLANS = (
+    "transpose_forward",
+    "transpose_backward",
+    "foreground_intensity_properties_per_channel",
+    "image_reader_writer",  # some turn the axes around
+)
+_OF_CONFIGURATION = (
+    "spacing",
+    "normalization_schemes",
+    "use_mask_for_norm",
+    "architecture",
+    "previous_stage",
+    "preprocessor_name",
+    *(f"resampling_fn_{kind}{part}" for kind in ("data", "seg", "probabilities") for part in ("", "_kwargs")),
+)
 
 
 def check_agreement(folder: Path, path: Path, content: dict, plans: dict, dataset_json: dict) -> None:

@@ -116,6 +116,16 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(content))
 
 
+def edit_also_in_checkpoint(model: Path, file: str, change: Callable[[dict], None]) -> None:
+    """Change plans.json or dataset.json without a contradiction: a model that was trained so, or a hostile one."""
+    edit(model / file, change)
+    content = torch.load(model / CHECKPOINT, weights_only=False)
+    content["init_args"][{"plans.json": "plans", "dataset.json": "dataset_json"}[file]] = json.loads(
+        (model / file).read_text()
+    )
+    torch.save(content, model / CHECKPOINT)
+
+
 def tree(folder: Path) -> dict[str, int]:
     """Everything below a folder, with its time of change."""
     return {str(path.relative_to(folder)): path.lstat().st_mtime_ns for path in folder.rglob("*")}

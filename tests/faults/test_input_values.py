@@ -1,6 +1,5 @@
 """Voxels that hold nothing, NaN, or what another modality holds: the case fails by name, the others go on."""
 
-import json
 import shutil
 
 import numpy as np
@@ -12,6 +11,7 @@ from magms_nnunet import Predictor
 from magms_nnunet.checks import InputChecks
 from magms_nnunet.cli import evaluate
 from magms_nnunet.errors import InputError, InputWarning
+from tests.faults.shared_models import edit_also_in_checkpoint
 from tests.faults.spoiled_image import FILE, LABEL, like
 from tests.faults.tiny import SHAPE, SIDE_FILES, give, voxels
 from tests.integration.workspace import ENDING, QUIET, SPACING_MM, files_in, read_voxels, write_image
@@ -135,8 +135,9 @@ def test_row07_nan_counts_as_zero_where_that_is_wanted(images, prediction, tmp_p
 
 def test_row07_nan_counts_as_zero_for_a_reader_that_does_not_hide_it(images, model, tmp_path, magms_predict):
     shutil.copytree(model, tmp_path / "model")
-    plans = json.loads((model / "plans.json").read_text())
-    (tmp_path / "model" / "plans.json").write_text(json.dumps(plans | {"image_reader_writer": "NibabelIO"}))
+    edit_also_in_checkpoint(
+        tmp_path / "model", "plans.json", lambda plans: plans.update(image_reader_writer="NibabelIO")
+    )
     like(images / FILE, with_nan())
     flags = ("-m", tmp_path / "model", "--save_probabilities")
     code, (line,) = magms_predict(images, tmp_path / "out", *flags, "--nan-to-zero")

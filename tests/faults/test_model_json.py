@@ -3,21 +3,10 @@
 import json
 
 import pytest
-import torch
 
 from magms_nnunet.inference import model as module
-from tests.faults.shared_models import CHECKPOINT, edit, home, run, spoilt, train  # noqa: F401 (fixtures)
+from tests.faults.shared_models import edit, edit_also_in_checkpoint, home, run, spoilt, train  # noqa: F401 (fixtures)
 from tests.faults.tiny import model  # noqa: F401 (a fixture)
-
-
-def hostile(folder, file, change):
-    """Change a file, and the copy of it in the checkpoint: who makes a hostile model leaves no contradiction."""
-    edit(folder / file, change)
-    content = torch.load(folder / CHECKPOINT, weights_only=False)
-    content["init_args"][file.replace(".json", "").replace("dataset", "dataset_json")] = json.loads(
-        (folder / file).read_text()
-    )
-    torch.save(content, folder / CHECKPOINT)
 
 
 def architecture(plans: dict) -> dict:
@@ -35,7 +24,7 @@ def system(canary):
 
 
 def test_row20_a_class_path_that_runs_commands_is_refused(run, spoilt, tmp_path):  # noqa: F811
-    hostile(spoilt, "plans.json", system(tmp_path / "canary"))
+    edit_also_in_checkpoint(spoilt, "plans.json", system(tmp_path / "canary"))
     code, line = run("predict")
     assert code == 2
     assert "plans.json: nonlin is 'os.system', and only" in line
@@ -51,7 +40,7 @@ def test_row20_a_class_path_that_runs_commands_is_refused_in_training(train, hom
 
 def test_row20_without_the_list_it_would_run(spoilt, tmp_path, monkeypatch):  # noqa: F811
     """What is injected is a fault, not a fancy."""
-    hostile(spoilt, "plans.json", system(tmp_path / "canary"))
+    edit_also_in_checkpoint(spoilt, "plans.json", system(tmp_path / "canary"))
     for name in ("magms_nnunet.inference.model", "magms_nnunet.networks.from_plans"):
         monkeypatch.setattr(f"{name}.check_architecture", lambda configuration: None)
     with pytest.raises(module.InputError):
@@ -138,7 +127,7 @@ DATASET = {
     ],
 )
 def test_row20_what_makes_no_sense_is_refused_in_one_line(file, change, says, run, spoilt, tmp_path):  # noqa: F811
-    hostile(spoilt, file, change)
+    edit_also_in_checkpoint(spoilt, file, change)
     code, line = run("predict")
     assert code == 2
     assert says in line

@@ -86,6 +86,24 @@ def in_file(file, change):
             f"{PLANS} transpose_forward: [2, 1, 0] and [0, 1, 2]",
         ),
         (
+            in_file("plans.json", lambda plans: plans.update(image_reader_writer="NibabelIOWithReorient")),
+            f"{PLANS} image_reader_writer: 'NibabelIOWithReorient' and 'SimpleITKIO'",
+        ),
+        (
+            in_file("plans.json", tiny(lambda tiny: tiny.update(preprocessor_name="Other"))),
+            f"{PLANS} preprocessor_name: 'Other' and 'DefaultPreprocessor'",
+        ),
+        (
+            in_file(
+                "plans.json", tiny(lambda tiny: tiny.update(resampling_fn_data="no_resampling_data_or_seg_to_shape"))
+            ),
+            f"{PLANS} resampling_fn_data: 'no_",
+        ),
+        (
+            in_file("plans.json", tiny(lambda tiny: tiny["resampling_fn_probabilities_kwargs"].update(order=0))),
+            f"{PLANS} resampling_fn_probabilities_kwargs: ",
+        ),
+        (
             in_file("plans.json", lambda plans: plans.update(plans_name="OtherPlans")),
             "the folder's name and plans.json disagree on the plans: 'MAGMSPlans' and 'OtherPlans'",
         ),
@@ -224,8 +242,13 @@ def test_row23_folds_of_different_trainers(run, spoilt, tmp_path):  # noqa: F811
             tiny(lambda tiny: tiny["architecture"]["arch_kwargs"].update(features_per_stage=[4, 4, 6])),
             "architecture: ",
         ),
+        (
+            "MAGMSPlans.json",
+            tiny(lambda tiny: tiny["resampling_fn_seg_kwargs"].update(order=3)),
+            "resampling_fn_seg_kwargs: ",
+        ),
     ],
-    ids=["labels", "modalities", "spacing", "architecture"],
+    ids=["labels", "modalities", "spacing", "architecture", "resampling"],
 )
 @pytest.mark.parametrize("flag", ["--c", "--val"])
 def test_row23_training_that_is_continued_with_other_data_or_plans(flag, file, change, says, train, spoilt):  # noqa: F811
