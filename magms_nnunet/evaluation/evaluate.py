@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from magms_nnunet.appearance import Appearance
-from magms_nnunet.checks import InputChecks
+from magms_nnunet.checks import InputChecks, check_previous_stage
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.dice import regions_from_dataset_json
@@ -27,7 +27,7 @@ from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, sli
 from magms_nnunet.evaluation.training_cost import training_cost
 from magms_nnunet.inference.expected import attach
 from magms_nnunet.inference.failures import Failures
-from magms_nnunet.inference.folder import Job, preprocessed_ahead
+from magms_nnunet.inference.folder import Job, check_older, preprocessed_ahead
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.predictor import Predictor
@@ -228,13 +228,19 @@ def _run(
 def _is_done(
     request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], predictor: Predictor
 ) -> bool:
-    """Whether a case has been scored, and its segmentations are there where they are wanted."""
+    """Whether a case has been scored, and its segmentations are there where they are wanted.
+
+    Raises:
+        InputError: it has been, with files that have changed since.
+    """
     name, folder = labelled.case.name, request.output / evaluation.SEGMENTATIONS
     file = f"{name}{predictor.model.dataset_json['file_ending']}"
     wanted = subsets if request.save_segmentations else []
-    return bool(evaluation.finished_cases(request.output, [name])) and all(
-        (folder / predictor.modalities.format(subset) / file).is_file() for subset in wanted
-    )
+    if not evaluation.finished_cases(request.output, [name]):
+        return False
+    images = [path for channel, path in labelled.case.files.items() if channel in _union(subsets)]
+    check_older(name, [*images, labelled.reference], evaluation.case_file(request.output, name))
+    return all((folder / predictor.modalities.format(subset) / file).is_file() for subset in wanted)
 
 
 def _score(
@@ -323,6 +329,7 @@ def _jobs(
             previous = request.previous_stage / modalities.format(subset) / file
             if not previous.is_file():
                 raise CaseError(case.name, f"no {file} in {previous.parent}: evaluate the previous stage first")
+            check_previous_stage(case, subset, previous, request.checks)
         jobs.append(Job(case, subset, previous, request.checks))
     return jobs
 

@@ -81,7 +81,12 @@ def check_case_names(names: Sequence[str]) -> None:
 
 def finished_cases(folder: Path, names: Sequence[str]) -> list[str]:
     """Which of these cases have been scored."""
-    return [name for name in names if (folder / "cases" / f"{name}.json").is_file()]
+    return [name for name in names if case_file(folder, name).is_file()]
+
+
+def case_file(folder: Path, name: str) -> Path:
+    """Where the scores of a case are kept."""
+    return folder / "cases" / f"{name}.json"
 
 
 def save_case(folder: Path, name: str, scores: dict[str, SubsetScores], subsets: Sequence[str], image: dict) -> None:
@@ -101,7 +106,7 @@ def save_case(folder: Path, name: str, scores: dict[str, SubsetScores], subsets:
     write_then_rename(folder / "slices" / f"{name}.npz", save)
     rows = [row for subset in subsets for row in scores[subset].rows]
     entropies = {subset: scores[subset].entropy_nats for subset in subsets}
-    write_json(folder / "cases" / f"{name}.json", {"scores": rows, "entropy_nats": entropies})
+    write_json(case_file(folder, name), {"scores": rows, "entropy_nats": entropies})
 
 
 def complete(folder: Path) -> dict:
@@ -113,7 +118,7 @@ def complete(folder: Path) -> dict:
     run = read_run(folder)
     names = finished_cases(folder, run["all_cases"])
     write_json(folder / "run.json", run | {"cases": names})
-    cases = {name: read_json(folder / "cases" / f"{name}.json") for name in names}
+    cases = {name: read_json(case_file(folder, name)) for name in names}
     write_scores(folder / "scores.csv", (row for case in cases.values() for row in case["scores"]))
     entropies = [(name, subset, nats) for name, case in cases.items() for subset, nats in case["entropy_nats"].items()]
 

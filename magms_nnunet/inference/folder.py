@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -305,6 +305,21 @@ def check_result(name: str, subset: Subset | None, output: Path, predictor: Pred
         )
 
 
+def check_older(name: str, files: Iterable[Path], result: Path) -> None:
+    """See that the files of a case are not newer than its result.
+
+    Raises:
+        InputError: one is.
+    """
+    made = result.stat().st_mtime
+    for path in files:
+        if path.stat().st_mtime > made:
+            raise InputError(
+                f"{name}: {path} is newer than its result {result}: remove that to have it made again, or touch it if "
+                "nothing has changed"
+            )
+
+
 def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_probabilities: bool) -> list[Job]:
     """The jobs without a result yet, for ``--continue_prediction``.
 
@@ -315,12 +330,7 @@ def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_
     for job in jobs:
         if is_finished(job.case.name, output, ending, save_probabilities):
             check_result(job.case.name, job.subset, output, predictor)
-            predicted = (output / f"{job.case.name}{ending}").stat().st_mtime
-            for path in job.files:
-                if path.stat().st_mtime > predicted:
-                    raise InputError(
-                        f"{job.case.name}: {path} is newer than its result in {output}: remove that to predict it again"
-                    )
+            check_older(job.case.name, job.files, output / f"{job.case.name}{ending}")
         else:
             todo.append(job)
     return todo

@@ -89,7 +89,7 @@ def test_row15_file_that_is_newer_than_its_result_is_noticed(magms_predict, tmp_
     os.utime(images / f"b_0002{ENDING}", (later, later))
     code, (line,) = magms_predict(images, out, "--continue_prediction")
     assert code == 2
-    assert f"b: {images / f'b_0002{ENDING}'} is newer than its result in {out}: remove that to predict it again" in line
+    assert f"b: {images / f'b_0002{ENDING}'} is newer than its result {out / f'b{ENDING}'}: remove that" in line
     assert contents(out) == before
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -169,6 +170,19 @@ def test_corrected_labels_are_not_mixed_with_those_before(swept, evaluate, align
     labels = shutil.copytree(aligned[1], tmp_path / "labels")
     assert evaluate(tmp_path / "out", "-i", aligned[0], "-l", labels) == 2
     assert "holds an evaluation with another labels: choose another -o" in capfd.readouterr().err
+
+
+def test_labels_that_were_corrected_in_place_are_noticed(swept, evaluate, aligned, tmp_path, capfd):
+    shutil.copytree(swept, tmp_path / "out")
+    corrected = aligned[1] / f"case1{ENDING}"
+    before = corrected.stat()
+    later = (swept / "cases/case1.json").stat().st_mtime + 3600
+    try:
+        os.utime(corrected, (later, later))
+        assert evaluate(tmp_path / "out", "-i", aligned[0], "-l", aligned[1]) == 2
+    finally:
+        os.utime(corrected, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert f"case1: {corrected} is newer than its result {tmp_path / 'out/cases/case1.json'}" in capfd.readouterr().err
 
 
 def test_segmentations_that_are_wanted_later_are_predicted_again(evaluate, aligned, tmp_path):
