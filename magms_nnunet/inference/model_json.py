@@ -50,6 +50,7 @@ def read_dataset_json(folder: Path) -> dict:
     labels = content.get("labels")
     if not isinstance(labels, dict) or labels.get("background") != 0:
         raise InputError(f"{path}: labels must be names and numbers, background 0, got {shown(labels)}")
+    declared = []
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(type(label) is int and 0 <= label <= _LARGEST_LABEL for label in values):
@@ -57,6 +58,10 @@ def read_dataset_json(folder: Path) -> dict:
                 f"{path}: label {shown(name)} must be a number from 0 to {_LARGEST_LABEL}, or a list of such, got "
                 f"{shown(value)}"
             )
+        declared += values
+    order = content.get("regions_class_order")
+    if order is not None and not (isinstance(order, list) and all(label in declared for label in order)):
+        raise InputError(f"{path}: regions_class_order must list numbers that labels holds, got {shown(order)}")
     ending = content.get("file_ending")
     if not isinstance(ending, str) or not _ENDING.fullmatch(ending):
         raise InputError(f"{path}: file_ending must be something like .nii.gz, got {shown(ending)}")
@@ -73,6 +78,9 @@ def read_plans(folder: Path) -> dict:
     plans = read_json(path)
     older = {key: plans.get(key.replace("per_channel", "by_modality")) for key in (_INTENSITIES,)}
     _check(path, "", {"label_manager": "LabelManager", **older, **plans}, _PLANS)
+    forward, backward = plans["transpose_forward"], plans["transpose_backward"]
+    if [forward[axis] for axis in backward] != [0, 1, 2]:
+        raise InputError(f"{path}: transpose_backward {backward} does not undo transpose_forward {forward}")
     for name, configuration in plans["configurations"].items():
         if not isinstance(configuration, dict):
             raise InputError(f"{path}: configurations.{name} must be an object, got {shown(configuration)}")

@@ -68,6 +68,12 @@ def without(*keys):
     return change
 
 
+def regions(class_order):
+    """As many as the model has outputs."""
+    labels = {"background": 0, "whole": [1, 2], "core": [2], "rest": 3}
+    return lambda content: content.update(labels=labels, regions_class_order=class_order)
+
+
 TINY = ("configurations", "tiny")
 KWARGS = (*TINY, "architecture", "arch_kwargs")
 PLANS = {
@@ -96,6 +102,10 @@ PLANS = {
     "resampling": (at(*TINY, "resampling_fn_data", value="a.b"), "resampling_fn_data must be a name"),
     "reader": (at("image_reader_writer", value=None), "image_reader_writer must be a name"),
     "transpose": (at("transpose_forward", value=[0, 0, 7]), "transpose_forward must be an order of the axes"),
+    "transpose back": (
+        at("transpose_backward", value=[2, 1, 0]),
+        "transpose_backward [2, 1, 0] does not undo transpose_forward [0, 1, 2]",
+    ),
     "configurations": (at("configurations", value=[]), "configurations must be an object, got []"),
     "configuration": (at(*TINY, value="x"), "configurations.tiny must be an object, got 'x'"),
     "circle": (at(*TINY, "inherits_from", value="tiny"), "does not describe 'tiny'"),
@@ -112,6 +122,10 @@ DATASET = {
     "enormous": (at("labels", "label1", value=10**12), "must be a number from 0 to 65535"),
     "label type": (at("labels", "label1", value={"a": 1}), "must be a number from 0 to 65535"),
     "region": (at("labels", "label1", value=[1, 2]), "cannot build its network"),
+    "region undeclared": (regions([1, 77]), "regions_class_order must list numbers that labels holds, got [1, 77]"),
+    "region type": (regions([1, [2]]), "regions_class_order must list numbers that labels holds, got [1, [2]]"),
+    "regions type": (regions("12"), "regions_class_order must list numbers that labels holds, got '12'"),
+    "regions number": (regions([1]), "cannot build its network"),
     "channels": (at("channel_names", value="all"), "channel_names must number the modalities"),
     "channel path": (at("channel_names", "0", value="../../up"), "channel_names holds '../../up'"),
     "ending": (at("file_ending", value="/../../up.nii.gz"), "file_ending must be something like .nii.gz"),
@@ -160,6 +174,13 @@ def test_row20_folder_in_place_of_a_file(file, run, spoilt):  # noqa: F811
     code, line = run("predict")
     assert code == 2
     assert f"{spoilt / file} cannot be read (Is a directory): copy it again" in line
+
+
+def test_row20_regions_and_turned_axes_pass(run, spoilt):  # noqa: F811
+    edit_also_in_checkpoint(spoilt, "dataset.json", regions([1, 2, 3]))
+    turned = {"transpose_forward": [1, 2, 0], "transpose_backward": [2, 0, 1]}
+    edit_also_in_checkpoint(spoilt, "plans.json", lambda plans: plans.update(turned))
+    assert run("predict") == (0, "")
 
 
 def test_row20_the_real_ones_pass(run, spoilt):  # noqa: F811

@@ -82,7 +82,9 @@ def in_file(file, change):
             f"{PLANS} architecture",
         ),
         (
-            in_file("plans.json", lambda plans: plans.update(transpose_forward=[2, 1, 0])),
+            in_file(
+                "plans.json", lambda plans: plans.update(transpose_forward=[2, 1, 0], transpose_backward=[2, 1, 0])
+            ),
             f"{PLANS} transpose_forward: [2, 1, 0] and [0, 1, 2]",
         ),
         (
