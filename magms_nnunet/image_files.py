@@ -96,7 +96,7 @@ def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
         raise ImageFileError(f"has a NIfTI header that cannot be read ({_first_line(error)})") from error
     if not isinstance(image, nibabel.Nifti1Pair):
         raise ImageFileError(f"is a {type(image).__name__}, not a NIfTI image: export it again")
-    if not _is_finite(image):  # SimpleITK may look for the axes of such an image for ever
+    if not _is_finite(path, type(image.header)):  # SimpleITK may look for the axes of such an image for ever
         raise ImageFileError("has a position in its header that is NaN or infinite: export it again")
     stored = image.dataobj
     if stored.dtype.kind not in "iuf" or min(stored.shape) < 1:
@@ -213,11 +213,15 @@ def read_grid(path: Path, nifti: "nibabel.Nifti1Pair | None" = None) -> Grid:
     return grid
 
 
-def _is_finite(image: "nibabel.Nifti1Pair") -> bool:
-    """Whether the matrices in the header that say where the image lies hold numbers only."""
-    header = image.header
-    sform = [header[f"srow_{axis}"] for axis in "xyz"] if header["sform_code"] > 0 else []
-    qform = [header[part] for part in _QFORM] if header["qform_code"] > 0 else []
+def _is_finite(path: Path, header_class: "type[nibabel.Nifti1Header]") -> bool:
+    """Whether the matrices in the header that say where the image lies hold numbers only.
+
+    In the header as it is stored: nibabel takes a matrix of an unknown kind for none, SimpleITK does not.
+    """
+    with _open(path) as stream:
+        header = header_class.from_fileobj(stream, check=False)
+    sform = [header[f"srow_{axis}"] for axis in "xyz"] if header["sform_code"] else []
+    qform = [header[part] for part in _QFORM] if header["qform_code"] else []
     return all(np.isfinite(values).all() for values in (*sform, *qform))
 
 

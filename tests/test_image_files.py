@@ -137,11 +137,12 @@ def test_a_missing_file():
 
 @pytest.mark.parametrize("field", ["srow_y", "qoffset_z", "quatern_b"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_position_that_is_no_number(field, value, tmp_path):
+@pytest.mark.parametrize("code", [1, 7])  # 7 is none
+def test_a_position_that_is_no_number(field, value, code, tmp_path):
     """SimpleITK never comes back from the first of them."""
     path = nifti(tmp_path / "case.nii.gz", np.random.default_rng(0).normal(size=(9, 8, 7)).astype(np.float32))
     image = nibabel.load(path)
-    image.header["sform_code"] = image.header["qform_code"] = 1
+    image.header["sform_code"] = image.header["qform_code"] = code
     image.header[field] = (1e-30, -1, 0, value) if field == "srow_y" else value
     content = bytearray(image.header.binaryblock) + bytearray(gzip.decompress(path.read_bytes())[348:])
     path.write_bytes(gzip.compress(bytes(content)))
