@@ -92,8 +92,12 @@ def predict_folder(
 
     Returns:
         Case -> message, of those that failed.
+
+    Raises:
+        InputError: the evaluation that is kept beside the model is damaged; nothing has been written.
     """
     model = predictor.model
+    expected = {subset: expected_dice(model, subset, predictor.fill) for subset in {job.subset for job in jobs}}
     failures = Failures(progress_bar)
 
     def attempt(job: Job, step: Callable):
@@ -130,7 +134,7 @@ def predict_folder(
                 continue
             arguments = (logits, preprocessed[1], model.plans, model.configuration, model.dataset_json)
             where = (output, unfinished, job.case.name)
-            report = _report(job, predictor)
+            report = _report(job, predictor, expected[job.subset])
             future = export.submit(_export, *arguments, *where, report, save_probabilities)
             exports.append((job, failures.watch(job.case.name, future)))
             del preprocessed, logits, arguments  # the next case needs the memory
@@ -211,7 +215,7 @@ def _model_files(model: TrainedModel) -> dict[str, dict]:
     return {"dataset.json": model.dataset_json, "plans.json": model.plans}
 
 
-def _report(job: Job, predictor: Predictor) -> dict:
+def _report(job: Job, predictor: Predictor, expected: dict | None) -> dict:
     """What the JSON beside a segmentation says."""
     model, names = predictor.model, predictor.modalities.names
     return {
@@ -228,7 +232,7 @@ def _report(job: Job, predictor: Predictor) -> dict:
             "sha256": model.fingerprint,
         },
         "settings": predictor.settings,
-        "expected_dice": expected_dice(model, job.subset, predictor.fill),
+        "expected_dice": expected,
         "warnings": [*job.warnings, *untested_nnunet_warnings()],
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
     }

@@ -186,3 +186,11 @@ def test_row20_regions_and_turned_axes_pass(run, spoilt):  # noqa: F811
 def test_row20_the_real_ones_pass(run, spoilt):  # noqa: F811
     assert json.loads((spoilt / "plans.json").read_text())["plans_name"] == "MAGMSPlans"
     assert run("predict")[0] == 0
+
+
+def test_row22_damaged_evaluation_beside_the_model_is_said_before_anything_is_written(run, spoilt, tmp_path):  # noqa: F811
+    (spoilt / "magms_expected_dice.json").write_text('{"subsets": 1}')
+    code, line = run("predict")
+    assert code == 2
+    assert "magms_expected_dice.json is damaged: remove it, or run magms_evaluate --attach again" in line
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
