@@ -25,9 +25,10 @@ from magms_nnunet.evaluation.labelled_cases import (
 )
 from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, slice_of_images
 from magms_nnunet.evaluation.training_cost import training_cost
+from magms_nnunet.inference.earlier_results import check_older
 from magms_nnunet.inference.expected import attach
 from magms_nnunet.inference.failures import Failures
-from magms_nnunet.inference.folder import Job, check_older, preprocessed_ahead
+from magms_nnunet.inference.folder import Job, preprocessed_ahead
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.predictor import Predictor

@@ -11,9 +11,7 @@ from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case, choose_modalities, find_cases
 from magms_nnunet.checks import InputChecks, check_case, check_previous_stage
 from magms_nnunet.errors import CaseError, InputError, InputWarning
-from magms_nnunet.inference.failures import failure_message
-from magms_nnunet.inference.folder import (
-    Job,
+from magms_nnunet.inference.earlier_results import (
     check_model_files,
     check_parts,
     check_replaceable,
@@ -21,8 +19,9 @@ from magms_nnunet.inference.folder import (
     drop_finished,
     is_finished,
     is_ours,
-    predict_folder,
 )
+from magms_nnunet.inference.failures import failure_message
+from magms_nnunet.inference.folder import Job, predict_folder
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities, Subset

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
-from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.files import UNFINISHED, full_disk_is_said, publish
+from magms_nnunet.errors import CaseError
+from magms_nnunet.files import full_disk_is_said, publish
 from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.model import TrainedModel
@@ -29,8 +29,6 @@ from magms_nnunet.inference.written_image import check_written
 from magms_nnunet.modalities import Subset
 from magms_nnunet.nnunet_version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
-
-_IDENTITY = "identity.json"
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def predict_folder(
         workers(0 if single else export_processes) as export,
     ):
         # nnU-Net's ensembling and postprocessing look for them here; other parts may be writing the same just now
-        for name, content in _model_files(model).items():
+        for name, content in model_files(model).items():
             with full_disk_is_said(output / name):
                 _write_json(unfinished / name, content)
                 publish(unfinished / name, output / name)
@@ -210,7 +208,7 @@ def _export(
             publish(Path(f"{hidden}{suffix}"), output / f"{name}{suffix}")
 
 
-def _model_files(model: TrainedModel) -> dict[str, dict]:
+def model_files(model: TrainedModel) -> dict[str, dict]:
     """What nnU-Net, too, writes beside its predictions."""
     return {"dataset.json": model.dataset_json, "plans.json": model.plans}
 
@@ -236,129 +234,6 @@ def _report(job: Job, predictor: Predictor, expected: dict | None) -> dict:
         "warnings": [*job.warnings, *untested_nnunet_warnings()],
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
     }
-
-
-def is_finished(name: str, output: Path, ending: str, save_probabilities: bool) -> bool:
-    """Whether a case has a result."""
-    wanted = (f"{name}{ending}", f"{name}.npz") if save_probabilities else (f"{name}{ending}",)
-    return all((output / file).is_file() for file in wanted)
-
-
-def check_replaceable(name: str, output: Path, ending: str) -> None:
-    """See that what a new result takes the place of is an older one of ours.
-
-    Raises:
-        CaseError: a file of that name is somebody else's.
-    """
-    report = output / f"{name}.json"
-    for path in (output / f"{name}{ending}", report):
-        if path.exists() and not is_ours(report):
-            raise CaseError(
-                name, f"{path} is no result of magms_predict: move it away, or choose another output folder"
-            )
-
-
-def check_model_files(model: TrainedModel, output: Path) -> None:
-    """See that no dataset.json or plans.json of something else is replaced, such as a dataset's own.
-
-    Raises:
-        InputError: there is one, and no result of ours beside it.
-    """
-    for name, content in _model_files(model).items():
-        path = output / name
-        if path.exists() and _read_json(path) != content and not any(map(is_ours, output.glob("*.json"))):
-            raise InputError(f"{path} is not this model's: choose another output folder, or move it away")
-
-
-def is_ours(report: Path) -> bool:
-    """Whether a case's JSON was written by magms_predict."""
-    return "modalities_used" in _read_json(report)
-
-
-def _read_json(path: Path) -> dict:
-    """Empty where there is no such file, or something else in it."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def check_result(name: str, subset: Subset | None, output: Path, predictor: Predictor) -> None:
-    """Compare a result that is there with what this run would write; ``subset``: None for any.
-
-    Raises:
-        InputError: it is of another model, subset or setting, or nothing says of which.
-    """
-    model = predictor.model
-    result = output / f"{name}{model.dataset_json['file_ending']}"
-    if not result.is_file():
-        return
-    report = _read_json(output / f"{name}.json")
-    try:
-        asked_for = {*report["modalities_used"], *report.get("modalities_empty", ())}
-        found = report["model"]["sha256"], asked_for, report["settings"]
-    except (KeyError, TypeError):
-        found = None
-    now = "" if subset is None else f" ({model.modalities.format(subset)})"
-    names = found and found[1] if subset is None else {model.modalities.names[channel] for channel in subset}
-    if found != (model.fingerprint, names, predictor.settings):
-        raise InputError(
-            f"{name}: {result} was predicted by another model, from other modalities or with other settings than "
-            f"now{now}: choose another output folder or remove it"
-        )
-
-
-def check_older(name: str, files: Iterable[Path], result: Path) -> None:
-    """See that the files of a case are not newer than its result.
-
-    Raises:
-        InputError: one is.
-    """
-    made = result.stat().st_mtime
-    for path in files:
-        if path.stat().st_mtime > made:
-            raise InputError(
-                f"{name}: {path} is newer than its result {result}: remove that to have it made again, or touch it if "
-                "nothing has changed"
-            )
-
-
-def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_probabilities: bool) -> list[Job]:
-    """The jobs without a result yet, for ``--continue_prediction``.
-
-    Raises:
-        InputError: see :func:`check_result`; or a file of the case has changed since.
-    """
-    todo, ending = [], predictor.model.dataset_json["file_ending"]
-    for job in jobs:
-        if is_finished(job.case.name, output, ending, save_probabilities):
-            check_result(job.case.name, job.subset, output, predictor)
-            check_older(job.case.name, job.files, output / f"{job.case.name}{ending}")
-        else:
-            todo.append(job)
-    return todo
-
-
-def check_parts(identity: dict, output: Path, unfinished: Path) -> None:
-    """See that the parts of a split that are running now do the same, before one of them has a result to compare.
-
-    Args:
-        identity: of what this run writes: model, modalities, settings.
-        output: of all parts.
-        unfinished: of this part, see :func:`magms_nnunet.output_lock.locked_output`.
-
-    Raises:
-        InputError: another part does something else.
-    """
-    with full_disk_is_said(unfinished / _IDENTITY):
-        _write_json(unfinished / _IDENTITY, identity)
-    for path in output.glob(f"{UNFINISHED}*_of_*/{_IDENTITY}"):
-        if path.parent != unfinished and (other := _read_json(path)) and other != identity:
-            raise InputError(
-                f"another part that is writing to {output} uses another model, other modalities or other settings: "
-                "give all parts the same, or choose another output folder"
-            )
 
 
 def _write_json(path: Path, content: dict) -> None:
