@@ -7,11 +7,12 @@ included; not what the libraries themselves take, nor what an allocator holds in
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import harness
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
 PEAK = "peak memory"
@@ -78,12 +79,25 @@ def peak_above_what_lives(call: Callable, device: torch.device) -> int:
         return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    tree = profiler.profiler.kineto_results.experimental_event_tree()
+    events = [event.extra_fields for event in sorted(_allocations(tree), key=lambda event: event.start_time_ns)]
+    blocks: dict[int, int] = {}  # those of this call: the profiler may take others for an earlier measurement's
     standing = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        standing += event.nbytes()  # below 0: freed
+    for event in events:
+        if event.alloc_size > 0:
+            blocks[event.ptr] = event.alloc_size
+            standing += event.alloc_size
+        else:
+            standing -= blocks.pop(event.ptr, 0)
         peak = max(peak, standing)
     return peak
+
+
+def _allocations(events: list) -> Iterator:
+    for event in events:
+        if event.tag == _EventType.Allocation:
+            yield event
+        yield from _allocations(event.children)
 
 
 if __name__ == "__main__":
