@@ -28,6 +28,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from magms_nnunet.environment import tiny_model
 from magms_nnunet.inference.memory import keep_freed_memory
 from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.training.settings import Settings
@@ -210,54 +211,27 @@ def trainers(args: argparse.Namespace, variants: dict[str, Settings]) -> Iterato
 
 def make_trainer(trainer_class: type[nnUNetTrainer], folder: Path, args: argparse.Namespace) -> nnUNetTrainer:
     """A trainer of nnU-Net's default architecture for this patch, without a dataset."""
+    content = tiny_model.plans(args.modalities) | {"continue_training": False}
     for name in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{name}"] = str(folder / name)
-    data = folder / "preprocessed/Dataset999_Random/random"
+    data = folder / "preprocessed" / content["dataset_name"] / tiny_model.CONFIGURATION
     data.mkdir(parents=True, exist_ok=True)
     (data / "case.b2nd").touch()  # tells nnU-Net the format of cases that are never read
     _, strides, kernels, patch, _ = get_pool_and_conv_props([1.0] * 3, [args.patch] * 3, 4, 999999)
     stages = len(strides)
-    configuration = {
-        "data_identifier": "random",
-        "batch_size": args.batch,
-        "batch_dice": False,
-        "patch_size": [int(edge) for edge in patch],
-        "normalization_schemes": ["ZScoreNormalization"] * args.modalities,
-        "architecture": {
-            "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-            "arch_kwargs": {
-                "n_stages": stages,
-                "features_per_stage": [min(320, args.width * 2**i) for i in range(stages)],
-                "conv_op": "torch.nn.modules.conv.Conv3d",
-                "kernel_sizes": kernels,
-                "strides": strides,
-                "n_conv_per_stage": [2] * stages,
-                "n_conv_per_stage_decoder": [2] * (stages - 1),
-                "conv_bias": True,
-                "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-                "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-                "dropout_op": None,
-                "dropout_op_kwargs": None,
-                "nonlin": "torch.nn.LeakyReLU",
-                "nonlin_kwargs": {"inplace": True},
-            },
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        },
+    configuration = content["configurations"][tiny_model.CONFIGURATION]
+    configuration |= {"batch_size": args.batch, "patch_size": [int(edge) for edge in patch]}
+    configuration["architecture"]["arch_kwargs"] |= {
+        "n_stages": stages,
+        "features_per_stage": [min(320, args.width * 2**i) for i in range(stages)],
+        "kernel_sizes": kernels,
+        "strides": strides,
+        "n_conv_per_stage": [2] * stages,
+        "n_conv_per_stage_decoder": [2] * (stages - 1),
     }
-    plans = {
-        "dataset_name": "Dataset999_Random",
-        "plans_name": "Random",
-        "label_manager": "LabelManager",
-        "continue_training": False,
-        "configurations": {"random": configuration},
-    }
-    dataset_json = {
-        "channel_names": {str(m): f"m{m}" for m in range(args.modalities)},
-        "labels": {"background": 0, **{f"class {c}": c for c in range(1, CLASSES)}},
-        "file_ending": ".nii.gz",
-    }
+    dataset_json = tiny_model.dataset_json([f"m{m}" for m in range(args.modalities)], CLASSES)
     with redirect_stdout(io.StringIO()):  # nnU-Net's banner, once per trainer
-        trainer = trainer_class(plans, "random", 0, dataset_json, args.device)
+        trainer = trainer_class(content, tiny_model.CONFIGURATION, 0, dataset_json, args.device)
         trainer.initialize()
     trainer.network.train()
     return trainer
