@@ -122,6 +122,11 @@ class Modalities:
         return " ".join("●" if i in available else "○" for i in range(len(self)))
 
 
+def union(subsets: Iterable[Subset]) -> Subset:
+    """The modalities that are in any of these subsets."""
+    return tuple(sorted({m for subset in subsets for m in subset}))
+
+
 def _without_plus(name: str) -> str:
     return name.replace("+", "plus")
 

@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     exits.starting("magms_evaluate", not args.disable_progress_bar)
-    from magms_nnunet.evaluation.evaluate import EvaluationRequest, evaluate
+    from magms_nnunet.evaluation.evaluate import evaluate
+    from magms_nnunet.evaluation.request import EvaluationRequest
 
     summary, failed = evaluate(
         EvaluationRequest(

@@ -1,0 +1,135 @@
+"""Predicts and scores the cases of an evaluation; one that fails takes no other with it."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from magms_nnunet.appearance import Appearance
+from magms_nnunet.checks import check_previous_stage
+from magms_nnunet.errors import CaseError
+from magms_nnunet.evaluation import folder as evaluation
+from magms_nnunet.evaluation.labelled_cases import LabelledCase, check_labelled_files
+from magms_nnunet.evaluation.request import MASKED, EvaluationRequest
+from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, slice_of_images
+from magms_nnunet.inference.failures import Failures
+from magms_nnunet.inference.folder import Job, preprocessed_ahead
+from magms_nnunet.inference.model import TrainedModel
+from magms_nnunet.inference.predictor import Predictor
+from magms_nnunet.inference.request import is_3d
+from magms_nnunet.inference.workers import workers
+from magms_nnunet.modalities import Subset, union
+
+_BYTES_A_TASK = 1 << 30  # of logits that are handed to a process at a time
+
+
+def score_cases(
+    request: EvaluationRequest, predictor: Predictor, cases: Sequence[LabelledCase], subsets: Sequence[Subset]
+) -> dict[str, str]:
+    """Predict and score what is not done yet; case -> message of those that failed."""
+    model = predictor.model
+    names, shown = [model.modalities.format(subset) for subset in subsets], union(subsets)
+    labelled_cases = {labelled.case.name: labelled for labelled in cases}
+    failures = Failures(request.progress_bar)
+    failed = failures.messages
+    jobs = []
+    for labelled in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
+        try:
+            jobs += _jobs(request, labelled, subsets, model)
+        except CaseError as error:
+            failures.note(labelled.case.name, error)
+    scores: dict[str, dict[str, SubsetScores]] = {name: {} for name in labelled_cases}
+    images: dict[str, Future] = {}
+    waiting: deque[tuple[str, Future]] = deque()
+    context = model.plans, model.configuration, model.dataset_json
+    segmentations = request.output / evaluation.SEGMENTATIONS if request.save_segmentations else None
+    bar = tqdm(total=len(cases) * len(subsets), unit="subset", disable=not request.progress_bar)
+
+    def finish_one() -> None:
+        name, future = waiting.popleft()
+        if name in failed:
+            return
+        try:
+            result = future.result()
+            scores[name] |= result
+            bar.update(len(result))
+            if len(scores[name]) == len(subsets):
+                evaluation.save_case(request.output, name, scores.pop(name), names, images.pop(name).result())
+        except Exception as error:  # a case must not take the others with it
+            failures.note(name, error)
+
+    with workers(request.preprocessing_processes) as preprocessing, workers(request.export_processes) as scoring:
+        for job, future in preprocessed_ahead(
+            preprocessing, jobs, model, request.preprocessing_processes + 1, failures
+        ):
+            name = job.case.name
+            if name in failed:
+                continue
+            bar.set_postfix_str(name)
+            labelled = labelled_cases[name]
+            if name not in images:
+                image = scoring.submit(slice_of_images, labelled, shown, model.plans, model.dataset_json)
+                images[name] = failures.watch(name, image)
+            try:
+                data, properties = future.result()
+                for predictions in _predictions(predictor, torch.from_numpy(data), job, subsets, request.protocol):
+                    task = (labelled, predictions, properties, *context, segmentations)
+                    waiting.append((name, failures.watch(name, scoring.submit(score_logits, *task))))
+                    while len(waiting) > request.export_processes:
+                        finish_one()
+            except Exception as error:
+                failures.note(name, error)
+        while waiting:
+            finish_one()
+    bar.close()
+    return failed
+
+
+def _jobs(
+    request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], model: TrainedModel
+) -> list[Job]:
+    """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
+    case, modalities = labelled.case, model.modalities
+    checked = modalities.complete if request.protocol == MASKED else union(subsets)
+    check_labelled_files(
+        labelled,
+        checked,
+        modalities,
+        request.checks,
+        volumes=is_3d(model.plans, model.configuration),
+        appearance=Appearance.from_plans(model.plans, len(modalities)),
+    )
+    if request.protocol == MASKED:
+        return [Job(case, modalities.complete, checks=request.checks)]
+    jobs = []
+    for subset in subsets:
+        previous = None
+        if request.previous_stage is not None:
+            file = f"{case.name}{model.dataset_json['file_ending']}"
+            previous = request.previous_stage / modalities.format(subset) / file
+            if not previous.is_file():
+                raise CaseError(case.name, f"no {file} in {previous.parent}: evaluate the previous stage first")
+            check_previous_stage(case, subset, previous, request.checks)
+        jobs.append(Job(case, subset, previous, request.checks))
+    return jobs
+
+
+def _predictions(
+    predictor: Predictor, data: torch.Tensor, job: Job, subsets: Sequence[Subset], protocol: str
+) -> Iterator[list[tuple[str, np.ndarray]]]:
+    """Subset and logits, in lists that are small enough to be handed to another process."""
+    if protocol == MASKED:
+        logits_of_subsets = predictor.sweep_logits(data, subsets)
+    else:
+        logits_of_subsets = iter([(job.subset, predictor.predict_logits(data, job.subset))])
+    together: list[tuple[str, np.ndarray]] = []
+    for subset, logits in logits_of_subsets:
+        together.append((predictor.modalities.format(subset), logits.numpy()))
+        if sum(array.nbytes for _, array in together) > _BYTES_A_TASK:
+            yield together
+            together = []
+    if together:
+        yield together
