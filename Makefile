@@ -23,8 +23,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(READY)  ## cost as ratios to nnU-Net in the same run: step, memory, sweep, growth with M, commands
-	set -e; for what in step memory sweep growth predict; do $(BIN)/python benchmarks/$$what.py; done
+bench: $(READY)  ## cost as ratios to nnU-Net in the same run, on the CPU and on a GPU if there is one
+	set -e; for what in step memory sweep growth predict; do $(BIN)/python benchmarks/$$what.py --device cpu; done
+	if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then set -e; \
+		for what in step memory growth; do $(BIN)/python benchmarks/$$what.py --device cuda --compile both; done; \
+		for what in sweep predict; do $(BIN)/python benchmarks/$$what.py --device cuda; done; fi
 
 $(READY): setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

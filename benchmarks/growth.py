@@ -16,8 +16,6 @@ import memory
 import numpy as np
 import sweep
 
-from magms_nnunet.inference.memory import keep_freed_memory
-
 STEP, SWEEP = "training step", "sweep over all subsets"
 LINEAR = (STEP, memory.PEAK)
 LABELS = {STEP: "time of a training step", memory.PEAK: "peak memory of the step", SWEEP: f"time of a {SWEEP}"}
@@ -38,8 +36,6 @@ def own_flags(parser: argparse.ArgumentParser) -> None:
 
 def benchmark(args: argparse.Namespace) -> tuple[list[harness.Row], dict]:
     """The rows of every M, and the fits."""
-    if args.device.type == "cpu":
-        keep_freed_memory()  # as the sweep's measurement does, and cannot be undone before the next M's step
     rows, curves = [], {STEP: {}, memory.PEAK: {}, SWEEP: {}}
     for M in args.modalities:
         for what, (stock, ours) in rows_of(argparse.Namespace(**vars(args) | {"modalities": M})).items():

@@ -29,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from magms_nnunet.environment import tiny_model
-from magms_nnunet.inference.memory import keep_freed_memory
+from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.training.settings import Settings
 
@@ -177,6 +177,8 @@ def report(args: argparse.Namespace, benchmark: Callable[[argparse.Namespace], t
         args: from :func:`parse`.
         benchmark: returns its rows and what else belongs into the JSON.
     """
+    if args.device.type == "cpu":
+        keep_freed_memory()  # for both systems; our trainers and commands do, nnU-Net's do not
     runs = []
     for compile_ in ("off", "on") if args.compile == "both" else (args.compile,):
         os.environ[COMPILE_VARIABLE] = str(compile_ == "on")
@@ -248,14 +250,15 @@ def random_batch(args: argparse.Namespace, trainer: nnUNetTrainer) -> dict:
 def for_prediction(trainer: nnUNetTrainer) -> nn.Module:
     """The trainer's network as nnU-Net predicts with it by default: logits of full resolution, not compiled."""
     trainer.set_deep_supervision_enabled(False)
-    return getattr(trainer.network, "_orig_mod", trainer.network).eval()
+    network = getattr(trainer.network, "_orig_mod", trainer.network).eval()
+    for module in network.modules():  # MAGMSTrainer compiles the decoder on its own
+        module._compiled_call_impl = None
+    return network
 
 
 @contextmanager
 def prediction(device: torch.device) -> Iterator[None]:
-    """No gradients, and mixed precision on a GPU, as nnU-Net predicts; on a CPU memory is kept, as our commands do."""
-    if device.type == "cpu":
-        keep_freed_memory()
+    """No gradients, and mixed precision on a GPU, as nnU-Net predicts."""
     with torch.inference_mode(), torch.autocast(device.type, enabled=device.type == "cuda"):
         yield
 

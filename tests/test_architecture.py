@@ -58,11 +58,19 @@ ALLOWED = {
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor
     "autoload": set(),  # holds the leaves' names as strings
     "errors": set(),
+    "freed_memory": set(),
     "files": set(),
     "nnunet_version": set(),
     "output_lock": set(),
 }
-SHARED = {"errors", "files", "nnunet_version", "output_lock", "magms_nnunet"}  # the last for its __version__
+SHARED = {
+    "errors",
+    "files",
+    "freed_memory",
+    "nnunet_version",
+    "output_lock",
+    "magms_nnunet",
+}
 STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "output_lock"]
 
 

@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--fast",
         action="store_true",
-        help="share more work between the subsets of a sweep, for a seventh less time on a CPU; segmentations are then "
+        help="share more work between the subsets of a sweep, for an eighth less time on a CPU; segmentations are then "
         "those of magms_predict up to rounding: ties may fall differently",
     )
     flags.add_model(p, ("0",))

@@ -10,7 +10,7 @@ from nnunetv2.utilities.file_path_utilities import get_output_folder
 
 from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.errors import InputError
-from magms_nnunet.inference.memory import keep_freed_memory
+from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
 from magms_nnunet.inference.predictor import Predictor
 

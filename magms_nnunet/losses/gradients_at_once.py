@@ -16,8 +16,8 @@ def sum_with_gradients_at_once(
     """Sum of losses with the gradients of the ordinary sum, for the activations of only the largest of them.
 
     Each loss is differentiated as soon as ``losses`` yields it, which frees what its graph has saved; the backward pass
-    of the result hands the gradients on. Parameters receive theirs there and then, so hooks on them (those of
-    ``DistributedDataParallel``) run once, as ever.
+    of the result hands the gradients on. Parameters receive theirs there and then, so what runs after their
+    gradients have been added up (the hooks of ``DistributedDataParallel``) runs once, as ever.
 
     Args:
         losses: given the inputs, detached, yields tensors of one shape; no later one may depend on an earlier one's

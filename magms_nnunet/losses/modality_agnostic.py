@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from magms_nnunet.losses.distillation import feature_distance, kl_bernoulli, kl_softmax
@@ -69,7 +70,7 @@ class ModalityAgnosticLoss(nn.Module):
         if not isinstance(output, BranchFeatures):
             return self.segmentation_loss(output, target)
         M, levels = len(output.students), len(output.teacher)
-        drawn = self._drawn_students(M)
+        drawn = self._drawn_students(M, output.teacher[0].device)
         weight = M / len(drawn)
 
         def terms(features: list[Tensor]) -> Iterator[Tensor]:
@@ -87,10 +88,13 @@ class ModalityAgnosticLoss(nn.Module):
         self.last_terms[[0, *(1 + m for m in drawn)]] = rows.detach()
         return loss
 
-    def _drawn_students(self, M: int) -> list[int]:
+    def _drawn_students(self, M: int, device: torch.device) -> list[int]:
         if self.students_per_step is None or self.students_per_step >= M:
             return list(range(M))
-        return sorted(torch.randperm(M)[: self.students_per_step].tolist())
+        drawn = torch.randperm(M, device=device)[: self.students_per_step]
+        if dist.is_available() and dist.is_initialized():  # a Dice over the whole batch is one of one modality
+            dist.broadcast(drawn, 0)
+        return sorted(drawn.tolist())
 
     def _terms(
         self, teacher_features: list[Tensor], students: list[list[Tensor]], weight: float, target: Target

@@ -18,9 +18,11 @@ class _InstanceNorm:
 
         In nnU-Net's networks it always is the output of a convolution, which nothing else reads.
         """
-        if x.device.type != "cpu" or self.track_running_stats or x.dtype != torch.float32:
-            return super().forward(x)
         self._check_input_dim(x)
+        if x.device.type != "cpu" or x.dtype != torch.float32 or self.track_running_stats:
+            return super().forward(x)
+        if x.ndim == self._get_no_batch_dim():
+            return super().forward(x)
         if x.is_contiguous() or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
             return F.group_norm(x.contiguous(), x.shape[1], self.weight, self.bias, self.eps)
         return self._of_channels_last(x)

@@ -14,7 +14,7 @@ class Settings:
         teacher_gradient: let the distillation terms move the teacher as well; distillation usually does not. Costs
             the memory of all branches at once.
         students_per_step: K, how many of the M students a step trains, drawn anew each time; their terms count M / K
-            fold, so that the sum of equation 2 is right in expectation. None: all.
+            fold, so that the sum of equation 2 is right in expectation. None, or M and more: all.
         recompute_encoders: run the encoders again in the backward pass in place of keeping what they computed.
 
     Raises:

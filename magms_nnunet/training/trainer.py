@@ -10,6 +10,7 @@ from torch import nn
 from magms_nnunet.agreement import check_trained_with
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, trusted_by_environment
 from magms_nnunet.files import write_then_rename
+from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.output_lock import locked_output
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
@@ -58,6 +59,8 @@ class ModalityTrainer(nnUNetTrainer):
         if self.local_rank == 0:
             self._lock.enter_context(locked_output(Path(self.output_folder)))
         super().on_train_start()
+        if self.device.type == "cpu":
+            keep_freed_memory()  # after nnU-Net has started its processes for augmentation
         description = "".join(f"{name} {value}; " for name, value in self.described().items())
         self.print_to_log_file(
             f"magms_nnunet: modalities {self.modalities.listing()}; {description}{self.num_epochs} epochs of "

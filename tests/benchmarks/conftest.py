@@ -14,9 +14,8 @@ TINY = ("--patch", "16", "--width", "4", "--blocks", "2", "--repeats", "1", "--d
 
 @pytest.fixture(autouse=True)
 def memory_is_given_back(monkeypatch):
-    """Keeping it cannot be undone, and the profiler of memory knows blocks by addresses, which are then used again."""
-    for benchmark in ("harness", "growth"):
-        monkeypatch.setattr(f"{benchmark}.keep_freed_memory", lambda: None)
+    """Keeping it cannot be undone."""
+    monkeypatch.setattr("harness.keep_freed_memory", lambda: None)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from torch.utils._pytree import tree_map
 
 from magms_nnunet.losses.distillation import feature_distance, kl_bernoulli, kl_softmax
 from magms_nnunet.losses.modality_agnostic import ModalityAgnosticLoss
+from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from magms_nnunet.networks.multi_encoder_unet import BranchFeatures
+from tests.networks.conftest import configuration
 
 DICE = {"batch_dice": False, "smooth": 1e-5, "ddp": False}
 
@@ -99,6 +101,45 @@ def test_gradients_are_those_of_equation_2_taken_as_one_graph():
             assert tensor.grad is None
         else:
             torch.testing.assert_close(ours, tensor.grad)
+
+
+@pytest.mark.parametrize("students", [None, 2])
+@pytest.mark.parametrize("kind", ["labels", "labels, some ignored", "regions"])
+def test_gradients_of_the_network_are_those_of_equation_2_taken_as_one_graph(kind, students):
+    """With nnU-Net's deep supervision, at a size at which the decoder merges its convolutions."""
+    M, size, regions = 3, 32, kind == "regions"
+    ignore_label = 3 if "ignored" in kind else None
+    network, x = build_multi_encoder_unet(configuration(M), M, 3, True), torch.randn(2, M, size, size, size)
+    if regions:
+        plain = DC_and_BCE_loss({}, {**DICE, "do_bg": True}, dice_class=MemoryEfficientSoftDiceLoss)
+        y = [torch.randint(0, 2, (2, 3, s, s, s)).float() for s in (size, size // 2)]
+    else:
+        plain = dc_and_ce(ignore_label)
+        y = [torch.randint(0, 4 if ignore_label else 3, (2, 1, s, s, s)).float() for s in (size, size // 2)]
+    dc = DeepSupervisionWrapper(plain, [2 / 3, 1 / 3])
+    loss = ModalityAgnosticLoss(
+        dc, network.decoder, regions=regions, ignore_label=ignore_label, students_per_step=students
+    )
+    value = loss(network(x), y)
+    value.backward()
+    ours = {name: p.grad.clone() for name, p in network.named_parameters()}
+    drawn = [m for m in range(M) if loss.last_terms[1 + m].any()]
+    assert len(drawn) == (students or M)
+    network.zero_grad()
+    output = network(x)
+    fused = network.decode(output.teacher)
+    expected = dc(fused, y)
+    mask = y[0] != ignore_label if ignore_label else None
+    for m in drawn:
+        logits = network.decode(output.students[m])
+        divergence = kl_bernoulli if regions else kl_softmax
+        distilled = divergence(fused[0].detach(), logits[0], mask=mask)
+        distilled = distilled + feature_distance([f.detach() for f in output.teacher], output.students[m])
+        expected = expected + M / len(drawn) * (dc(logits, y) + distilled)
+    expected.backward()
+    torch.testing.assert_close(value, expected)
+    for name, p in network.named_parameters():
+        torch.testing.assert_close(ours[name], p.grad, rtol=1e-3, atol=1e-5 * max(1, float(p.grad.abs().max())))
 
 
 def test_gradient_scale_changes_no_gradient():

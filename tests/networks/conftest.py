@@ -11,7 +11,10 @@ BLOCKS = {
 }
 
 
-def configuration(num_modalities: int, dim: int = 3, unet: str = "PlainConvUNet") -> ConfigurationManager:
+def configuration(
+    num_modalities: int, dim: int = 3, unet: str = "PlainConvUNet", anisotropic: bool = False
+) -> ConfigurationManager:
+    thick = [1] if anisotropic else []  # the first axis is neither convolved at first nor halved at once
     return ConfigurationManager(
         {
             "patch_size": [16] * dim,
@@ -22,9 +25,9 @@ def configuration(num_modalities: int, dim: int = 3, unet: str = "PlainConvUNet"
                     "n_stages": 3,
                     "features_per_stage": [4, 6, 8],
                     "conv_op": f"torch.nn.modules.conv.Conv{dim}d",
-                    "kernel_sizes": [[3] * dim] * 3,
-                    "strides": [[1] * dim, [2] * dim, [2] * dim],
-                    "n_conv_per_stage_decoder": [1, 1],
+                    "kernel_sizes": [(thick + [3] * dim)[:dim], *[[3] * dim] * 2],
+                    "strides": [[1] * dim, (thick + [2] * dim)[:dim], [2] * dim],
+                    "n_conv_per_stage_decoder": [1, 2],
                     "conv_bias": True,
                     "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dim}d",
                     "norm_op_kwargs": {"eps": 1e-5, "affine": True},

@@ -12,11 +12,11 @@ from tests.networks.conftest import configuration
 
 @pytest.fixture
 def pair():
-    """pair(dim, unet, deep_supervision) -> nnU-Net's U-Net, and the decoder made of a copy of its decoder."""
+    """pair(dim, unet, deep_supervision, anisotropic) -> nnU-Net and our decoder made of a copy of its decoder."""
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    def make(dim=3, unet="PlainConvUNet", deep_supervision=False):
-        plans = configuration(1, dim, unet)
+    def make(dim=3, unet="PlainConvUNet", deep_supervision=False, anisotropic=False):
+        plans = configuration(1, dim, unet, anisotropic)
         stock = get_network_from_plans(
             plans.network_arch_class_name,
             plans.network_arch_init_kwargs,
@@ -37,8 +37,9 @@ def pair():
 @pytest.mark.parametrize("unet", ["PlainConvUNet", "ResidualEncoderUNet"])
 @pytest.mark.parametrize(("dim", "size"), [(3, 32), (2, 128)])
 @pytest.mark.parametrize("deep_supervision", [False, True])
-def test_logits_and_gradients_are_nnunets(pair, dim, size, unet, deep_supervision):
-    stock, decoder = pair(dim, unet, deep_supervision)
+@pytest.mark.parametrize("anisotropic", [False, True])
+def test_logits_and_gradients_are_nnunets(pair, dim, size, unet, deep_supervision, anisotropic):
+    stock, decoder = pair(dim, unet, deep_supervision, anisotropic)
     features = stock.encoder(torch.randn(2, 1, *[size] * dim))
     for logits, expected in zip(*(_as_list(one(features)) for one in (decoder, stock.decoder)), strict=True):
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
@@ -64,8 +65,9 @@ def _as_list(logits):
 
 
 @pytest.mark.parametrize(("dim", "size"), [(3, 32), (2, 128)])
-def test_prediction_is_that_of_training_up_to_rounding(pair, dim, size):
-    stock, decoder = pair(dim)
+@pytest.mark.parametrize("anisotropic", [False, True])
+def test_prediction_is_that_of_training_up_to_rounding(pair, dim, size, anisotropic):
+    stock, decoder = pair(dim, anisotropic=anisotropic)
     features = [feature.detach() for feature in stock.encoder(torch.randn(2, 1, *[size] * dim))]
     assert pays_to_merge(decoder.transpconvs[-1], decoder.stages[-1].convs[0].conv, features[0].shape)
     expected = decoder(features)

@@ -56,6 +56,11 @@ def test_half_precision_is_left_to_pytorch():
     assert torch.equal(InstanceNorm3d(4)(x), nn.InstanceNorm3d(4)(x))
 
 
+def test_a_single_sample_needs_no_axis_of_its_own():
+    x = 3 + torch.randn(4, 16, 16, 16)
+    torch.testing.assert_close(InstanceNorm3d(4, affine=True)(x), nn.InstanceNorm3d(4, affine=True)(x))
+
+
 def test_input_of_another_dimension_is_an_error():
     with pytest.raises(ValueError, match="expected 4D or 5D"):
         InstanceNorm3d(3)(torch.zeros(1, 3))

@@ -10,8 +10,8 @@ from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from tests.networks.conftest import configuration
 
 
-def image(num_channels, dim=3, batch=2):
-    return torch.randn(batch, num_channels, *[16] * dim)
+def image(num_channels, dim=3, batch=2, size=16):
+    return torch.randn(batch, num_channels, *[size] * dim)
 
 
 def available(*rows):
@@ -36,9 +36,11 @@ def test_deep_supervision_returns_all_resolutions_highest_first(build):
     assert network.eval()(image(2)).shape == (2, 3, 16, 16, 16)
 
 
-def test_with_one_modality_it_is_the_unet_of_the_plans(build):
-    plans = configuration(1)
-    unet = get_network_from_plans(
+@pytest.mark.parametrize("unet", ["PlainConvUNet", "ResidualEncoderUNet"])
+@pytest.mark.parametrize(("dim", "size"), [(3, 16), (3, 32), (2, 128)])  # the last two predict channels-last
+def test_with_one_modality_it_is_the_unet_of_the_plans(build, unet, dim, size):
+    plans = configuration(1, dim, unet)
+    stock = get_network_from_plans(
         plans.network_arch_class_name,
         plans.network_arch_init_kwargs,
         plans.network_arch_init_kwargs_req_import,
@@ -46,12 +48,23 @@ def test_with_one_modality_it_is_the_unet_of_the_plans(build):
         3,
         deep_supervision=False,
     ).eval()
-    network = build(1).eval()
-    network.encoders[0].load_state_dict(unet.encoder.state_dict())
-    decoder = {k: v for k, v in unet.decoder.state_dict().items() if not k.startswith("encoder.")}
+    network = build(1, dim=dim, unet=unet).eval()
+    network.encoders[0].load_state_dict(stock.encoder.state_dict())
+    decoder = {k: v for k, v in stock.decoder.state_dict().items() if not k.startswith("encoder.")}
     network.decoder.load_state_dict(decoder)
-    x = image(1)
-    torch.testing.assert_close(network(x), unet(x), rtol=0, atol=3e-6)
+    x = image(1, dim, size=size)
+    expected = stock(x)
+    torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-5)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("unet", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_prediction_of_large_features_is_that_of_training_up_to_rounding(build, unet):
+    network, x = build(3, unet=unet), image(3, size=32)
+    expected = network.decode(network(x).teacher)
+    with torch.inference_mode():
+        torch.testing.assert_close(network.eval()(x), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e6])
@@ -134,12 +147,20 @@ def test_a_student_is_what_that_modality_alone_predicts(build):
     torch.testing.assert_close(network.eval()(x, available([0, 1, 0], [0, 1, 0])), student, rtol=0, atol=1e-6)
 
 
-def test_recomputed_encoders_give_the_same_gradients(build):
-    network, x = build(3), image(3)
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_recomputed_encoders_give_the_same_gradients(autocast, dropout):
+    plans = configuration(3)
+    if dropout:
+        kwargs = plans.configuration["architecture"]["arch_kwargs"]
+        kwargs |= {"dropout_op": "torch.nn.modules.dropout.Dropout3d", "dropout_op_kwargs": {"p": 0.5}}
+    network, x = build_multi_encoder_unet(plans, 3, 3, False), image(3)
 
     def gradients():
+        torch.manual_seed(0)  # of the dropout
         network.zero_grad()
-        output = network(x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            output = network(x)
         sum(feature.square().sum() for branch in (output.teacher, *output.students) for feature in branch).backward()
         return [p.grad for p in network.parameters() if p.grad is not None]
 
@@ -179,9 +200,9 @@ def test_projections_have_no_bias_and_a_modality_alone_passes_its_own(build):
 def test_feature_map_size_counts_m_encoders_and_one_decoder_pass_at_a_time(build, num_modalities):
     network = build(num_modalities)
     # Levels 16^3, 8^3, 4^3 with 4, 6, 8 features; one convolution per stage; two decoder stages of one transposed and
-    # one ordinary convolution; 3 classes at full resolution, as there is no deep supervision.
+    # one or two ordinary convolutions; 3 classes at full resolution, as there is no deep supervision.
     encoder = 4 * 16**3 + 6 * 8**3 + 8 * 4**3
-    decoder = (6 + 6) * 8**3 + (4 + 4) * 16**3 + 3 * 16**3
+    decoder = (6 + 6) * 8**3 + (4 + 4 + 4) * 16**3 + 3 * 16**3
     fusion = (num_modalities + 1) * encoder
     expected = num_modalities * encoder + decoder + fusion
     assert network.compute_conv_feature_map_size((16, 16, 16)) == expected

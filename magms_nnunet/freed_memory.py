@@ -1,4 +1,4 @@
-"""Memory of the CPU is kept for the next tile, where glibc would hand each large tensor back to the system."""
+"""Memory of the CPU is kept for the next tile or step; glibc would hand each large tensor back to the system."""
 
 import ctypes
 import sys
