@@ -1,6 +1,7 @@
 """The files of a case: find them, choose among them, check them. Needs no torch."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from magms_nnunet.geometry import Grid, difference, times
 from magms_nnunet.image_files import ImageFileError, Voxels, read_image_file
 from magms_nnunet.modalities import Modalities, Subset
 
+_FILES_AT_ONCE = 2  # some formats are read as a whole, so more would take more memory
 GEOMETRY_TOLERANCE = 1e-3  # voxels; above the rounding of headers, below what matters
 
 # A model reads files with one ending; those with another of these are images, too, and must not be overlooked.
@@ -131,10 +133,12 @@ def check_files(
     """
     first: tuple[str, Grid] | None = None
     voxels = {}
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:  # decompression does not hold Python's lock
+        reading = {channel: threads.submit(read_image_file, case.files[channel]) for channel in subset}
     for channel in subset:
         label = case.label(channel, modalities)
         try:
-            content = read_image_file(case.files[channel])
+            content = reading[channel].result()
         except ImageFileError as error:
             raise CaseError(case.name, f"{label} {error}") from error
         if content is None:
