@@ -70,13 +70,34 @@ def check_trained_with(folder: Path, checkpoint: Path, trained: dict, plans: dic
     if trained.get("plans") is None:
         return
     _compare(folder, "plans.json", checkpoint, plans, trained["plans"], _OF_PLANS)
-    name = trained["configuration"]
+    name = trained.get("configuration")
     try:
         trained_configuration = PlansManager(trained["plans"]).get_configuration(name).configuration
     except Exception as error:  # they are anything that a file may hold
         raise InputError(f"{folder / checkpoint} is damaged: the plans in it do not describe {name}") from error
     here = PlansManager(plans).get_configuration(name).configuration
     _compare(folder, "plans.json", checkpoint, here, trained_configuration, _OF_CONFIGURATION)
+
+
+def check_continues(path: Path, content: dict, this_run: dict) -> None:
+    """See that a checkpoint is of the training that goes on with it.
+
+    Args:
+        path: of the checkpoint; ``content``: of it.
+        this_run: its ``trainer``, ``configuration`` and ``fold``.
+
+    Raises:
+        InputError: it is of another one.
+    """
+    trained = content.get("init_args")
+    if not isinstance(trained, dict):
+        raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks init_args")
+    held = {"trainer": content.get("trainer_name"), **{key: trained.get(key) for key in ("configuration", "fold")}}
+    for what, here in this_run.items():
+        if str(held[what]) != str(here):
+            raise InputError(
+                f"{path} is of {what} {shown(held[what])}, not {shown(here)}: move it away, or train with what it is of"
+            )
 
 
 def _encoders(weights: dict) -> int:

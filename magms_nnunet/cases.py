@@ -14,10 +14,12 @@ _FILES_AT_ONCE = 2  # some formats are read as a whole, so more would take more 
 GEOMETRY_TOLERANCE = 1e-3  # voxels; above the rounding of headers, below what matters
 
 # A model reads files with one ending; those with another of these are images, too, and must not be overlooked.
-_IMAGE_ENDINGS = (
-    *(".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl"),
-    *(".png", ".bmp", ".jpg", ".tif", ".tiff"),
+_VOLUME_ENDINGS = (
+    *(".nii.gz", ".nii", ".img.gz", ".hdr.gz", ".img", ".hdr", ".nrrd", ".nhdr"),
+    *(".mha", ".mhd", ".mgz", ".mgh", ".mnc", ".gipl.gz", ".gipl"),
 )
+_HALVES = {".hdr": (".img",), ".img": (".hdr",)}  # of one image
+_IMAGE_ENDINGS = (*_VOLUME_ENDINGS, ".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
     """
     if not folder.is_dir():
         raise InputError(f"input folder {folder} does not exist")
-    endings = "|".join(map(re.escape, (file_ending, *_IMAGE_ENDINGS)))
+    other_half = _HALVES.get(file_ending, ())
+    endings = "|".join(re.escape(end) for end in (file_ending, *_IMAGE_ENDINGS) if end not in other_half)
     pattern = re.compile(rf"(?P<name>.+)_(?P<channel>[0-9]{{4}})(?P<ending>{endings})", re.IGNORECASE)
     found: dict[str, Case] = {}
     misnamed = []
@@ -57,7 +60,7 @@ def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
             case = found.setdefault(match["name"], Case(match["name"], {}))
             files = case.files if match["ending"] == file_ending else case.unread
             files[int(match["channel"])] = path
-        elif path.name.endswith(file_ending):
+        elif path.name.lower().endswith((file_ending.lower(), *_VOLUME_ENDINGS)) and path.suffix not in other_half:
             misnamed.append(path)
     if not any(case.files for case in found.values()):
         others = [path.name for case in found.values() for path in case.unread.values()]

@@ -19,6 +19,7 @@ TRUST_VARIABLE = "MAGMS_TRUST_CHECKPOINT"  # for nnU-Net's commands, which canno
 _SWITCHES = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "0"}
 _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _PLAIN_STATES = tuple((3, byte_order, None, None, None, -1, -1, 0) for byte_order in "<>|")  # no fields, no objects
+_MOST_VALUES = 2_000_000  # a tensor counts as one; after 1000 epochs there are some ten thousand
 _NO_NUMBER = "GLOBAL numpy.dtype is not of a plain number"
 
 
@@ -56,18 +57,19 @@ _SAFE_GLOBALS = [
 ]
 
 
-def read_checkpoint(path: Path, trust: bool = False) -> dict:
+def read_checkpoint(path: Path, trust: bool = False, remedy: str = f"{TRUST_FLAG} if you trust who made it") -> dict:
     """Content of a checkpoint, tensors on the CPU.
 
     Args:
         path: of the file.
         trust: unpickle whatever it holds, code included.
+        remedy: how the user can set ``trust``.
 
     Raises:
         InputError: damaged, something else than a dictionary, or it holds more than data.
     """
     try:
-        with as_data(path, trust, f"{TRUST_FLAG} if you trust who made it"):
+        with as_data(path, trust, remedy):
             content = torch.load(path, map_location="cpu", weights_only=not trust, mmap=True)
     except InputError:
         raise
@@ -75,7 +77,22 @@ def read_checkpoint(path: Path, trust: bool = False) -> dict:
         raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it holds a {type(content).__name__}")
+    if not _is_bounded(content):
+        raise InputError(f"{path} is damaged: written out it would be of more than {_MOST_VALUES} values")
     return content
+
+
+def _is_bounded(content: dict) -> bool:
+    """Lists within lists that share their items take little room in a file, and all memory once they are printed."""
+    todo, count = [content], 0
+    while todo and count <= _MOST_VALUES:
+        value = todo.pop()
+        count += 1
+        if isinstance(value, dict):
+            todo += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            todo += value
+    return count <= _MOST_VALUES
 
 
 @contextmanager

@@ -142,6 +142,11 @@ def check_previous_stage(case: Case, subset: Subset, path: Path, checks: InputCh
         raise CaseError(case.name, f"{path.name} of the previous stage {error}") from error
     if content is None:
         return
+    if content[1].nonfinite:
+        raise CaseError(
+            case.name,
+            f"{path.name} of the previous stage holds {content[1].nonfinite} NaN or infinite voxels: predict it again",
+        )
     first = case.files[subset[0]]
     if problem := difference(content[0], read_grid(first), first.name, checks.geometry_tolerance):
         raise CaseError(case.name, f"{path.name} of the previous stage {problem}: predict that stage from these images")

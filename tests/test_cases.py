@@ -37,17 +37,24 @@ def test_no_folder_and_no_images_are_errors(tmp_path):
 
 @pytest.mark.parametrize(
     ("file_ending", "others"),
-    [(".nii.gz", [".nii", ".NII.GZ", ".mha", ".Png"]), (".nii", [".nii.gz", ".NII", ".tiff"])],
+    [(".nii.gz", [".nii", ".NII.GZ", ".mha", ".Png", ".mgz", ".img"]), (".nii", [".nii.gz", ".NII", ".tiff"])],
 )
 def test_images_with_another_ending_are_kept_apart(file_ending, others, tmp_path):
     names = [f"p_{channel:04d}{other}" for channel, other in enumerate(others, 1)]
-    for name in (f"p_0000{file_ending}", *names, "q_0002.mhd", "q_0002.txt", "q_2.png", "r.nrrd"):
+    for name in (f"p_0000{file_ending}", *names, "q_0002.mhd", "q_0002.txt", "q_2.png", "r.nrrd", "s_1.mgz"):
         (tmp_path / name).touch()
     (p, q), misnamed = find_cases(tmp_path, file_ending)
     assert [path.name for path in p.files.values()] == [f"p_0000{file_ending}"]
     assert {channel: path.name for channel, path in p.unread.items()} == dict(enumerate(names, 1))
     assert (q.name, q.files, q.unread) == ("q", {}, {2: tmp_path / "q_0002.mhd"})
-    assert misnamed == []
+    assert [path.name for path in misnamed] == ["r.nrrd", "s_1.mgz"]  # volumes, where a .png may be a picture of one
+
+
+def test_the_other_half_of_an_image_is_not_another_image(tmp_path):
+    for name in ("p_0000.hdr", "p_0000.img", "q.img"):
+        (tmp_path / name).touch()
+    (case,), misnamed = find_cases(tmp_path, ".hdr")
+    assert (case.files, case.unread, misnamed) == ({0: tmp_path / "p_0000.hdr"}, {}, [])
 
 
 @pytest.mark.parametrize(("name", "remedy"), [("p_0000.nii", "convert it to .nii.gz"), ("p_0000.NII.gz", "rename it")])

@@ -10,7 +10,7 @@ from pathlib import Path
 from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case, check_files, find_cases
 from magms_nnunet.checks import STRICT, InputChecks, check_case
-from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.inference.model import Fold
 from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Modalities, Subset
@@ -138,7 +138,12 @@ def check_labelled_files(
     checked = check_case(labelled.case, subset, modalities, checks, volumes=volumes, appearance=appearance)
     for text in checked.warnings:
         warnings.warn(f"{labelled.case.name}: {text}", InputWarning, stacklevel=2)
-    check_files(Case(labelled.case.name, {0: labelled.reference}), (0,), Modalities(("reference",)))
+    found = check_files(Case(labelled.case.name, {0: labelled.reference}), (0,), Modalities(("reference",)))
+    if found and found[0].nonfinite:
+        raise CaseError(
+            labelled.case.name,
+            f"{labelled.reference.name} (reference) holds {found[0].nonfinite} NaN or infinite voxels: repair it",
+        )
 
 
 def _nnunet_folder(kind: str) -> Path:

@@ -16,7 +16,7 @@ from magms_nnunet.evaluation.labelled_cases import LabelledCase, check_labelled_
 from magms_nnunet.evaluation.request import MASKED, EvaluationRequest
 from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, slice_of_images
 from magms_nnunet.inference.failures import Failures
-from magms_nnunet.inference.folder import Job, preprocessed_ahead
+from magms_nnunet.inference.folder import Job, check_unchanged, file_stamps, preprocessed_ahead
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import is_3d
@@ -39,8 +39,9 @@ def score_cases(
     for labelled in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
         try:
             jobs += _jobs(request, labelled, subsets, model)
-        except CaseError as error:
+        except Exception as error:  # a case must not take the others with it
             failures.note(labelled.case.name, error)
+    any_job = {job.case.name: job for job in jobs}
     scores: dict[str, dict[str, SubsetScores]] = {name: {} for name in labelled_cases}
     images: dict[str, Future] = {}
     waiting: deque[tuple[str, Future]] = deque()
@@ -57,6 +58,7 @@ def score_cases(
             scores[name] |= result
             bar.update(len(result))
             if len(scores[name]) == len(subsets):
+                check_unchanged(any_job[name], "evaluate it again")
                 evaluation.save_case(request.output, name, scores.pop(name), names, images.pop(name).result())
         except Exception as error:  # a case must not take the others with it
             failures.note(name, error)
@@ -93,6 +95,7 @@ def _jobs(
 ) -> list[Job]:
     """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
     case, modalities = labelled.case, model.modalities
+    stamps = file_stamps([*case.files.values(), labelled.reference])
     checked = modalities.complete if request.protocol == MASKED else union(subsets)
     check_labelled_files(
         labelled,
@@ -103,7 +106,7 @@ def _jobs(
         appearance=Appearance.from_plans(model.plans, len(modalities)),
     )
     if request.protocol == MASKED:
-        return [Job(case, modalities.complete, checks=request.checks)]
+        return [Job(case, modalities.complete, checks=request.checks, stamps=stamps)]
     jobs = []
     for subset in subsets:
         previous = None
@@ -112,8 +115,9 @@ def _jobs(
             previous = request.previous_stage / modalities.format(subset) / file
             if not previous.is_file():
                 raise CaseError(case.name, f"no {file} in {previous.parent}: evaluate the previous stage first")
+            stamps |= file_stamps([previous])
             check_previous_stage(case, subset, previous, request.checks)
-        jobs.append(Job(case, subset, previous, request.checks))
+        jobs.append(Job(case, subset, previous, request.checks, stamps=stamps))
     return jobs
 
 

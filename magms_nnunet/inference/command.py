@@ -21,7 +21,7 @@ from magms_nnunet.inference.earlier_results import (
     is_ours,
 )
 from magms_nnunet.inference.failures import failure_message
-from magms_nnunet.inference.folder import Job, predict_folder
+from magms_nnunet.inference.folder import Job, file_stamps, predict_folder
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities, Subset
@@ -64,6 +64,8 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     warn_of_untested_nnunet()
     dataset_json, plans = read_dataset_json(request.model.folder()), read_plans(request.model.folder())
     modalities, ending = Modalities.from_dataset_json(dataset_json), dataset_json["file_ending"]
+    if request.output.resolve() == request.model.folder().resolve():
+        raise InputError(f"-o {request.output} is the model's folder: choose another one")
     requested = None if request.modalities is None else modalities.parse(request.modalities)
     cases, misnamed = find_cases(request.input, ending)
     check_output(request.output, request.input)
@@ -102,13 +104,13 @@ def _jobs(
             done = is_finished(case.name, request.output, ending, request.save_probabilities)
             if not (done and request.continue_prediction):
                 check_replaceable(case.name, request.output, ending)
+                job = replace(job, stamps=file_stamps(job.files))
                 checked = check_case(case, subset, modalities, request.checks, **known)
                 if job.previous_stage is not None:
                     check_previous_stage(case, subset, job.previous_stage, request.checks)
                 for text in checked.warnings:
                     warnings.warn(f"{case.name}: {text}", InputWarning, stacklevel=2)
                 job = replace(job, subset=checked.subset, empty=checked.empty, warnings=checked.warnings)
-                job = replace(job, stamps=job.file_stamps())
             jobs.append(job)
         except Exception as error:  # a case must not take the others with it
             ours = is_ours(request.output / f"{case.name}.json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.files import UNFINISHED, full_disk_is_said
-from magms_nnunet.inference.folder import Job, model_files
+from magms_nnunet.inference.folder import Job, file_digests, model_files
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Subset
@@ -27,7 +27,7 @@ def check_replaceable(name: str, output: Path, ending: str) -> None:
         CaseError: a file of that name is somebody else's.
     """
     report = output / f"{name}.json"
-    for path in (output / f"{name}{ending}", report):
+    for path in (output / f"{name}{suffix}" for suffix in (ending, ".json", ".npz", ".pkl")):
         if path.exists() and not is_ours(report):
             raise CaseError(
                 name, f"{path} is no result of magms_predict: move it away, or choose another output folder"
@@ -100,17 +100,33 @@ def check_older(name: str, files: Iterable[Path], result: Path) -> None:
             )
 
 
+def check_same_files(job: Job, output: Path, ending: str) -> None:
+    """See that a result is of these files, not of another folder's with the same names.
+
+    Raises:
+        InputError: a file holds something else than then.
+    """
+    then = _read_json(output / f"{job.case.name}.json").get("files_sha256")
+    now = file_digests(job)
+    for path in job.files:
+        if not isinstance(then, dict) or then.get(path.name) != now[path.name]:
+            raise InputError(
+                f"{job.case.name}: {output / job.case.name}{ending} was predicted from another {path.name} than "
+                f"{path}: remove it to have it made again, or choose another output folder"
+            )
+
+
 def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_probabilities: bool) -> list[Job]:
     """The jobs without a result yet, for ``--continue_prediction``.
 
     Raises:
-        InputError: see :func:`check_result`; or a file of the case has changed since.
+        InputError: see :func:`check_result` and :func:`check_same_files`.
     """
     todo, ending = [], predictor.model.dataset_json["file_ending"]
     for job in jobs:
         if is_finished(job.case.name, output, ending, save_probabilities):
             check_result(job.case.name, job.subset, output, predictor)
-            check_older(job.case.name, job.files, output / f"{job.case.name}{ending}")
+            check_same_files(job, output, ending)
         else:
             todo.append(job)
     return todo

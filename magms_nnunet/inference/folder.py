@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import CaseError
-from magms_nnunet.files import full_disk_is_said, publish
+from magms_nnunet.files import full_disk_is_said, publish, sha256
 from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.model import TrainedModel
@@ -42,7 +42,7 @@ class Job:
         checks: what is let through.
         empty: modalities that hold nothing, and are left out.
         warnings: on the case's files.
-        stamps: of the files when they were checked; empty: they were not.
+        stamps: of the files before they were checked; empty: they were not.
     """
 
     case: Case
@@ -51,7 +51,7 @@ class Job:
     checks: InputChecks = STRICT
     empty: Subset = ()
     warnings: tuple[str, ...] = ()
-    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    stamps: dict[Path, tuple[int, int] | None] = field(default_factory=dict)
 
     @property
     def files(self) -> list[Path]:
@@ -59,9 +59,28 @@ class Job:
         images = [self.case.files[channel] for channel in (*self.subset, *self.empty)]
         return images if self.previous_stage is None else [*images, self.previous_stage]
 
-    def file_stamps(self) -> dict[Path, tuple[int, int]]:
-        """Size and time of change of every file: while these are the same, so is its content."""
-        return {path: ((stat := path.stat()).st_size, stat.st_mtime_ns) for path in self.files}
+
+def file_stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
+    """Size and time of change of every file (None: it is gone): while these are the same, so is its content."""
+    stamps: dict[Path, tuple[int, int] | None] = {}
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError:
+            stamps[path] = None
+        else:
+            stamps[path] = stat.st_size, stat.st_mtime_ns
+    return stamps
+
+
+def check_unchanged(job: "Job", again: str) -> None:
+    """See that what was read is what was checked.
+
+    Raises:
+        CaseError: a file has changed; ``again`` says what to do.
+    """
+    if job.stamps != file_stamps(job.stamps):
+        raise CaseError(job.case.name, f"its files have changed since they were checked: {again}")
 
 
 def predict_folder(
@@ -125,17 +144,17 @@ def predict_folder(
 
         for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1, failures):
             bar.set_postfix_str(f"{job.case.name} from {model.modalities.format(job.subset)}")
-            preprocessed = attempt(job, partial(_preprocessed, job, future))
-            logits = None if preprocessed is None else attempt(job, partial(_logits, predictor, job, preprocessed[0]))
+            prepared = attempt(job, partial(_prepared, job, future, predictor, expected[job.subset]))
+            logits = None if prepared is None else attempt(job, partial(_logits, predictor, job, prepared[0]))
             if logits is None:
                 bar.update()
                 continue
-            arguments = (logits, preprocessed[1], model.plans, model.configuration, model.dataset_json)
+            _, properties, report = prepared
+            arguments = (logits, properties, model.plans, model.configuration, model.dataset_json)
             where = (output, unfinished, job.case.name)
-            report = _report(job, predictor, expected[job.subset])
             future = export.submit(_export, *arguments, *where, report, save_probabilities)
             exports.append((job, failures.watch(job.case.name, future)))
-            del preprocessed, logits, arguments  # the next case needs the memory
+            del prepared, logits, arguments  # the next case needs the memory
             while len(exports) > export_processes + 1:
                 finish_one()
         while exports:
@@ -144,12 +163,12 @@ def predict_folder(
     return failures.messages
 
 
-def _preprocessed(job: Job, future: Future) -> tuple[np.ndarray, dict]:
-    """What was read, unless it may be something else than what was checked."""
-    result = future.result()
-    if job.stamps and job.stamps != job.file_stamps():
-        raise CaseError(job.case.name, "its files have changed since they were checked: predict it again")
-    return result
+def _prepared(job: Job, future: Future, predictor: Predictor, expected: dict | None) -> tuple[np.ndarray, dict, dict]:
+    """Voxels, properties and report, unless these may be of something else than what was checked."""
+    data, properties = future.result()
+    report = _report(job, predictor, expected)
+    check_unchanged(job, "predict it again")
+    return data, properties, report
 
 
 def _logits(predictor: Predictor, job: Job, data: np.ndarray) -> np.ndarray:
@@ -213,6 +232,11 @@ def model_files(model: TrainedModel) -> dict[str, dict]:
     return {"dataset.json": model.dataset_json, "plans.json": model.plans}
 
 
+def file_digests(job: Job) -> dict[str, str]:
+    """Name -> SHA-256 of each of a job's files."""
+    return {path.name: sha256(path) for path in job.files}
+
+
 def _report(job: Job, predictor: Predictor, expected: dict | None) -> dict:
     """What the JSON beside a segmentation says."""
     model, names = predictor.model, predictor.modalities.names
@@ -222,6 +246,7 @@ def _report(job: Job, predictor: Predictor, expected: dict | None) -> dict:
         "modalities_absent": [name for channel, name in enumerate(names) if channel not in job.subset],
         "modalities_empty": [names[channel] for channel in job.empty],
         "files": {names[channel]: job.case.files[channel].name for channel in job.subset},
+        "files_sha256": file_digests(job),
         "model": {
             "name": model.folder.name,
             "dataset": model.plans["dataset_name"],

@@ -4,9 +4,13 @@
 """
 
 import os
+from pathlib import Path
+
+from magms_nnunet.errors import InputError, shown
 
 EPOCHS_VARIABLE = "MAGMS_NUM_EPOCHS"
 ITERATIONS_VARIABLE = "MAGMS_ITERATIONS_PER_EPOCH"
+_ATTRIBUTES = ("num_epochs", "save_every", "num_iterations_per_epoch", "num_val_iterations_per_epoch")
 
 
 def run_length_from_environment() -> dict[str, int]:
@@ -26,6 +30,23 @@ def run_length_from_environment() -> dict[str, int]:
     if iterations is not None:
         changes |= {"num_iterations_per_epoch": iterations, "num_val_iterations_per_epoch": max(1, iterations // 5)}
     return changes
+
+
+def run_length_of_checkpoint(path: Path, init_args: dict) -> dict[str, int]:
+    """The same as a checkpoint keeps it, and nothing else: what it names becomes an attribute of the trainer.
+
+    Raises:
+        InputError: it holds anything else.
+    """
+    magms = init_args.get("magms", {})
+    kept = magms.get("run_length", {}) if isinstance(magms, dict) else magms
+    if not isinstance(kept, dict) or not all(name in _ATTRIBUTES and _is_positive_int(n) for name, n in kept.items()):
+        raise InputError(f"{path} is damaged: {shown(kept)} is no length of a run")
+    return kept
+
+
+def _is_positive_int(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 def _positive_int(variable: str) -> int | None:

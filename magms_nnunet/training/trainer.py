@@ -7,14 +7,14 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from magms_nnunet.agreement import check_trained_with
-from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, trusted_by_environment
+from magms_nnunet.agreement import check_continues, check_trained_with
+from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.output_lock import locked_output
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
-from magms_nnunet.training.run_length import run_length_from_environment
+from magms_nnunet.training.run_length import run_length_from_environment, run_length_of_checkpoint
 
 
 class ModalityTrainer(nnUNetTrainer):
@@ -83,16 +83,18 @@ class ModalityTrainer(nnUNetTrainer):
         """nnU-Net's, and the run length that the checkpoint was trained with, unless the environment sets another.
 
         Raises:
-            InputError: the file holds more than data, and ``MAGMS_TRUST_CHECKPOINT=1`` is not set; or it was trained
-                with other labels, modalities or plans.
+            InputError: the file is damaged; it holds more than data, and ``MAGMS_TRUST_CHECKPOINT=1`` is not set; or it
+                is of another trainer, configuration or fold, or was trained with other labels, modalities or plans.
         """
-        ours = self.my_init_kwargs
-        with as_data(filename_or_checkpoint, trusted_by_environment(), f"{TRUST_VARIABLE}=1 if you trust who made it"):
-            try:
-                super().load_checkpoint(filename_or_checkpoint)
-            finally:  # also where the weights did not fit: this says why
-                folder, path = Path(self.preprocessed_dataset_folder_base), Path(filename_or_checkpoint)
-                check_trained_with(folder, path, self.my_init_kwargs, ours["plans"], ours["dataset_json"])
-        kept = self.my_init_kwargs.get("magms", {}).get("run_length", {})
+        path, ours = Path(filename_or_checkpoint), self.my_init_kwargs
+        trust, remedy = trusted_by_environment(), f"{TRUST_VARIABLE}=1 if you trust who made it"
+        content = read_checkpoint(path, trust, remedy)
+        this_run = {"trainer": type(self).__name__, "configuration": ours["configuration"], "fold": ours["fold"]}
+        check_continues(path, content, this_run)
+        folder, trained = Path(self.preprocessed_dataset_folder_base), content["init_args"]
+        check_trained_with(folder, path, trained, ours["plans"], ours["dataset_json"])
+        kept = run_length_of_checkpoint(path, trained)
+        with as_data(path, trust, remedy):
+            super().load_checkpoint(filename_or_checkpoint)
         self._apply_run_length(kept | run_length_from_environment())
         self.lr_scheduler.max_steps = self.num_epochs

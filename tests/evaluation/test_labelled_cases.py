@@ -203,3 +203,7 @@ def test_a_damaged_reference_is_named(tmp_path):
     sitk.WriteImage(sitk.JoinSeries([sitk.GetImageFromArray(voxels)] * 2), str(reference))
     with pytest.raises(CaseError, match=rf"a: a{ENDING} \(reference\) is 4-D"):
         check_labelled_files(labelled, (1,), M)
+    holes = np.where(voxels, np.float32(np.nan), 0)
+    sitk.WriteImage(sitk.GetImageFromArray(holes), str(reference))
+    with pytest.raises(CaseError, match=rf"a: a{ENDING} \(reference\) holds \d+ NaN or infinite voxels: repair it"):
+        check_labelled_files(labelled, (1,), M)

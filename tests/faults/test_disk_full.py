@@ -74,7 +74,7 @@ def test_row12_output_is_what_is_read(broken_model, magms_predict, labelled, tmp
     assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
-@pytest.mark.parametrize("file", [f"a{ENDING}", "a.json", "dataset.json"])
+@pytest.mark.parametrize("file", [f"a{ENDING}", "a.json", "a.npz", "a.pkl", "dataset.json"])
 def test_row12_files_of_others_are_not_replaced(file, magms_predict, tmp_path):
     """Such as the labels and the dataset.json of a dataset."""
     images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
@@ -86,6 +86,13 @@ def test_row12_files_of_others_are_not_replaced(file, magms_predict, tmp_path):
     assert "choose another output folder" in line
     assert files_in(out) == {file}
     assert (out / file).read_text() == '{"labels": "by hand"}'
+
+
+def test_row12_output_is_the_model(model, magms_predict, tmp_path):
+    """Whose dataset.json and plans.json would be written anew."""
+    code, (line,) = magms_predict(give(tmp_path / "images", {"a": [T1C]}), model)
+    assert code == 2
+    assert line.endswith(f"-o {model} is the model's folder: choose another one")
 
 
 def test_row13_disk_full_while_results_are_written(mount, magms_predict, tmp_path):

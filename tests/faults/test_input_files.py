@@ -3,12 +3,16 @@
 import gzip
 import os
 
+import numpy as np
 import pytest
 
+from magms_nnunet.checks import check_case
+from magms_nnunet.cli.evaluate import main as magms_evaluate
+from magms_nnunet.inference.folder import preprocessed_ahead
 from magms_nnunet.inference.request import ModelRequest
 from tests.faults.spoiled_image import FILE
-from tests.faults.tiny import SIDE_FILES
-from tests.integration.workspace import ENDING, files_in
+from tests.faults.tiny import SHAPE, SIDE_FILES, give
+from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
 
 def truncated(path):
@@ -82,6 +86,59 @@ def test_row08_name_that_is_not_utf8_fails(images, magms_predict, tmp_path):
     assert files_in(tmp_path / "out") == SIDE_FILES | {f"p{n}{end}" for n in (1, 2) for end in (ENDING, ".json")}
 
 
+CHANGED = "magms_predict: p2: its files have changed since they were checked: predict it again"
+
+
+def test_row08_file_that_is_cut_off_while_the_next_one_is_checked_fails(images, magms_predict, tmp_path, monkeypatch):
+    def check_and_cut(case, *args, **kwargs):
+        checked = check_case(case, *args, **kwargs)
+        if case.name == "p2":
+            too_short(images / FILE)
+        return checked
+
+    monkeypatch.setattr("magms_nnunet.inference.command.check_case", check_and_cut)
+    code, (line,) = magms_predict(images, tmp_path / "out")
+    assert code == 3
+    assert line == CHANGED
+
+
+def test_row08_evaluation_of_a_file_that_is_cut_off_after_it_was_checked_fails(model, tmp_path, monkeypatch, capfd):
+    images = give(tmp_path / "images", dict.fromkeys(("p1", "p2"), range(4)))
+    for case in ("p1", "p2"):
+        write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))
+
+    def cut_and_preprocess(*args):
+        too_short(images / FILE)
+        return preprocessed_ahead(*args)
+
+    monkeypatch.setattr("magms_nnunet.evaluation.score_cases.preprocessed_ahead", cut_and_preprocess)
+    out = tmp_path / "out"
+    where = ("-i", images, "-l", tmp_path / "labels", "-o", out, "-m", model, "--disable_tta", *QUIET)
+    assert magms_evaluate([*map(str, where), "--subsets", "T1c"]) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == "magms_evaluate: p2: its files have changed since they were checked: evaluate it again"
+    assert files_in(out / "cases") == {"p1.json"}
+
+
+def test_row08_evaluation_of_a_file_that_does_not_fit_into_memory_fails(model, tmp_path, monkeypatch, capfd):
+    images = give(tmp_path / "images", dict.fromkeys(("p1", "p2"), range(4)))
+    for case in ("p1", "p2"):
+        write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))
+
+    def check(case, *args, **kwargs):
+        if case.name == "p2":
+            raise MemoryError
+        return check_case(case, *args, **kwargs)
+
+    monkeypatch.setattr("magms_nnunet.evaluation.labelled_cases.check_case", check)
+    out = tmp_path / "out"
+    where = ("-i", images, "-l", tmp_path / "labels", "-o", out, "-m", model, "--disable_tta", *QUIET)
+    assert magms_evaluate([*map(str, where), "--subsets", "T1c"]) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("magms_evaluate: p2: ")
+    assert files_in(out / "cases") == {"p1.json"}
+
+
 def test_row08_file_that_is_cut_off_after_it_was_checked_fails(images, magms_predict, tmp_path, monkeypatch):
     load = ModelRequest.load
 
@@ -92,5 +149,5 @@ def test_row08_file_that_is_cut_off_after_it_was_checked_fails(images, magms_pre
     monkeypatch.setattr(ModelRequest, "load", cut_and_load)
     code, (line,) = magms_predict(images, tmp_path / "out")
     assert code == 3
-    assert line == "magms_predict: p2: its files have changed since they were checked: predict it again"
+    assert line == CHANGED
     assert files_in(tmp_path / "out") == SIDE_FILES | {f"p1{ENDING}", "p1.json"}

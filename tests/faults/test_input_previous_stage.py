@@ -60,6 +60,13 @@ def elsewhere(path):
     like(path, LABELS, origin_mm=(100.0, 0.0, 0.0))
 
 
+def half_nan(path):
+    """SimpleITK would read background."""
+    labels = LABELS.astype(np.float32)
+    labels[:8] = np.nan
+    like(path, labels)
+
+
 def other_labels(path):
     like(path, LABELS * np.uint8(10))
 
@@ -70,6 +77,7 @@ def other_labels(path):
         (cut_off, "is truncated or damaged"),
         (smaller, f"has 15x17x18 voxels, p2_0002{ENDING} has 16x17x18"),
         (elsewhere, f"begins at 100 0 0 mm, p2_0002{ENDING} at 0 0 0 mm"),
+        (half_nan, "holds 2176 NaN or infinite voxels: predict it again"),
         (other_labels, "has labels [10.0, 20.0], which dataset.json does not declare"),
     ],
 )

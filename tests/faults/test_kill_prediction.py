@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from tests.faults.commands import start, wait_for
+from tests.faults.spoiled_image import like
 from tests.faults.tiny import SHAPE, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
@@ -81,15 +83,20 @@ def test_row15_results_of_another_model_subset_or_setting_are_refused(model, mag
         assert contents(out) == before
 
 
-def test_row15_file_that_is_newer_than_its_result_is_noticed(magms_predict, tmp_path):
+def test_row15_file_that_is_not_what_its_result_is_of_is_noticed(magms_predict, tmp_path):
+    """Such as that of another folder with cases of the same names, whatever its time says."""
     images, out = give(tmp_path / "images", {"a": [T1C], "b": [T1C]}), tmp_path / "out"
     assert magms_predict(images, out) == (0, [])
     before = contents(out)
-    later = (out / f"b{ENDING}").stat().st_mtime + 10
-    os.utime(images / f"b_0002{ENDING}", (later, later))
+    path = images / f"b_0002{ENDING}"
+    now = path.stat().st_mtime + 1000
+    os.utime(path, (now, now))
+    assert magms_predict(images, out, "--continue_prediction") == (0, [])
+    like(path, sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[::-1])
+    os.utime(path, (0, 0))
     code, (line,) = magms_predict(images, out, "--continue_prediction")
     assert code == 2
-    assert f"b: {images / f'b_0002{ENDING}'} is newer than its result {out / f'b{ENDING}'}: remove that" in line
+    assert f"b: {out / f'b{ENDING}'} was predicted from another b_0002{ENDING} than {path}: remove it" in line
     assert contents(out) == before
 
 

@@ -59,6 +59,19 @@ def test_row19_trust_is_a_variable_in_training(flags, train, spoilt, canary, mon
     assert canary.exists()
 
 
+@pytest.mark.parametrize("flag", ["--c", "--val"])
+@pytest.mark.parametrize(
+    "kept", [{"output_folder": "elsewhere"}, {"save_every": "text"}, {"num_epochs": 0}, {"num_epochs": True}, ["text"]]
+)
+def test_row19_checkpoint_sets_nothing_but_the_length_of_a_run(flag, kept, train, spoilt):  # noqa: F811
+    """Where a trainer writes and what it logs would be enough to run code later."""
+    content = torch.load(spoilt / CHECKPOINT, weights_only=False)
+    content["init_args"]["magms"]["run_length"] = kept
+    torch.save(content, spoilt / CHECKPOINT)
+    with pytest.raises(InputError, match=r"is damaged: .* is no length of a run"):
+        train(flag)
+
+
 class Call:
     """Pickled, it is the result of a function."""
 

@@ -124,7 +124,10 @@ def in_file(file, change):
         (in_checkpoint(init_args={"dataset_json": [1]}), "it should hold dataset.json, not a list"),
         (in_checkpoint(trainer_name="os.system"), "trainer_name is 'os.system'"),
         (in_checkpoint(network_weights=[1]), "network_weights is [1]"),
-        (in_checkpoint(init_args={"dataset_json": circle()}), "its channel_names cannot be of a dataset.json"),
+        (
+            in_checkpoint(init_args={"dataset_json": circle()}),
+            "is damaged: written out it would be of more than 2000000",
+        ),
         (
             in_checkpoint(init_args={"dataset_json": {"channel_names": {(0,): "FLAIR"}}}),
             "its channel_names cannot be of a dataset.json",
@@ -214,6 +217,34 @@ def test_row23_value_of_very_many_levels(run, spoilt):  # noqa: F811
     code, line = run("predict")
     assert code == 2
     assert f"{CHECKPOINT} is not a checkpoint of nnU-Net: trainer_name is a list of very many levels" in line
+
+
+def test_row23_value_that_is_small_in_the_file_only(run, spoilt):  # noqa: F811
+    doubled = []
+    for _ in range(60):
+        doubled = [doubled, doubled]
+    in_checkpoint(trainer_name=doubled)(spoilt)
+    code, line = run("predict")
+    assert code == 2
+    assert line.endswith(f"{CHECKPOINT} is damaged: written out it would be of more than 2000000 values")
+
+
+@pytest.mark.parametrize("flag", ["--c", "--val"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"trainer_name": "MAGTrainer"}, "is of trainer 'MAGTrainer', not 'MAGMSTrainer'"),
+        ({"init_args": {"configuration": "3d_lowres"}}, "is of configuration '3d_lowres', not 'tiny'"),
+        ({"init_args": {"configuration": None}}, "is of configuration None, not 'tiny'"),
+        ({"init_args": {"fold": 1}}, "is of fold 1, not 0"),
+    ],
+)
+def test_row23_training_is_not_continued_from_that_of_another(flag, change, says, train, spoilt):  # noqa: F811
+    in_checkpoint(**change)(spoilt)
+    before = (spoilt / CHECKPOINT).read_bytes()
+    with pytest.raises(InputError, match=f"{CHECKPOINT} {says}: move it away"):
+        train(flag)
+    assert (spoilt / CHECKPOINT).read_bytes() == before
 
 
 def test_row23_checkpoint_of_another_trainer_in_a_folder_of_any_name(run, spoilt, tmp_path):  # noqa: F811
