@@ -60,6 +60,7 @@ ALLOWED = {
     "errors": set(),
     "freed_memory": set(),
     "files": set(),
+    "new_folders": set(),
     "nnunet_version": set(),
     "output_lock": set(),
 }
@@ -67,11 +68,12 @@ SHARED = {
     "errors",
     "files",
     "freed_memory",
+    "new_folders",
     "nnunet_version",
     "output_lock",
     "magms_nnunet",
 }
-STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "output_lock"]
+STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "new_folders", "output_lock"]
 
 
 def sources() -> dict[str, Path]:
