@@ -20,7 +20,8 @@ _FULL_BYTES = 1 << 16  # what is left on a disk that is full: a writer may fail 
 def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
     """Have ``write`` write beside ``path``, flush that to the disk, then rename it to ``path``.
 
-    Whenever the process or the machine stops, ``path`` holds either the old file or the new one.
+    Whenever the process or the machine stops, ``path`` holds either the old file or the new one. Of several processes
+    that write it at once, each has a temporary name of its own, and the last one's file stays.
 
     Args:
         path: the final name.
@@ -31,7 +32,7 @@ def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
         Whatever else ``write`` raises; in any case the temporary file is removed and ``path`` is as before.
     """
     path = Path(path)
-    temporary = path.with_name(UNFINISHED + path.name)
+    temporary = path.with_name(f"{UNFINISHED}{os.urandom(4).hex()}_{path.name}")  # a pid may be another host's, too
     try:
         with full_disk_is_said(path):
             write(str(temporary))
