@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,6 +40,20 @@ def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
             publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make an output folder, and a file in it for a moment.
+
+    Raises:
+        InputError: that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to output folder {folder} ({error.strerror}): choose another -o") from error
 
 
 def sha256(path: Path) -> str:

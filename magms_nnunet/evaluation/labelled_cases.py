@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import Case, check_files, find_cases
+from magms_nnunet.cases import Case, check_files, files_of, find_cases
 from magms_nnunet.checks import STRICT, InputChecks, check_case
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold
@@ -73,12 +73,11 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
     """All cases of two folders, ``CASE_XXXX.ending`` and ``CASE.ending``, sorted by name.
 
     Raises:
-        InputError: a folder or one side of a case is missing, or the images, or the dataset.json above them, have other
-            channels.
+        InputError: a folder or one side of a case is missing, a folder cannot be read, or the images, or the
+            dataset.json above them, have other channels.
     """
     cases, misnamed = find_cases(images, ending)
-    if not labels.is_dir():
-        raise InputError(f"label folder {labels} does not exist")
+    label_files = files_of(labels, "label")
     if (images.parent / "dataset.json").is_file():
         _dataset_json(images.parent, modalities)
     if foreign := [path.name for case in cases for m, path in case.files.items() if m >= len(modalities)]:
@@ -86,7 +85,7 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
             f"the model has channels 0 to {len(modalities) - 1} ({modalities.listing()}), and {images} has others: "
             f"{_list(foreign)}: give images with the model's channels in its order, and nothing else"
         )
-    references = {path.name.removesuffix(ending): path for path in labels.iterdir() if path.name.endswith(ending)}
+    references = {path.name.removesuffix(ending): path for path in label_files if path.name.endswith(ending)}
     names = {case.name for case in cases}
     differences = {
         f"images without labels in {labels}": sorted(names - references.keys()),

@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from magms_nnunet.evaluation.labelled_cases import (
     validation_cases,
 )
 from magms_nnunet.modalities import Modalities
+from tests.unprivileged import unreadable
 
 M = Modalities(("FLAIR", "T1c"))
 NAME, ENDING = "Dataset901_Balls", ".nii.gz"
@@ -163,6 +166,19 @@ def test_long_lists_are_cut(raw):
 def test_folders_that_are_not_there(raw):
     assert "nowhere does not exist" in one_line(cases_of_folders, raw / "nowhere", raw / "labelsTr", ENDING, M)
     assert "nowhere does not exist" in one_line(cases_of_folders, raw / "imagesTr", raw / "nowhere", ENDING, M)
+
+
+@pytest.mark.parametrize("kind", ["input", "label"])
+def test_folders_that_may_not_be_read(kind):
+    with TemporaryDirectory() as home:  # root's tmp_path is closed to others as a whole
+        Path(home).chmod(0o755)
+        folders = {name: Path(home, name) for name in ("input", "label")}
+        for name, folder in folders.items():
+            folder.mkdir()
+            (folder / ("a_0000.nii.gz" if name == "input" else "a.nii.gz")).touch()
+        with unreadable(folders[kind]):
+            message = one_line(cases_of_folders, *folders.values(), ENDING, M)
+    assert message == f"{kind} folder {folders[kind]} cannot be read (Permission denied): get permission, or copy it"
 
 
 def test_channels_of_folders_are_checked_where_a_dataset_json_is_above_them(raw):
