@@ -1,7 +1,6 @@
 """Cases with a reference: those that a fold validates on, or those of two folders."""
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold
 from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.raw_dataset import file_ending, listed_files
 
 _LISTED = 8
 
@@ -34,7 +34,8 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
         modalities: of the model, which the dataset must have as well.
 
     Raises:
-        InputError: nnU-Net's folders, the split, or files are missing, or the dataset has other channels.
+        InputError: nnU-Net's folders, the split, or files are missing, the dataset has other channels, or its
+            dataset.json makes no sense.
     """
     raw, preprocessed = (_nnunet_folder(kind) / dataset for kind in ("raw", "preprocessed"))
     dataset_json = _dataset_json(raw, modalities)
@@ -49,16 +50,11 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
         raise InputError(f"no {splits}: nnU-Net writes it in training; or give -i and -l") from None
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{splits} has no validation cases for fold {fold}: give another -f, or -i and -l") from error
-    ending = dataset_json["file_ending"]
-    if "dataset" in dataset_json:  # nnU-Net's explicit lists of files
-        listed = dataset_json["dataset"]
+    ending = file_ending(raw, dataset_json)
+    if "dataset" in dataset_json:
+        listed = listed_files(raw, dataset_json)
         cases = {
-            name: LabelledCase(
-                Case(name, {channel: _path(raw, file) for channel, file in enumerate(listed[name]["images"])}),
-                _path(raw, listed[name]["label"]),
-            )
-            for name in names
-            if name in listed
+            name: LabelledCase(Case(name, dict(enumerate(images))), label) for name, (images, label) in listed.items()
         }
     else:
         found, _ = find_cases(raw / "imagesTr", ending)
@@ -147,10 +143,6 @@ def _nnunet_folder(kind: str) -> Path:
     if not folder.is_set():
         raise InputError(f"the variable nnUNet_{kind} is not set: set it as for training, or give -i and -l")
     return Path(folder)
-
-
-def _path(raw: Path, file: str) -> Path:
-    return raw / os.path.expandvars(file)  # as nnU-Net does
 
 
 def _dataset_json(folder: Path, modalities: Modalities) -> dict:

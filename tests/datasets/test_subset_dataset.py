@@ -135,6 +135,24 @@ def test_lists_cannot_lead_out_of_the_dataset(home, source, name, capsys):
     assert files_in(home) == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"file_ending": None}, "file_ending must be something like .nii.gz, got None"),
+        ({"dataset": ["a"]}, "dataset must hold an object per case"),
+        ({"dataset": {"a": {"images": ["a.mha"]}}}, "case 'a' must have images, a list of files, and label, a file"),
+    ],
+)
+def test_a_dataset_json_that_makes_no_sense(home, source, changes, says, capsys):
+    write_json(source, **changes)
+    assert f"{source / 'dataset.json'}: {says}" in error(home, capsys)
+
+
+def test_a_dataset_json_that_is_a_list(home, source, capsys):
+    (source / "dataset.json").write_text("[]")
+    assert f"{source / 'dataset.json'} must hold a JSON object, not a list" in error(home, capsys)
+
+
 def error(home, capsys, *flags: str, **options) -> str:
     before = files_in(home)
     assert make(*flags, **options) == 2

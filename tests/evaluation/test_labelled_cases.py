@@ -84,6 +84,26 @@ def test_lists_of_files_in_dataset_json_are_followed_as_nnunet_does(raw, tmp_pat
     assert one_line(validation_cases, NAME, 1, M).endswith(f"in {raw}: c, d")
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"file_ending": None}, "file_ending must be something like .nii.gz, got None"),
+        ({"file_ending": 3}, "file_ending must be something like .nii.gz, got 3"),
+        ({"dataset": ["a"]}, "dataset must hold an object per case, got ['a']"),
+        (
+            {"dataset": {"a": "a.nii.gz"}},
+            "case 'a' must have images, a list of files, and label, a file; got 'a.nii.gz'",
+        ),
+        ({"dataset": {"a": {"images": ["a.nii.gz"]}}}, "case 'a' must have images"),
+        ({"dataset": {"a": {"images": "a.nii.gz", "label": "a.nii.gz"}}}, "case 'a' must have images"),
+        ({"dataset": {"a": {"images": [1], "label": "a.nii.gz"}}}, "case 'a' must have images"),
+    ],
+)
+def test_a_dataset_json_that_makes_no_sense(raw, content, says):
+    dataset(raw, **content)
+    assert f"{raw / 'dataset.json'}: {says}" in one_line(validation_cases, NAME, 0, M)
+
+
 def test_a_case_without_image_or_label_is_named(raw):
     (raw / f"labelsTr/a{ENDING}").unlink()
     for channel in range(2):
