@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import Case, check_files, files_of, find_cases
-from magms_nnunet.checks import STRICT, InputChecks, check_case
+from magms_nnunet.cases import Case, files_of, find_cases
+from magms_nnunet.checks import STRICT, InputChecks, check_case, check_segmentation
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold
 from magms_nnunet.inference.model_json import read_json
@@ -120,7 +120,7 @@ def check_labelled_files(
     volumes: bool = False,
     appearance: Appearance | None = None,
 ) -> None:
-    """Check a case's images of a subset, and its reference: one readable image to the end, as SimpleITK would hide.
+    """Check a case's images of a subset, and its reference: readable to the end, which SimpleITK would hide; one grid.
 
     Arguments as in :func:`magms_nnunet.checks.check_case`.
 
@@ -133,7 +133,9 @@ def check_labelled_files(
     checked = check_case(labelled.case, subset, modalities, checks, volumes=volumes, appearance=appearance)
     for text in checked.warnings:
         warnings.warn(f"{labelled.case.name}: {text}", InputWarning, stacklevel=2)
-    check_files(Case(labelled.case.name, {0: labelled.reference}), (0,), Modalities(("reference",)))
+    label = f"{labelled.reference.name} (reference)"
+    remedy = "resample it to the images' grid, or correct its header; --geometry-tolerance lets small shifts through"
+    check_segmentation(labelled.case, subset, labelled.reference, checks, label, remedy)
 
 
 def _nnunet_folder(kind: str) -> Path:

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from magms_nnunet.cases import Case
+from magms_nnunet.checks import InputChecks
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.evaluation.labelled_cases import (
     LabelledCase,
@@ -239,3 +240,19 @@ def test_a_damaged_reference_is_named(tmp_path):
     sitk.WriteImage(sitk.JoinSeries([sitk.GetImageFromArray(voxels)] * 2), str(reference))
     with pytest.raises(CaseError, match=rf"a: a{ENDING} \(reference\) is 4-D"):
         check_labelled_files(labelled, (1,), M)
+
+
+def test_a_reference_that_lies_elsewhere_is_refused(tmp_path):
+    """It has the images' shape, spacing and direction, and was scored as if it lay where they do."""
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(8, 32, 32)))
+    sitk.WriteImage(image, str(tmp_path / f"a_0001{ENDING}"))
+    reference = sitk.GetImageFromArray(np.ones((8, 32, 32), np.uint8))
+    reference.SetOrigin((0.0, 0.0, 0.5))
+    sitk.WriteImage(reference, str(tmp_path / f"a{ENDING}"))
+    labelled = LabelledCase(Case("a", {1: tmp_path / f"a_0001{ENDING}"}), tmp_path / f"a{ENDING}")
+    with pytest.raises(CaseError) as caught:
+        check_labelled_files(labelled, (1,), M)
+    assert str(caught.value).startswith(
+        f"a: a{ENDING} (reference) begins at 0 0 0.5 mm, a_0001{ENDING} at 0 0 0 mm: resample it to the images' grid"
+    )
+    check_labelled_files(labelled, (1,), M, InputChecks(geometry_tolerance=0.6))
