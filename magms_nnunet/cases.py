@@ -41,20 +41,35 @@ class Case:
         return f"{self.files[channel].name} ({modalities.names[channel]})"
 
 
+def files_of(folder: Path, kind: str) -> list[Path]:
+    """What is in a folder, sorted; ``kind`` of folder is for messages.
+
+    Raises:
+        InputError: it does not exist or cannot be read.
+    """
+    try:
+        if folder.is_dir():
+            return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{kind} folder {folder} cannot be read ({error.strerror}): get permission, or copy it"
+        ) from error
+    raise InputError(f"{kind} folder {folder} does not exist")
+
+
 def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
     """All cases of a folder, sorted by name, whatever channels they have; and files of that kind that are misnamed.
 
     Raises:
-        InputError: the folder does not exist or holds no such file.
+        InputError: the folder does not exist, cannot be read, or holds no such file.
     """
-    if not folder.is_dir():
-        raise InputError(f"input folder {folder} does not exist")
+    paths = files_of(folder, "input")
     other_half = _HALVES.get(file_ending, ())
     endings = "|".join(re.escape(end) for end in (file_ending, *_IMAGE_ENDINGS) if end not in other_half)
     pattern = re.compile(rf"(?P<name>.+)_(?P<channel>[0-9]{{4}})(?P<ending>{endings})", re.IGNORECASE)
     found: dict[str, Case] = {}
     misnamed = []
-    for path in sorted(folder.iterdir()):
+    for path in paths:
         match = pattern.fullmatch(path.name)
         if match:
             case = found.setdefault(match["name"], Case(match["name"], {}))

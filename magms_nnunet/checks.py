@@ -136,20 +136,34 @@ def check_previous_stage(case: Case, subset: Subset, path: Path, checks: InputCh
     Raises:
         CaseError: names the file and what is wrong.
     """
+    label = f"{path.name} of the previous stage"
+    check_segmentation(case, subset, path, checks, label, "predict that stage from these images")
+
+
+def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChecks, label: str, remedy: str) -> None:
+    """Check a segmentation's file: whole, and on the grid of the case's images.
+
+    Args:
+        case: its images; ``subset``: of which the first is compared.
+        path: of the segmentation.
+        checks: what is let through.
+        label: what the message calls the file; ``remedy``: for one that lies elsewhere.
+
+    Raises:
+        CaseError: names the file and what is wrong.
+    """
     try:
         content = read_image_file(path)
     except ImageFileError as error:
-        raise CaseError(case.name, f"{path.name} of the previous stage {error}") from error
+        raise CaseError(case.name, f"{label} {error}") from error
     if content is None:
         return
     if content[1].nonfinite:
-        raise CaseError(
-            case.name,
-            f"{path.name} of the previous stage holds {content[1].nonfinite} NaN or infinite voxels: predict it again",
-        )
+        voxels = f"{content[1].nonfinite} NaN or infinite voxels"
+        raise CaseError(case.name, f"{label} holds {voxels}: repair it, or make it again")
     first = case.files[subset[0]]
     if problem := difference(content[0], read_grid(first), first.name, checks.geometry_tolerance):
-        raise CaseError(case.name, f"{path.name} of the previous stage {problem}: predict that stage from these images")
+        raise CaseError(case.name, f"{label} {problem}: {remedy}")
 
 
 def _unusable_range(voxels: Voxels) -> str | None:

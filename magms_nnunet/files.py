@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,8 @@ _FULL_BYTES = 1 << 16  # what is left on a disk that is full: a writer may fail 
 def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
     """Have ``write`` write beside ``path``, flush that to the disk, then rename it to ``path``.
 
-    Whenever the process or the machine stops, ``path`` holds either the old file or the new one.
+    Whenever the process or the machine stops, ``path`` holds either the old file or the new one. Of several processes
+    that write it at once, each has a temporary name of its own, and the last one's file stays.
 
     Args:
         path: the final name.
@@ -31,13 +33,27 @@ def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
         Whatever else ``write`` raises; in any case the temporary file is removed and ``path`` is as before.
     """
     path = Path(path)
-    temporary = path.with_name(UNFINISHED + path.name)
+    temporary = path.with_name(f"{UNFINISHED}{os.urandom(4).hex()}_{path.name}")  # a pid may be another host's, too
     try:
         with full_disk_is_said(path):
             write(str(temporary))
             publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make an output folder, and a file in it for a moment.
+
+    Raises:
+        InputError: that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to output folder {folder} ({error.strerror}): choose another -o") from error
 
 
 def sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ ALLOWED = {
     "geometry": set(),
     "image_files": {"geometry"},
     "cases": {"modalities", "geometry", "image_files"},
+    "raw_dataset": set(),
     "appearance": {"image_files"},
     "checks": {"modalities", "appearance", "cases", "geometry", "image_files"},
     "agreement": {"modalities"},
@@ -38,9 +39,9 @@ ALLOWED = {
         "preprocessing",
         "autoload",
     },
-    "evaluation": {"modalities", "appearance", "cases", "checks", "preprocessing", "inference"},
+    "evaluation": {"modalities", "raw_dataset", "appearance", "cases", "checks", "preprocessing", "inference"},
     "sharing": {"inference"},
-    "datasets": {"modalities", "cases", "training", "evaluation"},
+    "datasets": {"modalities", "raw_dataset", "cases", "training", "evaluation"},
     "environment": {"inference", "autoload"},
     "cli": {
         "modalities",
@@ -60,6 +61,7 @@ ALLOWED = {
     "errors": set(),
     "freed_memory": set(),
     "files": set(),
+    "new_folders": set(),
     "nnunet_version": set(),
     "output_lock": set(),
 }
@@ -67,11 +69,12 @@ SHARED = {
     "errors",
     "files",
     "freed_memory",
+    "new_folders",
     "nnunet_version",
     "output_lock",
     "magms_nnunet",
 }
-STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "output_lock"]
+STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "new_folders", "output_lock"]
 
 
 def sources() -> dict[str, Path]:

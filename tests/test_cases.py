@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from magms_nnunet.cases import Case, check_files, choose_modalities, find_cases
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.modalities import Modalities
+from tests.unprivileged import unreadable
 
 BRATS = Modalities(("FLAIR", "T1", "T1c", "T2"))
 
@@ -33,6 +34,15 @@ def test_no_folder_and_no_images_are_errors(tmp_path):
     (tmp_path / "patient.nii.gz").touch()
     with pytest.raises(InputError, match=r"CASE_XXXX\.nii\.gz"):
         find_cases(tmp_path, ".nii.gz")
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path):
+    (tmp_path / "in").mkdir()
+    with (
+        unreadable(tmp_path),
+        pytest.raises(InputError, match=r"input folder .*/in cannot be read"),
+    ):
+        find_cases(tmp_path / "in", ".nii.gz")
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
 """A new raw dataset that appears complete or not at all."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from magms_nnunet.datasets.nnunet_folders import nnunet_folder
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import write_then_rename
+from magms_nnunet.new_folders import new_folders
 
 SPLITS_FILE = "splits_final.json"
+TEMPORARY = ".magms-dataset_"
+"""What the folder's name begins with. It may hold a dataset that is being replaced: it is not taken for unfinished."""
 
 
 @contextmanager
@@ -30,30 +32,27 @@ def new_dataset(name: str, overwrite: bool) -> Iterator[Path]:
     """
     raw, preprocessed = nnunet_folder("nnUNet_raw"), nnunet_folder("nnUNet_preprocessed") / name
     target, splits = raw / name, preprocessed / SPLITS_FILE
-    for existing in (target, splits):
-        if existing.exists() and not overwrite:
-            raise InputError(f"{existing} exists already: choose another id, or replace it with --overwrite")
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        hidden = TemporaryDirectory(prefix=".magms_", dir=raw)
-    except OSError as error:
-        raise InputError(f"cannot write to nnUNet_raw ({raw}: {error.strerror})") from error
-    with hidden:
-        building, old = Path(hidden.name) / name, Path(hidden.name) / "old"
+    _check_free((target, splits), overwrite)
+    with ExitStack() as stack:
+        try:
+            raw.mkdir(parents=True, exist_ok=True)
+            hidden = stack.enter_context(new_folders([name], raw, TEMPORARY, overwrite))
+        except OSError as error:
+            raise InputError(f"cannot write to nnUNet_raw ({raw}: {error.strerror})") from error
+        building = hidden / name
         building.mkdir()
         yield building
-        if target.exists():
-            target.rename(old)
-        try:
-            building.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
+        _check_free((target, splits), overwrite)
     splits.unlink(missing_ok=True)
     if (target / SPLITS_FILE).is_file():
         preprocessed.mkdir(parents=True, exist_ok=True)
         write_then_rename(splits, lambda path: shutil.copyfile(target / SPLITS_FILE, path))
+
+
+def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists already: choose another id, or replace it with --overwrite")
 
 
 def next_commands(name: str) -> str:

@@ -13,6 +13,7 @@ from magms_nnunet.datasets.nnunet_folders import find_raw_dataset, new_dataset_n
 from magms_nnunet.datasets.source import check_case_name
 from magms_nnunet.errors import InputError
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.raw_dataset import file_ending, listed_files
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
     name = new_dataset_name(target, "_".join([folder.name[len("DatasetXXX_") :], *map(_as_file_name, names)]))
     if name == folder.name:
         raise InputError(f"-d and -o are the same dataset, {name}: choose another -o")
-    ending = description["file_ending"]
+    ending = file_ending(folder, description)
     training = _training_cases(folder, description, ending)
     _check_complete(training, subset, known, ending)
     test, left_out = _test_cases(folder, subset, ending)
@@ -90,8 +91,7 @@ def _training_cases(folder: Path, description: dict, ending: str) -> list[tuple[
             raise InputError(f"{misnamed[0]} belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel")
         return [(case, folder / "labelsTr" / f"{case.name}{ending}") for case in cases]
     training = []
-    for name, files in description["dataset"].items():
-        *images, label = (folder / os.path.expandvars(path) for path in [*files["images"], files["label"]])
+    for name, (images, label) in listed_files(folder, description).items():
         foreign = [path.name for path in (*images, label) if not path.name.endswith(ending)]
         if foreign:
             raise InputError(f"case {name!r}: {foreign[0]} does not end in {ending}, the file_ending of dataset.json")
@@ -147,8 +147,11 @@ def _as_file_name(modality: str) -> str:
 
 def _read_json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
+    return content

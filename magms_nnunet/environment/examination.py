@@ -45,7 +45,9 @@ def check_with_torch(limit_s: float, debug: bool = False) -> Iterator[Finding]:
         last = "its start"
         try:
             for line in process.stdout:
-                finding = Finding(**json.loads(line))
+                finding = _finding(line)
+                if finding is None:
+                    continue
                 last = finding.subject
                 yield finding
             process.wait()
@@ -59,6 +61,14 @@ def check_with_torch(limit_s: float, debug: bool = False) -> Iterator[Finding]:
             timer.cancel()
             process.kill()
             process.wait()
+
+
+def _finding(line: str) -> Finding | None:
+    """None: a library has printed the line."""
+    try:
+        return Finding(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
 
 
 def _how_it_ended(code: int) -> str:

@@ -35,7 +35,8 @@ def checks(home: Path) -> Iterator[Finding]:
 
 def main() -> None:
     """Entry point."""
-    home, out = Path(sys.argv[1]), sys.stdout
+    home, out = Path(sys.argv[1]), os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # also what libraries in C print
     os.environ[COMPILE] = "f"  # takes a minute
     with redirect_stdout(sys.stderr):  # nnU-Net talks
         for finding in checks(home):

@@ -11,7 +11,7 @@ from magms_nnunet.evaluation.published import ARXIV, published_tables
 from magms_nnunet.evaluation.scores import METRICS, spread
 from magms_nnunet.evaluation.systems import read_systems
 from magms_nnunet.evaluation.text_table import TextTable, latex, markdown
-from magms_nnunet.files import write_then_rename
+from magms_nnunet.files import check_writable, write_then_rename
 
 
 def compare(
@@ -34,16 +34,13 @@ def compare(
         the compared cases and the main table, as Markdown.
 
     Raises:
-        InputError: the folders cannot be compared, or the output folder is not free.
+        InputError: the folders cannot be compared, or the output folder is not free or cannot be written to.
     """
     output = Path(output)
     modalities, systems = read_systems(arguments)
     if output.resolve() in {e.folder.resolve() for system in systems for e in system.evaluations}:
         raise InputError(f"-o {output} is one of the folders to compare: name another one")
-    if output.exists() and not output.is_dir():
-        raise InputError(f"-o {output} is a file: name a folder")
-    if output.is_dir() and any(output.iterdir()) and not overwrite:
-        raise InputError(f"-o {output} is not empty: name another folder, or add --overwrite")
+    _check_free(output, overwrite)
     data = Comparison(modalities, tuple(systems), shared_cases(systems), tolerance)
     quoted = published_tables(modalities) if published else []
     if published and not quoted:
@@ -62,7 +59,7 @@ def compare(
         tables.models_table(data),
     ]
     everything = [cases, main, *(table for table in others if table is not None)]
-    output.mkdir(parents=True, exist_ok=True)
+    check_writable(output)
     _write(output / "comparison.md", "# Comparison\n\n" + "\n".join(map(markdown, everything)))
     _write(output / "comparison.tex", "% to \\input into a document\n" + "\n".join(map(latex, everything)))
     _write_csv(output / "comparison_scores.csv", _score_rows(data))
@@ -70,6 +67,16 @@ def compare(
     _write_csv(output / "comparison_training.csv", _training_rows(data))
     _write_csv(output / "comparison_guidance.csv", _guidance_rows(data))
     return f"{markdown(cases)}\n{markdown(main)}"
+
+
+def _check_free(output: Path, overwrite: bool) -> None:
+    try:
+        if output.exists() and not output.is_dir():
+            raise InputError(f"-o {output} is a file: name a folder")
+        if output.is_dir() and any(output.iterdir()) and not overwrite:
+            raise InputError(f"-o {output} is not empty: name another folder, or add --overwrite")
+    except OSError as error:
+        raise InputError(f"-o {output} cannot be read ({error.strerror}): name another folder") from error
 
 
 def _score_rows(data: Comparison) -> list[dict]:

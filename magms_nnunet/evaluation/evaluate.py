@@ -107,7 +107,7 @@ def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
         "sha256": run["model"]["sha256"],
         "fill": run["fill"],
         "protocol": run["protocol"],
-        "dataset": run["images"] or run["model"]["dataset"],
+        "dataset": run.get("images") or run["model"]["dataset"],
         "cases": summary["cases"],
     }
     return attach(model, about | {"subsets": subsets})

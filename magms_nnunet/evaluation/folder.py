@@ -16,8 +16,9 @@ import numpy as np
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.report import write_report
+from magms_nnunet.evaluation.run_json import check_run
 from magms_nnunet.evaluation.score_logits import SubsetScores
-from magms_nnunet.evaluation.scores import read_scores, summarise, write_scores
+from magms_nnunet.evaluation.scores import COLUMNS, read_scores, summarise, write_scores
 from magms_nnunet.files import UNFINISHED, remove_unfinished, write_then_rename
 from magms_nnunet.inference.model_json import read_json
 
@@ -64,6 +65,7 @@ def read_run(folder: Path) -> dict:
     run = read_json(folder / "run.json")
     if missing := [key for key in (*_IDENTITY, "part", "cases") if key not in run]:
         raise InputError(f"{folder / 'run.json'} lacks {', '.join(missing)}: evaluate again")
+    check_run(folder / "run.json", run)
     return run
 
 
@@ -109,16 +111,32 @@ def save_case(folder: Path, name: str, scores: dict[str, SubsetScores], subsets:
     write_json(case_file(folder, name), {"scores": rows, "entropy_nats": entropies})
 
 
+def _read_case(path: Path) -> dict:
+    case = read_json(path)
+    rows, entropies = case.get("scores"), case.get("entropy_nats")
+    if not (
+        isinstance(rows, list)
+        and all(isinstance(row, dict) and row.keys() == set(COLUMNS) for row in rows)
+        and isinstance(entropies, dict)
+        and all(isinstance(nats, int | float) for nats in entropies.values())
+    ):
+        raise InputError(f"{path} is damaged: remove it, and evaluate again")
+    return case
+
+
 def complete(folder: Path) -> dict:
     """Write the tables, the summary and the report from the cases that are finished.
 
     Returns:
         The summary.
+
+    Raises:
+        InputError: run.json or the file of a case is damaged.
     """
     run = read_run(folder)
     names = finished_cases(folder, run["all_cases"])
     write_json(folder / "run.json", run | {"cases": names})
-    cases = {name: read_json(case_file(folder, name)) for name in names}
+    cases = {name: _read_case(case_file(folder, name)) for name in names}
     write_scores(folder / "scores.csv", (row for case in cases.values() for row in case["scores"]))
     entropies = [(name, subset, nats) for name, case in cases.items() for subset, nats in case["entropy_nats"].items()]
 

@@ -1,19 +1,19 @@
 """Cases with a reference: those that a fold validates on, or those of two folders."""
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import Case, check_files, find_cases
-from magms_nnunet.checks import STRICT, InputChecks, check_case
-from magms_nnunet.errors import CaseError, InputError, InputWarning
+from magms_nnunet.cases import Case, files_of, find_cases
+from magms_nnunet.checks import STRICT, InputChecks, check_case, check_segmentation
+from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold
 from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.raw_dataset import file_ending, listed_files
 
 _LISTED = 8
 
@@ -34,7 +34,8 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
         modalities: of the model, which the dataset must have as well.
 
     Raises:
-        InputError: nnU-Net's folders, the split, or files are missing, or the dataset has other channels.
+        InputError: nnU-Net's folders, the split, or files are missing, the dataset has other channels, or its
+            dataset.json makes no sense.
     """
     raw, preprocessed = (_nnunet_folder(kind) / dataset for kind in ("raw", "preprocessed"))
     dataset_json = _dataset_json(raw, modalities)
@@ -49,16 +50,11 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
         raise InputError(f"no {splits}: nnU-Net writes it in training; or give -i and -l") from None
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{splits} has no validation cases for fold {fold}: give another -f, or -i and -l") from error
-    ending = dataset_json["file_ending"]
-    if "dataset" in dataset_json:  # nnU-Net's explicit lists of files
-        listed = dataset_json["dataset"]
+    ending = file_ending(raw, dataset_json)
+    if "dataset" in dataset_json:
+        listed = listed_files(raw, dataset_json)
         cases = {
-            name: LabelledCase(
-                Case(name, {channel: _path(raw, file) for channel, file in enumerate(listed[name]["images"])}),
-                _path(raw, listed[name]["label"]),
-            )
-            for name in names
-            if name in listed
+            name: LabelledCase(Case(name, dict(enumerate(images))), label) for name, (images, label) in listed.items()
         }
     else:
         found, _ = find_cases(raw / "imagesTr", ending)
@@ -73,12 +69,11 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
     """All cases of two folders, ``CASE_XXXX.ending`` and ``CASE.ending``, sorted by name.
 
     Raises:
-        InputError: a folder or one side of a case is missing, or the images, or the dataset.json above them, have other
-            channels.
+        InputError: a folder or one side of a case is missing, a folder cannot be read, or the images, or the
+            dataset.json above them, have other channels.
     """
     cases, misnamed = find_cases(images, ending)
-    if not labels.is_dir():
-        raise InputError(f"label folder {labels} does not exist")
+    label_files = files_of(labels, "label")
     if (images.parent / "dataset.json").is_file():
         _dataset_json(images.parent, modalities)
     if foreign := [path.name for case in cases for m, path in case.files.items() if m >= len(modalities)]:
@@ -86,7 +81,7 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
             f"the model has channels 0 to {len(modalities) - 1} ({modalities.listing()}), and {images} has others: "
             f"{_list(foreign)}: give images with the model's channels in its order, and nothing else"
         )
-    references = {path.name.removesuffix(ending): path for path in labels.iterdir() if path.name.endswith(ending)}
+    references = {path.name.removesuffix(ending): path for path in label_files if path.name.endswith(ending)}
     names = {case.name for case in cases}
     differences = {
         f"images without labels in {labels}": sorted(names - references.keys()),
@@ -125,7 +120,7 @@ def check_labelled_files(
     volumes: bool = False,
     appearance: Appearance | None = None,
 ) -> None:
-    """Check a case's images of a subset, and its reference: one readable image to the end, as SimpleITK would hide.
+    """Check a case's images of a subset, and its reference: readable to the end, which SimpleITK would hide; one grid.
 
     Arguments as in :func:`magms_nnunet.checks.check_case`.
 
@@ -138,12 +133,9 @@ def check_labelled_files(
     checked = check_case(labelled.case, subset, modalities, checks, volumes=volumes, appearance=appearance)
     for text in checked.warnings:
         warnings.warn(f"{labelled.case.name}: {text}", InputWarning, stacklevel=2)
-    found = check_files(Case(labelled.case.name, {0: labelled.reference}), (0,), Modalities(("reference",)))
-    if found and found[0].nonfinite:
-        raise CaseError(
-            labelled.case.name,
-            f"{labelled.reference.name} (reference) holds {found[0].nonfinite} NaN or infinite voxels: repair it",
-        )
+    label = f"{labelled.reference.name} (reference)"
+    remedy = "resample it to the images' grid, or correct its header; --geometry-tolerance lets small shifts through"
+    check_segmentation(labelled.case, subset, labelled.reference, checks, label, remedy)
 
 
 def _nnunet_folder(kind: str) -> Path:
@@ -153,10 +145,6 @@ def _nnunet_folder(kind: str) -> Path:
     if not folder.is_set():
         raise InputError(f"the variable nnUNet_{kind} is not set: set it as for training, or give -i and -l")
     return Path(folder)
-
-
-def _path(raw: Path, file: str) -> Path:
-    return raw / os.path.expandvars(file)  # as nnU-Net does
 
 
 def _dataset_json(folder: Path, modalities: Modalities) -> dict:

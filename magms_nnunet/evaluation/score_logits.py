@@ -125,7 +125,10 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
 
 
 def _check_grid(labelled: LabelledCase, shape: tuple, of_reference: dict, images: tuple, of_images: dict) -> None:
-    """Compare shapes and what the reader says of the files; of their orientation only SimpleITK's says something."""
+    """Compare shapes and what the reader says of the files; of their orientation only SimpleITK's says something.
+
+    Where it lies has been compared before, by :func:`magms_nnunet.checks.check_segmentation`.
+    """
     file, name = f"reference {labelled.reference.name}", labelled.case.name
     spacing_mm, images_mm = of_reference["spacing"], of_images["spacing"]
     direction, images_direction = (of.get("sitk_stuff", {}).get("direction", ()) for of in (of_reference, of_images))

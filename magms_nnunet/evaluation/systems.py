@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.evaluation.run_json import check_run
 from magms_nnunet.evaluation.scores import read_scores, read_table
 from magms_nnunet.modalities import Modalities
 
@@ -106,6 +107,7 @@ def _read_run(path: Path) -> dict:
     for key, kind in RUN.items():
         if not isinstance(run, dict) or not isinstance(run.get(key), kind) or not run[key]:
             raise InputError(f"{path}: {key} is missing or empty: finish the evaluation first")
+    check_run(path, run)
     return run
 
 

@@ -1,7 +1,6 @@
 """Which model, and how its sliding window runs: what every command that predicts is told by its flags."""
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from nnunetv2.utilities.file_path_utilities import get_output_folder
 
 from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.errors import InputError
+from magms_nnunet.files import check_writable
 from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
 from magms_nnunet.inference.predictor import Predictor
@@ -130,9 +130,4 @@ def check_output(output: Path, source: Path | None) -> None:
     """
     if source is not None and output.resolve() == source.resolve():
         raise InputError(f"-i and -o are the same folder, {output}: choose another one for the segmentations")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to output folder {output} ({error.strerror}): choose another -o") from error
+    check_writable(output)

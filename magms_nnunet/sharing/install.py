@@ -1,7 +1,6 @@
 """Takes in models from a zip: all of it is checked in a folder of its own, then each model is moved to its place."""
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.manifest import FILE, check_unaltered, read_manifest
 from magms_nnunet.inference.model import load_model
+from magms_nnunet.new_folders import new_folders
 from magms_nnunet.sharing.archive import check_entries, unpack
 
 TEMPORARY = ".magms-import_"
@@ -59,8 +59,7 @@ def install_models(
             if there and not overwrite:
                 raise InputError(f"{', '.join(there)} exists: replace it with --overwrite, or move it away")
             results.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=results) as temporary:
-                new = Path(temporary, "new")
+            with new_folders(list(contents.models), results, TEMPORARY, overwrite) as new:
                 try:
                     installed = [
                         _unpack_and_check(archive, model, files, new, results, trust_checkpoint)
@@ -68,7 +67,6 @@ def install_models(
                     ]
                 except InputError as error:  # the user knows the zip, not our temporary folder
                     raise InputError(str(error).replace(f"{new}{os.sep}", f"{source}: ")) from error
-                _move(list(contents.models), new, results, Path(temporary, "old"))
     except (zipfile.BadZipFile, FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"{source} is not a zip file, or damaged ({error}): copy it again") from error
     except OSError as error:
@@ -103,21 +101,3 @@ def _same_id(dataset: str) -> tuple[str, ...]:
     prefix, _, _ = dataset.partition("_")
     found = {path.name for folder in folders if folder for path in Path(folder).glob(f"{prefix}_*")}
     return tuple(sorted(found - {dataset}))
-
-
-def _move(models: Sequence[str], new: Path, results: Path, old: Path) -> None:
-    """Rename each model to its place, and what was there to ``old``; where that fails, all is as before."""
-    moved: list[tuple[Path, Path]] = []
-    try:
-        for model in models:
-            target = results / model
-            target.parent.mkdir(exist_ok=True)
-            (old / model).parent.mkdir(parents=True, exist_ok=True)
-            for source, destination in ((target, old / model), (new / model, target)):
-                if source.exists():
-                    os.rename(source, destination)
-                    moved.append((source, destination))
-    except OSError:
-        for source, destination in reversed(moved):
-            os.rename(destination, source)
-        raise

@@ -135,6 +135,24 @@ def test_lists_cannot_lead_out_of_the_dataset(home, source, name, capsys):
     assert files_in(home) == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"file_ending": None}, "file_ending must be something like .nii.gz, got None"),
+        ({"dataset": ["a"]}, "dataset must hold an object per case"),
+        ({"dataset": {"a": {"images": ["a.mha"]}}}, "case 'a' must have images, a list of files, and label, a file"),
+    ],
+)
+def test_a_dataset_json_that_makes_no_sense(home, source, changes, says, capsys):
+    write_json(source, **changes)
+    assert f"{source / 'dataset.json'}: {says}" in error(home, capsys)
+
+
+def test_a_dataset_json_that_is_a_list(home, source, capsys):
+    (source / "dataset.json").write_text("[]")
+    assert f"{source / 'dataset.json'} must hold a JSON object, not a list" in error(home, capsys)
+
+
 def error(home, capsys, *flags: str, **options) -> str:
     before = files_in(home)
     assert make(*flags, **options) == 2
@@ -220,3 +238,38 @@ def test_a_failure_leaves_what_was_there(home, source, monkeypatch, flags):
     assert make(*flags) == 130
     assert files_in(home) == before
     assert sorted(path.name for path in (home / "raw").iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+def test_a_stop_between_the_renames_leaves_what_was_there(home, source, monkeypatch, flags):
+    if flags:
+        assert make() == 0
+    made, stops = home / "raw" / "Dataset211_BraTS_FLAIR_T1c", []
+    before, rename = files_in(home), os.rename
+
+    def stopped(path, target):
+        rename(path, target)
+        if made in (path, target) and len(stops) < 1:
+            stops.append(path)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", stopped)
+    assert make(*flags) == 130
+    assert stops
+    assert files_in(home) == before
+
+
+@pytest.mark.parametrize("place", ["raw", "preprocessed"])
+def test_what_comes_meanwhile_is_not_replaced(home, source, monkeypatch, capsys, place):
+    theirs, link = home / place / "Dataset211_BraTS_FLAIR_T1c" / "splits_final.json", subset_dataset._link
+
+    def link_slowly(path, target):
+        touch(theirs, "theirs")
+        link(path, target)
+
+    monkeypatch.setattr(subset_dataset, "_link", link_slowly)
+    before = files_in(home)
+    assert make() == 2
+    assert "exists already" in capsys.readouterr().err
+    assert files_in(home) == sorted([*before, str(theirs.relative_to(home))])
+    assert theirs.read_text() == "theirs"

@@ -98,6 +98,15 @@ def test_a_torch_that_cannot_be_imported_is_a_line_as_well(code, says, folders, 
     assert finding.remedy
 
 
+def test_what_libraries_print_on_stdout_is_no_finding(folders, monkeypatch):
+    """oneDNN from C, as torch convolves; and at the start, before anything can be redirected."""
+    monkeypatch.setenv("ONEDNN_VERBOSE", "1")
+    (folders / "sitecustomize.py").write_text("print('hello'), print('7'), print('{}')")
+    monkeypatch.setenv("PYTHONPATH", f"{folders}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    findings = {finding.subject: finding for finding in check_with_torch(limit_s=300)}
+    assert findings["torch"].status == findings["self-test"].status == OK
+
+
 def test_a_broken_dependency_of_nnunet_is_named_for_all_that_need_it(folders, monkeypatch):
     (folders / "dynamic_network_architectures.py").write_text("raise ImportError('broken')")
     monkeypatch.setenv("PYTHONPATH", f"{folders}{os.pathsep}{ROOT}")

@@ -147,7 +147,7 @@ def test_individually_trained_models_cost_the_sum(tmp_path):
 
 
 def test_a_model_in_two_folders_was_trained_once(tmp_path):
-    dice, model = dice_of(0.5, 0.6, 0.8), {"name": "m", "sha256": "abc"}
+    dice, model = dice_of(0.5, 0.6, 0.8), {"name": "m", "dataset": "d", "folds": ["0"], "sha256": "abc"}
     halves = [
         write_evaluation(tmp_path / str(i), {subset: dice[subset] for subset in subsets}, model=model)
         for i, subsets in enumerate((SUBSETS[:2], SUBSETS[2:]))

@@ -6,6 +6,7 @@ import pytest
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation import folder as evaluation
+from magms_nnunet.evaluation.evaluate import attach_summary
 from magms_nnunet.evaluation.score_logits import SubsetScores
 from magms_nnunet.evaluation.scores import score_case
 
@@ -223,6 +224,46 @@ def test_a_damaged_run_is_named(tmp_path, content, problem):
         (folder / "run.json").write_text(content)
         assert problem in one_line(evaluation.begin, folder, RUN)
     assert problem in one_line(evaluation.read_run, folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("model", "x", "an object with name, dataset, sha256 and folds, got 'x'"),
+        ("model", {"name": "x"}, "an object with name"),
+        ("all_cases", [["a"]], "a list of names, got [['a']]"),
+        ("cases", [[1]], "a list of names, got [[1]]"),
+        ("modalities", {}, "a list of names"),
+        ("regions", {"whole": 1}, "an object of lists of labels"),
+    ],
+)
+def test_a_run_of_other_types_is_named(tmp_path, key, value, says):
+    folder = begun(tmp_path / "out", ["a"])
+    (folder / "run.json").write_text(json.dumps(RUN | {key: value}))
+    for function in (
+        evaluation.complete,
+        lambda part: evaluation.merge([part], tmp_path / "merged"),
+        lambda part: attach_summary(tmp_path, part, {}),
+    ):
+        assert f"{folder / 'run.json'}: {key} must be {says}" in one_line(function, folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"scores": [{}], "entropy_nats": {}},
+        {"scores": [1], "entropy_nats": {}},
+        {"scores": [], "entropy_nats": {"T1c": "x"}},
+        {"scores": [], "entropy_nats": []},
+    ],
+)
+def test_a_damaged_case_is_named(tmp_path, content):
+    folder = begun(tmp_path / "out", ["a", "d"])
+    (folder / "cases/d.json").write_text(json.dumps(content))
+    assert (
+        one_line(evaluation.complete, folder) == f"{folder / 'cases/d.json'} is damaged: remove it, and evaluate again"
+    )
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from magms_nnunet.cases import Case
+from magms_nnunet.checks import InputChecks
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.evaluation.labelled_cases import (
     LabelledCase,
@@ -14,6 +17,7 @@ from magms_nnunet.evaluation.labelled_cases import (
     validation_cases,
 )
 from magms_nnunet.modalities import Modalities
+from tests.unprivileged import unreadable
 
 M = Modalities(("FLAIR", "T1c"))
 NAME, ENDING = "Dataset901_Balls", ".nii.gz"
@@ -79,6 +83,26 @@ def test_lists_of_files_in_dataset_json_are_followed_as_nnunet_does(raw, tmp_pat
     assert first.reference == tmp_path / "elsewhere/a.nii.gz"
     assert second.case == Case("b", {0: tmp_path / "elsewhere/b_flair.nii.gz", 1: raw / f"imagesTr/b_0001{ENDING}"})
     assert one_line(validation_cases, NAME, 1, M).endswith(f"in {raw}: c, d")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"file_ending": None}, "file_ending must be something like .nii.gz, got None"),
+        ({"file_ending": 3}, "file_ending must be something like .nii.gz, got 3"),
+        ({"dataset": ["a"]}, "dataset must hold an object per case, got ['a']"),
+        (
+            {"dataset": {"a": "a.nii.gz"}},
+            "case 'a' must have images, a list of files, and label, a file; got 'a.nii.gz'",
+        ),
+        ({"dataset": {"a": {"images": ["a.nii.gz"]}}}, "case 'a' must have images"),
+        ({"dataset": {"a": {"images": "a.nii.gz", "label": "a.nii.gz"}}}, "case 'a' must have images"),
+        ({"dataset": {"a": {"images": [1], "label": "a.nii.gz"}}}, "case 'a' must have images"),
+    ],
+)
+def test_a_dataset_json_that_makes_no_sense(raw, content, says):
+    dataset(raw, **content)
+    assert f"{raw / 'dataset.json'}: {says}" in one_line(validation_cases, NAME, 0, M)
 
 
 def test_a_case_without_image_or_label_is_named(raw):
@@ -165,6 +189,19 @@ def test_folders_that_are_not_there(raw):
     assert "nowhere does not exist" in one_line(cases_of_folders, raw / "imagesTr", raw / "nowhere", ENDING, M)
 
 
+@pytest.mark.parametrize("kind", ["input", "label"])
+def test_folders_that_may_not_be_read(kind):
+    with TemporaryDirectory() as home:  # root's tmp_path is closed to others as a whole
+        Path(home).chmod(0o755)
+        folders = {name: Path(home, name) for name in ("input", "label")}
+        for name, folder in folders.items():
+            folder.mkdir()
+            (folder / ("a_0000.nii.gz" if name == "input" else "a.nii.gz")).touch()
+        with unreadable(folders[kind]):
+            message = one_line(cases_of_folders, *folders.values(), ENDING, M)
+    assert message == f"{kind} folder {folders[kind]} cannot be read (Permission denied): get permission, or copy it"
+
+
 def test_channels_of_folders_are_checked_where_a_dataset_json_is_above_them(raw):
     other = Modalities(("T1c", "FLAIR"))
     assert "same channel_names" in one_line(cases_of_folders, raw / "imagesTr", raw / "labelsTr", ENDING, other)
@@ -207,3 +244,19 @@ def test_a_damaged_reference_is_named(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(holes), str(reference))
     with pytest.raises(CaseError, match=rf"a: a{ENDING} \(reference\) holds \d+ NaN or infinite voxels: repair it"):
         check_labelled_files(labelled, (1,), M)
+
+
+def test_a_reference_that_lies_elsewhere_is_refused(tmp_path):
+    """It has the images' shape, spacing and direction, and was scored as if it lay where they do."""
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(8, 32, 32)))
+    sitk.WriteImage(image, str(tmp_path / f"a_0001{ENDING}"))
+    reference = sitk.GetImageFromArray(np.ones((8, 32, 32), np.uint8))
+    reference.SetOrigin((0.0, 0.0, 0.5))
+    sitk.WriteImage(reference, str(tmp_path / f"a{ENDING}"))
+    labelled = LabelledCase(Case("a", {1: tmp_path / f"a_0001{ENDING}"}), tmp_path / f"a{ENDING}")
+    with pytest.raises(CaseError) as caught:
+        check_labelled_files(labelled, (1,), M)
+    assert str(caught.value).startswith(
+        f"a: a{ENDING} (reference) begins at 0 0 0.5 mm, a_0001{ENDING} at 0 0 0 mm: resample it to the images' grid"
+    )
+    check_labelled_files(labelled, (1,), M, InputChecks(geometry_tolerance=0.6))

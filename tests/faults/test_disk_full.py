@@ -9,10 +9,12 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from magms_nnunet.cli.compare import main as magms_compare
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.inference.written_image import check_written
+from tests.evaluation.evaluation_folder import write_evaluation
 from tests.faults.small_disk import fill
 from tests.faults.tiny import SHAPE, SIDE_FILES, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
@@ -34,6 +36,13 @@ def labelled(tmp_path):
     return "-i", give(tmp_path / "images", {"a": range(4)}), "-l", tmp_path / "labels"
 
 
+def compare(tmp_path, *flags) -> int:
+    folder = tmp_path / "ours"
+    if not folder.exists():
+        write_evaluation(folder, {"T1c": {"a": 0.5}}, ["T1c"])
+    return magms_compare([*map(str, (folder, *flags))])
+
+
 def evaluate(*flags) -> int:
     return magms_evaluate([*map(str, (*flags, "--disable_tta", *QUIET))])
 
@@ -47,6 +56,8 @@ def test_row12_output_on_a_read_only_disk(mount, broken_model, magms_predict, la
     assert evaluate("-o", disk, "-m", broken_model, *labelled) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert said in line
+    assert compare(tmp_path, "-o", disk) == 2
+    assert capfd.readouterr().err == f"magms_compare: error: {said}\n"
 
 
 def test_row12_output_below_a_file(broken_model, magms_predict, labelled, tmp_path, capfd):
@@ -56,6 +67,8 @@ def test_row12_output_below_a_file(broken_model, magms_predict, labelled, tmp_pa
     assert f"cannot write to output folder {tmp_path / 'file/out'}" in line
     assert evaluate("-o", tmp_path / "file/out", "-m", broken_model, *labelled) == 2
     assert "cannot write to output folder" in capfd.readouterr().err
+    assert compare(tmp_path, "-o", tmp_path / "file/out") == 2
+    assert f"cannot write to output folder {tmp_path / 'file/out'}" in capfd.readouterr().err
 
 
 def test_row12_output_is_what_is_read(broken_model, magms_predict, labelled, tmp_path, capfd):

@@ -77,7 +77,7 @@ def other_labels(path):
         (cut_off, "is truncated or damaged"),
         (smaller, f"has 15x17x18 voxels, p2_0002{ENDING} has 16x17x18"),
         (elsewhere, f"begins at 100 0 0 mm, p2_0002{ENDING} at 0 0 0 mm"),
-        (half_nan, "holds 2176 NaN or infinite voxels: predict it again"),
+        (half_nan, "holds 2176 NaN or infinite voxels: repair it, or make it again"),
         (other_labels, "has labels [10.0, 20.0], which dataset.json does not declare"),
     ],
 )

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.inference import request as module
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.trainers import MAGMSTrainer
 from tests.inference.test_predictor import trained
@@ -161,6 +160,6 @@ def test_an_output_that_is_a_file_or_cannot_be_written_to(tmp_path, monkeypatch)
     def refused(dir: Path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(module.tempfile, "TemporaryFile", refused)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
     with pytest.raises(InputError, match=r"\(Permission denied\)"):
         check_output(tmp_path / "out", None)

@@ -1,5 +1,6 @@
 """What is installed is found by nnU-Net's names, and several models come together or not at all."""
 
+import os
 import shutil
 import zipfile
 
@@ -55,6 +56,39 @@ def test_nothing_is_installed_where_the_second_has_no_place(two, home, tmp_path)
     with pytest.raises(install.InputError, match=r"cannot install .*moved\.zip"):
         install.install_models(tmp_path / "moved.zip", home, overwrite=True)
     assert set(tree(home)) == before
+
+
+def test_what_was_there_survives_a_stop_between_the_renames(two, home, monkeypatch):  # noqa: F811
+    packed, first, _ = two
+    first.mkdir()
+    (first / "notes.txt").touch()
+    before, rename = set(tree(home)), os.rename
+
+    def stopped(source, target):
+        rename(source, target)
+        if source == first:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        install.install_models(packed, home, overwrite=True)
+    assert set(tree(home)) == before
+
+
+def test_a_model_that_comes_while_the_zip_is_checked_is_not_replaced(two, home, monkeypatch):  # noqa: F811
+    packed, _, second = two
+    load = install.load_model
+
+    def load_slowly(*arguments, **options):
+        second.mkdir(exist_ok=True)
+        (second / "notes.txt").touch()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(install, "load_model", load_slowly)
+    before = set(tree(home))
+    with pytest.raises(install.InputError, match=f"{second} has appeared meanwhile"):
+        install.install_models(packed, home)
+    assert set(tree(home)) == before | {str(path.relative_to(home)) for path in (second, second / "notes.txt")}
 
 
 def test_says_which_other_dataset_has_the_same_id(two, home, capsys):  # noqa: F811

@@ -1,0 +1,89 @@
+"""New folders that take their places complete, all or none of them, and never at the cost of those before."""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from magms_nnunet.errors import InputError, InputWarning
+
+
+@contextmanager
+def new_folders(names: Sequence[str], home: Path, prefix: str, overwrite: bool) -> Iterator[Path]:
+    """Yield a folder, hidden in ``home``, to make ``names`` in; when the block ends well, they are moved to ``home``.
+
+    However it ends, signals included, what stood in their places stands there again, or has been replaced as a whole.
+    Where even putting it back fails, it is kept in the hidden folder.
+
+    Args:
+        names: of the folders, relative to ``home``.
+        home: existing, and on one file system with its folders.
+        prefix: of the hidden folder's name. Only a killed process leaves one; it may hold what was being replaced.
+        overwrite: replace folders of these names; otherwise one that appears meanwhile stays.
+
+    Raises:
+        InputError: a name was taken while the block ran.
+        Whatever the block raises; everything is then as before.
+
+    Warns:
+        InputWarning: a folder could not be put back, and where it is.
+    """
+    hidden = Path(tempfile.mkdtemp(prefix=prefix, dir=home))
+    new, old = hidden / "new", hidden / "old"
+    try:
+        new.mkdir()
+        yield new
+        _move(names, new, home, old, overwrite)
+    finally:
+        kept = [old / name for name in names if os.path.lexists(old / name)]
+        for path in kept:
+            warnings.warn(
+                f"{home / path.relative_to(old)} could not be put back and lies in {path}: move it back",
+                InputWarning,
+                stacklevel=3,
+            )
+        if not kept:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _move(names: Sequence[str], new: Path, home: Path, old: Path, overwrite: bool) -> None:
+    """Rename each folder to its place, and what was there to ``old``, which is renamed as well when all are done."""
+    replaced = old.with_name("replaced")
+    try:
+        old.mkdir()
+        for name in names:
+            target = home / name
+            target.parent.mkdir(exist_ok=True)
+            if overwrite and os.path.lexists(target):
+                (old / name).parent.mkdir(exist_ok=True)
+                os.rename(target, old / name)
+            _move_one(new / name, target)
+        os.rename(old, replaced)
+    except BaseException:  # a signal comes between any two lines: what has been done is read from the folders
+        if not replaced.exists():
+            _put_back(names, new, home, old)
+        raise
+
+
+def _move_one(folder: Path, target: Path) -> None:
+    try:
+        os.rename(folder, target)  # fails where something is there
+    except OSError as error:
+        if not os.path.lexists(target):
+            raise
+        raise InputError(
+            f"{target} has appeared meanwhile and is left as it is: move it away, or replace it with --overwrite"
+        ) from error
+
+
+def _put_back(names: Sequence[str], new: Path, home: Path, old: Path) -> None:
+    """Undo as much of a move as can be."""
+    for name in reversed(names):
+        with suppress(OSError):
+            if not (new / name).exists():
+                os.rename(home / name, new / name)
+            if os.path.lexists(old / name):
+                os.rename(old / name, home / name)
