@@ -119,7 +119,7 @@ def test_fold_is_evaluated_on_its_validation_cases(evaluate, workspace, tmp_path
 
 
 def test_killed_evaluation_goes_on_where_it_stopped(swept, evaluate, aligned, tmp_path, monkeypatch, capfd):
-    from magms_nnunet.evaluation import evaluate as module
+    from magms_nnunet.evaluation import score_cases as module
 
     scored = []
     score = module.score_logits
