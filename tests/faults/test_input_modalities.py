@@ -101,7 +101,7 @@ def test_row01_subsets_of_modalities_of_one_name_are_all_scored(repeated, evalua
 
 
 def test_row01_evaluation_without_a_score_is_no_success(model, evaluation, monkeypatch, capfd):
-    monkeypatch.setattr(evaluate, "_score", lambda *arguments: {})
+    monkeypatch.setattr(evaluate, "score_cases", lambda *arguments: {})
     assert evaluation(model) == 1
     assert "none of 1 cases was scored, and none failed" in capfd.readouterr().err
 
