@@ -26,7 +26,7 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import ge
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry, register_flop_formula
 
 from magms_nnunet.environment import tiny_model
 from magms_nnunet.freed_memory import keep_freed_memory
@@ -261,6 +261,12 @@ def prediction(device: torch.device) -> Iterator[None]:
     """No gradients, and mixed precision on a GPU, as nnU-Net predicts."""
     with torch.inference_mode(), torch.autocast(device.type, enabled=device.type == "cuda"):
         yield
+
+
+@register_flop_formula(torch.ops.aten.mkldnn_convolution)
+def mkldnn_flop(x_shape, w_shape, *args, out_shape=None, **kwargs) -> int:
+    """What torch's own formulas leave out: the operator that ``magms_nnunet.networks.convolution`` calls."""
+    return conv_flop_count(x_shape, w_shape, out_shape)
 
 
 class OperationsCounter(TorchDispatchMode):

@@ -6,7 +6,8 @@ import torch
 from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
 from torch import Tensor, nn
 
-from magms_nnunet.networks.merged_convolution import convolved_fast, convolved_skip, merged_convolution, pays_to_merge
+from magms_nnunet.networks.convolution import convolved_fast, on_plain_cpu
+from magms_nnunet.networks.merged_convolution import convolved_skip, merged_convolution, pays_to_merge
 
 _LARGE = 10_000
 """Voxels from which on a CPU convolves channels-last features faster."""
@@ -40,7 +41,7 @@ class Decoder(UNetDecoder):
         Where it is averaged over modalities, :meth:`decode_linear_parts` gives the logits of their averaged features,
         up to rounding.
         """
-        if not _on_plain_cpu(features[0]):
+        if not on_plain_cpu(features[0]):
             return features
         *skips, bottleneck = features
         parts = [
@@ -51,7 +52,7 @@ class Decoder(UNetDecoder):
 
     def decode_linear_parts(self, parts: list[Tensor]) -> Tensor | list[Tensor]:
         """Logits as of :meth:`forward`."""
-        if not _on_plain_cpu(parts[0]):
+        if not on_plain_cpu(parts[0]):
             return super().forward(parts)
         *parts, x = parts
         logits = []
@@ -74,16 +75,11 @@ class Decoder(UNetDecoder):
 
 def channels_last_if_quicker(features: Tensor) -> Tensor:
     """Features of one level in the layout that a CPU predicts from fastest; in training as they are."""
-    if torch.is_grad_enabled() or not _on_plain_cpu(features):
+    if torch.is_grad_enabled() or not on_plain_cpu(features):
         return features
     if prod(features.shape[2:]) < _LARGE or not convolved_fast(features.shape):
         return features
     return features.contiguous(memory_format=_channels_last(features))
-
-
-def _on_plain_cpu(x: Tensor) -> bool:
-    """Elsewhere nothing of this was measured."""
-    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 
 def _layout_of(x: Tensor) -> torch.memory_format:

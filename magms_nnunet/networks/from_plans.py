@@ -6,6 +6,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.networks.architecture import check_architecture
+from magms_nnunet.networks.convolution import faster_convolutions
 from magms_nnunet.networks.instance_norm import faster_norm
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
@@ -49,7 +50,7 @@ def build_multi_encoder_unet(
             "PlainConvUNet or ResidualEncoderUNet: plan with MAGMSPlanner, ExperimentPlanner or one of nnU-Net's "
             "ResEnc planners"
         )
-    return network(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder)
+    return faster_convolutions(network(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder))
 
 
 def split_channels(configuration: ConfigurationManager, num_input_channels: int) -> tuple[int, int]:

@@ -14,17 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from magms_nnunet.networks.convolution import convolved_fast
+
 _WORTH_IT = 4
 """How many times what composing the kernels costs must be saved."""
-
-
-def convolved_fast(shape: tuple[int, ...]) -> bool:
-    """Whether PyTorch convolves an input of this shape, ``(B, C, *spatial)``, with its fast kernels for CPUs.
-
-    It keeps them from single samples of few voxels, where it takes up to five times as long:
-    https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/Convolution.cpp (``use_mkldnn``).
-    """
-    return shape[0] > 1 or prod(shape[:4]) > 20480
 
 
 def pays_to_merge(upsampling: nn.Module, convolution: nn.Module, shape: tuple[int, ...]) -> bool:

@@ -4,6 +4,8 @@ import harness
 import pytest
 import torch
 
+from magms_nnunet.networks.convolution import Conv3d
+
 
 def test_ratios_are_taken_within_each_block():
     stock, ours = harness.compare(
@@ -33,6 +35,14 @@ def test_operations_of_a_convolution_are_two_per_weight_and_voxel_and_pass():
     calls = {"forward": lambda: convolution(x), "step": lambda: convolution(x).sum().backward()}
     once = 2 * 4 * 8 * 2**3
     assert harness.count_operations(calls) == {"forward": once, "step": 3 * once}  # gradients of input and weight
+
+
+def test_operations_do_not_depend_on_the_kernel():
+    stock, ours = torch.nn.Conv3d(1, 8, 3, padding=1), Conv3d(1, 8, 3, padding=1)
+    x = torch.randn(1, 1, 16, 16, 16)
+    with torch.inference_mode():
+        counted = harness.count_operations({"stock": lambda: stock(x), "ours": lambda: ours(x)})
+    assert counted == {"stock": 2 * 8 * 27 * 16**3, "ours": 2 * 8 * 27 * 16**3}
 
 
 def test_calls_take_turns_and_the_first_block_does_not_count():

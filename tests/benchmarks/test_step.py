@@ -1,4 +1,5 @@
 import harness
+import step
 
 from tests.benchmarks.conftest import rows_of
 
@@ -18,7 +19,10 @@ def test_step_measures_every_variant_beside_nnunet_and_what_prediction_costs(run
     # recomputing adds the encoders' forward pass: their share of a step is below a half, a third of it forward
     assert 1 < operations[harness.LEAN] / operations[harness.EXACT] < 7 / 6
 
-    rows = rows_of(result, "forward pass")
-    one, every = rows["MAG-MS, one modality"], rows["MAG-MS, all modalities"]
-    assert one["target"] < 1 < every["target"]
-    assert one["operations_ratio"] < 1 < every["operations_ratio"]
+    for what in (step.TILE, step.BATCH):
+        rows = rows_of(result, what)
+        one, every = rows[step.ONE], rows[step.ALL]
+        assert one["target"] < 1 < every["target"]
+        assert one["operations_ratio"] < 1 < every["operations_ratio"]
+    tile, batch = (rows_of(result, what)[harness.STOCK]["operations"] for what in (step.TILE, step.BATCH))
+    assert batch == 2 * tile

@@ -227,7 +227,7 @@ def test_plans_of_another_network_are_refused():
 
 def test_torch_compile_captures_the_whole_pass(build, monkeypatch):
     """As nnU-Net compiles it for a GPU; the back end makes no difference to what is captured."""
-    monkeypatch.setattr("magms_nnunet.networks.decoder._on_plain_cpu", lambda x: False)  # compiled it is not, either
+    monkeypatch.setattr("magms_nnunet.networks.decoder.on_plain_cpu", lambda x: False)  # compiled it is not, either
     network, x = build(3, deep_supervision=True), image(3)
     expected = network(x)
     expected_logits = network.decode(expected.teacher)
