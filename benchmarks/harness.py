@@ -263,10 +263,12 @@ def prediction(device: torch.device) -> Iterator[None]:
         yield
 
 
-@register_flop_formula(torch.ops.aten.mkldnn_convolution)
-def mkldnn_flop(x_shape, w_shape, *args, out_shape=None, **kwargs) -> int:
-    """What torch's own formulas leave out: the operator that ``magms_nnunet.networks.convolution`` calls."""
-    return conv_flop_count(x_shape, w_shape, out_shape)
+if torch.ops.aten.mkldnn_convolution not in flop_registry:  # which magms_nnunet.networks.convolution calls
+
+    @register_flop_formula(torch.ops.aten.mkldnn_convolution)
+    def mkldnn_flop(x_shape, w_shape, *args, out_shape=None, **kwargs) -> int:
+        """As of any other convolution."""
+        return conv_flop_count(x_shape, w_shape, out_shape)
 
 
 class OperationsCounter(TorchDispatchMode):

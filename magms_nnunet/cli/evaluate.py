@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--fast",
         action="store_true",
-        help="share more work between the subsets of a sweep, for an eighth less time on a CPU; segmentations are then "
-        "those of magms_predict up to rounding: ties may fall differently",
+        help="share more work between the subsets of a sweep, for about a sixth less time on a CPU; segmentations are "
+        "then those of magms_predict up to rounding: ties may fall differently",
     )
     flags.add_model(p, ("0",))
     add("--save_segmentations", action="store_true", help="also write segmentations/SUBSET/CASE")

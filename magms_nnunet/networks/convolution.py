@@ -1,4 +1,4 @@
-"""3-D convolutions that on a CPU predict a single small sample in about half the time.
+"""3-D convolutions that on a CPU take about half the time for a small single sample.
 
 For float32 PyTorch takes its fast kernels, oneDNN's, only from a batch of two or from a certain size on, which it
 reads from the first four dimensions: of ``(1, 1, 128, 128, 128)`` it sees 16,384 values, too few. So nearly every first

@@ -19,7 +19,7 @@ class SweepNetwork(nn.Module):
         network: in eval mode.
         subsets: sorted channels each, in the order of the output.
         fast: where features are averaged, also apply once per modality what the decoder does to them before anything
-            nonlinear, and average that: on a CPU an eighth less time. The logits are then the same up to rounding.
+            nonlinear, and average that: on a CPU about a sixth less time. The logits are then the same up to rounding.
     """
 
     def __init__(self, network: MultiEncoderUNet, subsets: Sequence[Subset], *, fast: bool = False):

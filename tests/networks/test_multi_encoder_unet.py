@@ -3,9 +3,11 @@ import copy
 import pytest
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch import nn
 from torch.nn.parameter import Parameter
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.networks.convolution import Conv3d
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from tests.networks.conftest import configuration
 
@@ -77,6 +79,13 @@ def test_absent_voxels_never_reach_the_logits(build, poison):
     poisoned[0, [1, 3]] = poison
     poisoned[1, [0, 3]] = poison
     assert torch.equal(network(poisoned, given), expected)
+
+
+@pytest.mark.parametrize("unet", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_every_3d_convolution_is_the_faster_one(build, unet):
+    convolutions = [layer for layer in build(2, unet=unet).modules() if isinstance(layer, nn.Conv3d)]
+    assert convolutions
+    assert {type(layer) for layer in convolutions} == {Conv3d}
 
 
 def test_absent_voxels_never_reach_the_teacher_in_training(build):
