@@ -18,6 +18,7 @@ from tests.faults.tiny import SHAPE, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
 KILLS = 25
+LOCK = ".magms_0_of_1"
 CASES = [f"case{number:02d}" for number in range(20)]
 
 
@@ -31,14 +32,22 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def run_and_kill(moments: random.Random, output: Path, *command) -> float:
-    """Kill the command at a random moment after it has begun to write; for how long it was let run."""
+def seconds_undisturbed(output: Path, *command) -> float:
+    """From when the command begins to write until it ends."""
     with start(*command) as run:
-        wait_for(lambda: run.poll() is not None or (output / ".magms_0_of_1").exists())
-        seconds = moments.uniform(0, 6)
+        wait_for((output / LOCK).exists)
+        begin = time.monotonic()
+        run.communicate()
+    assert run.returncode == 0
+    return time.monotonic() - begin
+
+
+def run_and_kill(seconds: float, output: Path, *command):
+    """Kill the command so long after it has begun to write."""
+    with start(*command) as run:
+        wait_for(lambda: run.poll() is not None or (output / LOCK).exists())
         time.sleep(seconds)
         run.kill()
-    return seconds
 
 
 @pytest.mark.slow
@@ -46,11 +55,13 @@ def test_row15_prediction_killed_at_random_moments_redoes_what_is_missing(model,
     images = give(tmp_path / "images", {key: [T1C] for key in CASES})
     assert magms_predict(images, tmp_path / "whole") == (0, [])
     whole, out, moments, interrupted = contents(tmp_path / "whole"), tmp_path / "out", random.Random(15), 0
+    flags = ("-m", model, "-f", 0, "-device", "cpu", "--disable_tta", "--continue_prediction")
+    command, undisturbed = ("magms_predict", "-i", images, *flags), tmp_path / "undisturbed"
+    longest = seconds_undisturbed(undisturbed, *command, "-o", undisturbed, "-npp", 0, "-nps", 0)
     for number in range(KILLS):
         processes = ("-npp", number % 2, "-nps", number % 2)
-        flags = ("-m", model, "-f", 0, "-device", "cpu", "--disable_tta", "--continue_prediction", *processes)
         before = contents(out)
-        run_and_kill(moments, out, "magms_predict", "-i", images, "-o", out, *flags)
+        run_and_kill(moments.uniform(0, longest), out, *command, "-o", out, *processes)
         after = contents(out)
         assert before.items() <= after.items()
         assert after.items() <= whole.items()
@@ -132,9 +143,11 @@ def test_row15_evaluation_killed_at_random_moments_goes_on(model, tmp_path):
     assert evaluate(tmp_path / "whole") == 0
     whole, out, moments, interrupted = contents(tmp_path / "whole"), tmp_path / "out", random.Random(15), 0
     differ = ("run.json", "report.html", "slices/")  # they hold the command, the time, or are archives with dates
+    command, undisturbed = ("magms_evaluate", *flags, "-device", "cpu"), tmp_path / "undisturbed"
+    longest = seconds_undisturbed(undisturbed, *command, "-o", undisturbed, "-npp", 0, "-nps", 0)
     for number in range(KILLS):
-        processes = ("-device", "cpu", "-npp", number % 2, "-nps", number % 2)
-        run_and_kill(moments, out, "magms_evaluate", "-o", out, *flags, *processes)
+        processes = ("-npp", number % 2, "-nps", number % 2)
+        run_and_kill(moments.uniform(0, longest), out, *command, "-o", out, *processes)
         after = contents(out)
         assert after.keys() <= whole.keys()
         assert all(whole[name] == content for name, content in after.items() if not name.startswith(differ))
