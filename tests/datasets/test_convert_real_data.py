@@ -13,7 +13,7 @@ from tests.datasets.nnunet_home import voxels, write
 DATA = Path(__file__).parents[3] / "shared" / "data" / "Dataset210_BraTS"
 CASES = ("BraTS2021_00006", "Brats18_2013_2_1")
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no real images in ../shared/data beside the repository")
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="patients' images are not part of the repository")
 
 
 def check(made, case, original):

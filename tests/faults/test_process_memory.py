@@ -56,7 +56,7 @@ def test_row17_gpu_out_of_memory_again_fails_the_case_in_one_line(runs_out, magm
     assert files_in(tmp_path / "out") == SIDE_FILES | {f"b{ENDING}", "b.json"}
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_AS")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux keeps a process to RLIMIT_AS")
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [0, 1])
 def test_row17_host_out_of_memory_fails_the_case_in_one_line(processes, model, tmp_path):
