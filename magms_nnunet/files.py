@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,8 +15,16 @@ from magms_nnunet.errors import InputError
 UNFINISHED = ".magms_"
 """What is not complete yet has a name that begins so."""
 
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_BYTES = 1 << 16  # what is left on a disk that is full: a writer may fail before the very last block
+
+
+def refused_as_name(case: str) -> str | None:
+    """Why results cannot be called after this case; None: they can."""
+    if not case.lower().startswith(UNFINISHED):
+        return None
+    return f"begins with {UNFINISHED} as unfinished files do, which the next run would remove: rename the case"
 
 
 def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
@@ -33,9 +42,10 @@ def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
         Whatever else ``write`` raises; in any case the temporary file is removed and ``path`` is as before.
     """
     path = Path(path)
-    temporary = path.with_name(f"{UNFINISHED}{os.urandom(4).hex()}_{path.name}")  # a pid may be another host's, too
+    temporary = path.with_name(f"{UNFINISHED}{os.urandom(8).hex()}{path.suffix}")  # a pid may be another host's, too
     try:
         with full_disk_is_said(path):
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # no link that others left there
             write(str(temporary))
             publish(temporary, path)
     finally:
@@ -53,21 +63,77 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"cannot write to output folder {folder} ({error.strerror}): choose another -o") from error
+        raise InputError(
+            f"cannot write to output folder {folder} ({reason(error, folder)}): choose another -o"
+        ) from error
 
 
 def sha256(path: Path) -> str:
     """Of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=open_regular) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 
 
+def open_regular(path: str | Path, flags: int) -> int:
+    """An ``opener`` for :func:`open` that opens regular files only, so that a pipe in a file's place is no hang.
+
+    Raises:
+        OSError: it is something else, or cannot be opened.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
+
+
+def open_own(path: str | Path, flags: int) -> int:
+    """An ``opener`` for :func:`open` as :func:`open_regular`, that follows no link either: for files that we write."""
+    return open_regular(path, flags | _NO_LINK)
+
+
+def is_link(path: Path) -> bool:
+    """Whether it is anything but a file or a folder: a symbolic link, a pipe, a device."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def check_no_link(path: Path) -> None:
+    """See that ``path``, in a folder that others may write to, is a file or a folder, or not there.
+
+    Raises:
+        InputError: it is a link to somewhere else, or a device.
+    """
+    if is_link(path):
+        raise InputError(
+            f"{path} is a symbolic link or a device, which is neither followed nor replaced: remove it, or choose "
+            "another output folder"
+        )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder in one that others may write to, unless it is there.
+
+    Raises:
+        InputError: a link or a file is there.
+    """
+    check_no_link(path)
+    try:
+        with full_disk_is_said(path):
+            path.mkdir(exist_ok=True)
+    except FileExistsError as error:
+        raise InputError(f"{path} is no folder: move it away, or choose another output folder") from error
+
+
 def publish(temporary: Path, path: Path) -> None:
     """Flush a complete file to the disk and give it its final name, on the same file system."""
-    with open(temporary, "rb+") as file:
+    with open(temporary, "rb+", opener=open_own) as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
     if os.name == "posix":  # the rename itself must reach the disk, too, where the file system can promise that
@@ -75,6 +141,24 @@ def publish(temporary: Path, path: Path) -> None:
         with suppress(OSError):
             os.fsync(folder)
         os.close(folder)
+
+
+def reason(error: OSError, folder: Path) -> str:
+    """Why something in ``folder`` cannot be written."""
+    lacks = _lacks(folder) if error.errno in _FULL else None
+    return error.strerror if lacks is None else f"no space{lacks} left"
+
+
+def _lacks(folder: Path) -> str | None:
+    """What a disk has run out of, as ``no space ... left`` says it: nothing to say for bytes. None: it has both."""
+    with suppress(OSError, AttributeError):  # Windows has none
+        disk = os.statvfs(folder)
+        if disk.f_files and not disk.f_favail:
+            return " (inodes)"
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < _FULL_BYTES:
+            return ""
+    return None
 
 
 @contextmanager
@@ -89,19 +173,30 @@ def full_disk_is_said(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = getattr(error, "errno", None) in _FULL
-        with suppress(OSError):
-            full = full or shutil.disk_usage(path.parent).free < _FULL_BYTES
-        if not full or isinstance(error, InputError):
+        lacks = _lacks(path.parent)
+        if isinstance(error, InputError) or not (lacks is not None or getattr(error, "errno", None) in _FULL):
             raise
         before = ", the file of before is as it was" if path.exists() else ""
         raise InputError(
-            f"no space left on the disk of {path.parent}: {path.name} is not written{before}; free some, then continue"
+            f"no space{lacks or ''} left on the disk of {path.parent}: {path.name} is not written{before}; free some, "
+            "then continue"
         ) from error
 
 
-def remove_unfinished(folder: Path, pattern: str = f"{UNFINISHED}*", keep: str = "") -> None:
-    """Remove what a killed process left in ``folder``; only where no other process can be writing there."""
-    for path in folder.glob(pattern):
-        if path.name != keep:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+def remove_unfinished(folder: Path, keep: str = "") -> None:
+    """Remove what killed processes left in ``folder``; only where no other process can be writing there.
+
+    What belongs to another user and cannot be removed stays.
+
+    Raises:
+        InputError: one is a link or a device, which no process of ours leaves.
+    """
+    left = [path for path in folder.glob(f"{UNFINISHED}*") if path.name != keep]
+    for path in left:
+        check_no_link(path)
+    for path in left:
+        with suppress(OSError):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()

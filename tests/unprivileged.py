@@ -21,3 +21,22 @@ def unreadable(folder: Path) -> Iterator[None]:
         if root:
             os.seteuid(0)
         folder.chmod(mode)
+
+
+@contextmanager
+def another_users(folder: Path) -> Iterator[None]:
+    """While the block runs, ``folder`` and its files are those of another user than this process, who may read them."""
+    root, modes = os.geteuid() == 0, {path: path.stat().st_mode for path in (folder, *folder.iterdir())}
+    if root:
+        os.seteuid(NOBODY)
+    else:
+        for path, mode in modes.items():
+            path.chmod(mode & 0o7555)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        else:
+            for path, mode in modes.items():
+                path.chmod(mode)

@@ -71,7 +71,7 @@ class Demo:
             self.once(f"predict {label}", lambda label=label: self._predict(label))
         self.once("evaluate", self._evaluate)
         scores = self._scores()
-        (self.out / "dice.json").write_text(json.dumps(scores, indent=2))
+        write_then_rename(self.out / "dice.json", lambda path: Path(path).write_text(json.dumps(scores, indent=2)))
         print(f"\n{dice_table(scores)}\n")
         self._draw(scores)
         print(f"Report       {self.out / 'evaluation' / 'report.html'}")

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from magms_nnunet.files import open_own
+
 
 class CommandError(Exception):
     """A command ended with an error; the message has the end of its output and says where the rest is."""
@@ -39,7 +41,7 @@ def run_command(
     start, status, output, seen = time.perf_counter(), "", "", 0
     terminal = sys.stdout.isatty()
     # A file, not a pipe: a pipe stays open as long as any worker that outlives its killed parent.
-    with log.open("a") as sink, log.open(encoding="utf-8", errors="replace") as source:
+    with open(log, "a", opener=open_own) as sink, log.open(encoding="utf-8", errors="replace") as source:
         source.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [executable, *command[1:]],

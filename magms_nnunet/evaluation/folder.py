@@ -5,7 +5,6 @@
 From these ``scores.csv``, ``entropy.csv``, ``summary.json`` and ``report.html`` are made at the end.
 """
 
-import csv
 import json
 import shutil
 from collections.abc import Sequence
@@ -15,17 +14,25 @@ from pathlib import Path
 import numpy as np
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.evaluation.csv_files import write_csv
 from magms_nnunet.evaluation.report import write_report
 from magms_nnunet.evaluation.run_json import check_run
 from magms_nnunet.evaluation.score_logits import SubsetScores
 from magms_nnunet.evaluation.scores import COLUMNS, read_scores, summarise, write_scores
-from magms_nnunet.files import UNFINISHED, remove_unfinished, write_then_rename
+from magms_nnunet.files import (
+    UNFINISHED,
+    check_no_link,
+    make_folder,
+    refused_as_name,
+    remove_unfinished,
+    write_then_rename,
+)
 from magms_nnunet.inference.model_json import read_json
 
 # What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
 # parts on other machines may call otherwise.
 _IDENTITY = ("model", "protocol", "fill", "settings", "modalities", "regions", "subsets", "all_cases")
-_FOLDERS = ("images", "labels", "previous_stage")
+_FOLDERS = ("images", "labels", "previous_stage", "location_sha256")
 SEGMENTATIONS = "segmentations"
 ENTROPY_COLUMNS = ("case", "subset", "entropy_nats")
 
@@ -49,8 +56,10 @@ def begin(folder: Path, run: dict) -> None:
             raise InputError(f"{folder} is not empty ({others[0]}) and no evaluation: choose another -o")
         write_json(path, run)
     for kept in ("cases", "slices"):
-        (folder / kept).mkdir(exist_ok=True)
+        make_folder(folder / kept)
+    check_no_link(folder / SEGMENTATIONS)
     for written in (folder / "cases", folder / "slices", *folder.glob(f"{SEGMENTATIONS}/*")):
+        check_no_link(written)
         remove_unfinished(written)
 
 
@@ -75,8 +84,10 @@ def _differing(one: dict, other: dict, keys: Sequence[str]) -> list[str]:
 
 
 def check_case_names(names: Sequence[str]) -> None:
-    """Raise InputError where a case's name could lead out of the folder."""
+    """Raise InputError where a case's name could lead out of the folder, or is that of something unfinished."""
     for name in names:
+        if reason := refused_as_name(name):
+            raise InputError(f"case name {name!r} {reason}")
         if name in ("", ".", "..") or name != Path(name.replace("\\", "/")).name:
             raise InputError(f"case name {name!r} is no file name: rename the case")
 
@@ -139,13 +150,7 @@ def complete(folder: Path) -> dict:
     cases = {name: _read_case(case_file(folder, name)) for name in names}
     write_scores(folder / "scores.csv", (row for case in cases.values() for row in case["scores"]))
     entropies = [(name, subset, nats) for name, case in cases.items() for subset, nats in case["entropy_nats"].items()]
-
-    def write_entropy(temporary: str) -> None:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([ENTROPY_COLUMNS, *entropies])
-
-    write_then_rename(folder / "entropy.csv", write_entropy)
+    write_csv(folder / "entropy.csv", ENTROPY_COLUMNS, entropies)
     import pandas as pd
 
     entropy = pd.DataFrame(entropies, columns=ENTROPY_COLUMNS)

@@ -16,7 +16,7 @@ from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
 from magms_nnunet.evaluation.overlay import best_slice
 from magms_nnunet.evaluation.scores import Reference
-from magms_nnunet.files import UNFINISHED, full_disk_is_said, publish
+from magms_nnunet.files import UNFINISHED, full_disk_is_said, make_folder, publish
 from magms_nnunet.inference.written_image import check_written
 
 
@@ -91,9 +91,10 @@ def score_logits(
         scores[subset] = SubsetScores(rows, entropy, segmentation[z])
         if segmentations is not None:
             folder = segmentations / subset
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(segmentations)
+            make_folder(folder)
             path = folder / f"{labelled.case.name}{dataset_json['file_ending']}"
-            with TemporaryDirectory(prefix=UNFINISHED, dir=folder) as hidden, full_disk_is_said(path):
+            with full_disk_is_said(path), TemporaryDirectory(prefix=UNFINISHED, dir=folder) as hidden:
                 reader.write_seg(segmentation, f"{hidden}/{path.name}", properties)
                 check_written(Path(hidden) / path.name)
                 for file in sorted(Path(hidden).iterdir(), key=lambda file: file.name == path.name):

@@ -11,6 +11,7 @@ from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case, choose_modalities, find_cases
 from magms_nnunet.checks import InputChecks, check_case, check_previous_stage
 from magms_nnunet.errors import CaseError, InputError, InputWarning
+from magms_nnunet.files import refused_as_name
 from magms_nnunet.inference.earlier_results import (
     check_model_files,
     check_parts,
@@ -99,6 +100,8 @@ def _jobs(
             if case.name.lower() in MODEL_FILES:
                 taken = f"{case.name.lower()}.json"
                 raise CaseError(case.name, f"its JSON would take the place of nnU-Net's {taken}: rename its files")
+            if reason := refused_as_name(case.name):
+                raise CaseError(case.name, reason)
             subset = choose_modalities(case, requested, modalities, ending)
             job = Job(case, subset, _previous_stage(case, request.previous_stage, ending), checks=request.checks)
             done = is_finished(case.name, request.output, ending, request.save_probabilities)

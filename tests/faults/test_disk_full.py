@@ -1,6 +1,7 @@
 """Disks that are full or read-only: said in one line, nothing half-written, the file of before as it was."""
 
 import json
+import os
 import re
 import shutil
 
@@ -202,3 +203,23 @@ def test_row13_a_failure_for_another_reason_is_not_blamed_on_the_disk(tmp_path):
 
     with pytest.raises(ValueError, match="a bug"):
         write_then_rename(tmp_path / "summary.json", fail)
+
+
+@pytest.mark.parametrize("left", [0, 2, 5, 7])
+def test_row13_inodes_exhausted_while_results_are_written(left, mount, magms_predict, tmp_path):
+    images, out = give(tmp_path / "images", {"a": [T1C]}), mount(4096, "nr_inodes=40") / "out"
+    out.mkdir()
+    fillers = []
+    while os.statvfs(out).f_favail:
+        fillers.append(out.parent / f"{len(fillers)}")
+        fillers[-1].touch()
+    for path in fillers[:left]:
+        path.unlink()
+    code, (line,) = magms_predict(images, out)
+    assert code in (2, 3)
+    assert "no space (inodes) left" in line
+    assert not any(path.name.startswith(("a.", ".")) for path in out.iterdir())
+    for path in fillers[left:]:
+        path.unlink()
+    assert magms_predict(images, out, "--continue_prediction") == (0, [])
+    assert files_in(out) == SIDE_FILES | {f"a{ENDING}", "a.json"}

@@ -1,9 +1,11 @@
 """Two runs into one output folder, and parts of different runs."""
 
+import getpass
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from magms_nnunet.output_lock import locked_output
 from tests.faults.commands import wait_for
 from tests.faults.tiny import SHAPE, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
+from tests.unprivileged import NOBODY, another_users
 
 HOLDER = """
 import os, sys, time
@@ -39,8 +42,8 @@ def holder(tmp_path):
     script.write_text(HOLDER)
     (tmp_path / "out").mkdir()
 
-    def start(part=0, parts=1, *forks):
-        arguments = [sys.executable, script, tmp_path / "out", part, parts, *forks]
+    def start(part=0, parts=1, *forks, out=tmp_path / "out"):
+        arguments = [sys.executable, script, out, part, parts, *forks]
         process = subprocess.Popen([*map(str, arguments)], stdout=subprocess.PIPE, text=True, start_new_session=True)
         processes.append(process)
         assert process.stdout.readline() == "locked\n"
@@ -88,6 +91,54 @@ def test_row25_lock_that_only_orphans_of_a_killed_run_hold_is_stale(holder, tmp_
     with locked_output(tmp_path / "out") as hidden:
         assert {path.name for path in hidden.iterdir()} == {"lock"}
         assert "another run" in refused(tmp_path / "out")
+
+
+@pytest.fixture
+def shared():
+    """A folder that every user may enter and write to."""
+    with tempfile.TemporaryDirectory() as home:
+        os.chmod(home, 0o755)
+        folder = Path(home, "out")
+        folder.mkdir()
+        folder.chmod(0o777)
+        yield folder
+
+
+def test_row25_lock_of_another_user_names_that_user_and_is_no_obstacle_when_it_is_dead(holder, shared):
+    first = holder(out=shared)
+    with another_users(shared / ".magms_0_of_1"):
+        message = refused(shared)
+        assert f"another run is writing to {shared} (process {first.pid} on " in message
+        assert os.geteuid() != NOBODY or ", user root): wait for its end" in message
+        first.kill()
+        first.wait()
+        with locked_output(shared) as hidden:
+            assert hidden.name == ".magms_0_of_1_1"  # the other user's folder cannot be removed
+            (hidden / "half").touch()
+            assert "another run is writing" in refused(shared)
+        assert files_in(shared) == {".magms_0_of_1", "lock", "half.nii.gz"}
+    with locked_output(shared):  # the one who left it
+        assert files_in(shared) == {".magms_0_of_1", "lock"}
+
+
+def test_row25_lock_that_only_its_user_may_read_is_refused_by_that_users_name(shared):
+    hidden = shared / ".magms_0_of_1"
+    hidden.mkdir()
+    (hidden / "lock").touch()
+    (hidden / "lock").chmod(0)
+    with another_users(hidden):
+        assert f"belongs to user {getpass.getuser()}, and only that user may look at it" in refused(shared)
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"{", b"[" * 4000, b"[1]", b'{"process": "\\u001b[2J", "host": {}}', b'{"process": -1}', b"\xff"]
+)
+def test_row25_lock_that_says_nonsense_of_its_owner(said, holder, tmp_path):
+    holder()
+    (tmp_path / "out/.magms_0_of_1/lock").write_bytes(said)
+    message = refused(tmp_path / "out")
+    assert f"another run is writing to {tmp_path / 'out'} (process " in message
+    assert message.isprintable()
 
 
 def test_row25_of_many_at_once_exactly_one_runs(tmp_path):
@@ -163,7 +214,7 @@ def test_row25_lock_that_cannot_be_made(magms_predict, tmp_path):
     (tmp_path / "out/.magms_0_of_1").symlink_to(tmp_path / "nowhere")
     code, (line,) = magms_predict(give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out")
     assert code == 2
-    assert f"cannot write to {tmp_path / 'out/.magms_0_of_1'} (File exists): remove it" in line
+    assert f"{tmp_path / 'out/.magms_0_of_1'} is a symbolic link or a device, which is neither followed nor" in line
 
 
 def test_row25_evaluation_and_merging_refuse_a_folder_that_is_written_to(model, tmp_path, capfd):

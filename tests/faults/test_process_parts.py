@@ -64,6 +64,22 @@ def test_row27_parts_of_different_predictions_that_run_at_once(magms_predict, tm
     assert files_in(out) == set()
 
 
+def test_row27_killed_part_of_a_different_prediction_is_no_obstacle(magms_predict, tmp_path):
+    """What it left says that it uses other modalities; nobody holds its lock."""
+    images, out = give(tmp_path / "images", dict.fromkeys("ab", (0, T1C))), tmp_path / "out"
+    out.mkdir()
+    left = out / ".magms_1_of_2"
+    with locked_output(out, 1, 2) as other:
+        check_parts({"modalities": ["FLAIR"]}, out, other)
+        shutil.copytree(other, tmp_path / "left")
+    shutil.copytree(tmp_path / "left", left)
+    with locked_output(out, 0, 2) as mine:
+        shutil.copytree(tmp_path / "left", left)  # another user's, which cannot be removed
+        check_parts({"modalities": ["T1c"]}, out, mine)
+    assert magms_predict(images, out, "--modalities", "T1c", "-num_parts", 2) == (0, [])
+    assert not left.exists()
+
+
 def test_row27_parts_without_modalities_take_what_each_case_has(magms_predict, tmp_path):
     images, out = give(tmp_path / "images", {"a": (0, T1C), "b": (T1C,)}), tmp_path / "out"
     for part in range(2):
