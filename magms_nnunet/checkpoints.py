@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.files import open_regular
 
 TRUST_FLAG = "--trust-checkpoint"
 TRUST_VARIABLE = "MAGMS_TRUST_CHECKPOINT"  # for nnU-Net's commands, which cannot be given a flag more
@@ -69,7 +70,7 @@ def read_checkpoint(path: Path, trust: bool = False, remedy: str = f"{TRUST_FLAG
         InputError: damaged, something else than a dictionary, or it holds more than data.
     """
     try:
-        with as_data(path, trust, remedy):
+        with open(path, "rb", opener=open_regular), as_data(path, trust, remedy):  # a pipe would be waited for
             content = torch.load(path, map_location="cpu", weights_only=not trust, mmap=True)
     except InputError:
         raise

@@ -1,6 +1,5 @@
 """Medical Segmentation Decathlon Task01_BrainTumour: 484 labelled 4-D images (medicaldecathlon.com)."""
 
-import json
 from pathlib import Path
 
 from magms_nnunet.datasets.source import (
@@ -13,6 +12,7 @@ from magms_nnunet.datasets.source import (
     unexpected,
 )
 from magms_nnunet.errors import InputError
+from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities
 
 _ENDING = ".nii.gz"
@@ -63,10 +63,10 @@ def _images(folder: Path) -> list[Path]:
 def _volumes(description: Path) -> tuple[int, ...]:
     """Where our channels are along the fourth axis."""
     try:
-        content = json.loads(description.read_text(encoding="utf-8"))
+        content = read_foreign_json(description)
         modalities = Modalities.from_dataset_json(content)
         labels = {str(value): str(name).lower() for value, name in content["labels"].items()}
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, OSError) as error:
         raise InputError(f"{description} is not the Decathlon's ({type(error).__name__}: {error})") from error
     if labels.keys() != {"0", *_LABELS} or any(not labels[value].startswith(name) for value, name in _LABELS.items()):
         raise InputError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from magms_nnunet.errors import CaseError
+from magms_nnunet.files import open_regular
 
 if TYPE_CHECKING:
     import nibabel
@@ -35,7 +36,8 @@ def read_volume(case: str, path: Path, modality: str) -> "nibabel.Nifti1Image":
         if path.suffix == ".hdr":
             image = nibabel.load(path)
         else:
-            content = path.read_bytes()
+            with open(path, "rb", opener=open_regular) as file:
+                content = file.read()
             image = nibabel.Nifti1Image.from_bytes(gzip.decompress(content) if path.suffix == ".gz" else content)
         voxels = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, HeaderDataError, WrapStructError) as error:

@@ -12,6 +12,7 @@ from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
 from magms_nnunet.datasets.nnunet_folders import find_raw_dataset, new_dataset_name, nnunet_folder
 from magms_nnunet.datasets.source import check_case_name
 from magms_nnunet.errors import InputError
+from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.raw_dataset import file_ending, listed_files
 
@@ -147,10 +148,10 @@ def _as_file_name(modality: str) -> str:
 
 def _read_json(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_foreign_json(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is no JSON ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")

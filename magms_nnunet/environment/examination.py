@@ -38,7 +38,8 @@ def check_with_torch(limit_s: float, debug: bool = False) -> Iterator[Finding]:
             stdout=subprocess.PIPE,
             stderr=None if debug else errors,
             text=True,
-            env=os.environ | folders,
+            env=os.environ | folders | {"PYTHONSAFEPATH": "1"},
+            cwd=home,  # for Python 3.10: it looks for modules where -m is started
         )
         timer, start = Timer(limit_s, process.kill), monotonic()
         timer.start()

@@ -1,6 +1,5 @@
 """Cases with a reference: those that a fold validates on, or those of two folders."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case, files_of, find_cases
 from magms_nnunet.checks import STRICT, InputChecks, check_case, check_segmentation
 from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.inference.model import Fold
 from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Modalities, Subset
@@ -43,12 +43,12 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
     if fold == "all":
         raise InputError("fold all keeps no case for validation: give -i and -l, images and labels of other cases")
     try:
-        names = json.loads(splits.read_text())[int(fold)]["val"]
+        names = read_foreign_json(splits)[int(fold)]["val"]
         if not names:
             raise LookupError("an empty list")
     except FileNotFoundError:
         raise InputError(f"no {splits}: nnU-Net writes it in training; or give -i and -l") from None
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OSError) as error:
         raise InputError(f"{splits} has no validation cases for fold {fold}: give another -f, or -i and -l") from error
     ending = file_ending(raw, dataset_json)
     if "dataset" in dataset_json:

@@ -1,6 +1,5 @@
 """``report.html``: an evaluation as one page that needs nothing but a browser, or a printer."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from magms_nnunet.evaluation.figures import Tiles, heat, region_colour
 from magms_nnunet.evaluation.hausdorff import BRATS_WORST_MM
 from magms_nnunet.evaluation.scores import case_means, read_scores, read_table
 from magms_nnunet.files import write_then_rename
+from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ def _content(folder: Path) -> dict:
 
 def _read_json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_foreign_json(path)
     except FileNotFoundError:
         raise InputError(f"no {path.name} in {path.parent}: is it a folder of magms_evaluate?") from None
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise InputError(f"{path}: not valid JSON ({error}): evaluate again") from None
 
 

@@ -1,6 +1,5 @@
 """Evaluation folders read back: a system is one of them, or several whose models share the subsets among them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.run_json import check_run
 from magms_nnunet.evaluation.scores import read_scores, read_table
+from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 def _read_run(path: Path) -> dict:
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = read_foreign_json(path)
     except FileNotFoundError:
         raise InputError(f"no run.json in {path.parent}: is it a folder of magms_evaluate?") from None
     except (ValueError, OSError) as error:

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.files import UNFINISHED, full_disk_is_said
+from magms_nnunet.files import full_disk_is_said
+from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.inference.folder import Job, file_digests, model_files
 from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Subset
+from magms_nnunet.output_lock import writing
 
 _IDENTITY = "identity.json"
 
@@ -54,7 +56,7 @@ def is_ours(report: Path) -> bool:
 def _read_json(path: Path) -> dict:
     """Empty where there is no such file, or something else in it."""
     try:
-        content = json.loads(path.read_text())
+        content = read_foreign_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -107,7 +109,12 @@ def check_same_files(job: Job, output: Path, ending: str) -> None:
         InputError: a file holds something else than then.
     """
     then = _read_json(output / f"{job.case.name}.json").get("files_sha256")
-    now = file_digests(job)
+    try:
+        now = file_digests(job)
+    except OSError as error:
+        raise InputError(
+            f"{job.case.name}: {error.filename} cannot be read ({error.strerror}): copy it again"
+        ) from error
     for path in job.files:
         if not isinstance(then, dict) or then.get(path.name) != now[path.name]:
             raise InputError(
@@ -145,8 +152,8 @@ def check_parts(identity: dict, output: Path, unfinished: Path) -> None:
     """
     with full_disk_is_said(unfinished / _IDENTITY):
         (unfinished / _IDENTITY).write_text(json.dumps(identity))
-    for path in output.glob(f"{UNFINISHED}*_of_*/{_IDENTITY}"):
-        if path.parent != unfinished and (other := _read_json(path)) and other != identity:
+    for folder in writing(output):  # a killed part may have left one as well
+        if folder != unfinished and (other := _read_json(folder / _IDENTITY)) and other != identity:
             raise InputError(
                 f"another part that is writing to {output} uses another model, other modalities or other settings: "
                 "give all parts the same, or choose another output folder"

@@ -1,12 +1,12 @@
 """plans.json and dataset.json of a model: read, and checked for what prediction takes from them."""
 
-import json
 import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from magms_nnunet.errors import InputError, shown
+from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities
 
 _LARGEST_LABEL = 65535  # nnU-Net writes 16 bits at most
@@ -23,12 +23,12 @@ def read_json(path: Path) -> dict:
         InputError: it is missing, cannot be read, is not JSON, or something else than an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_foreign_json(path)
     except FileNotFoundError:
         raise InputError(f"{path.parent} is not a trained model: it has no {path.name}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): copy it again") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
@@ -66,6 +66,11 @@ def read_dataset_json(folder: Path) -> dict:
     if not isinstance(ending, str) or not _ENDING.fullmatch(ending):
         raise InputError(f"{path}: file_ending must be something like .nii.gz, got {shown(ending)}")
     return content
+
+
+def without_listed_files(dataset_json: dict) -> dict:
+    """What may be given to others of a dataset.json: its lists of training files name patients and folders."""
+    return {key: value for key, value in dataset_json.items() if key != "dataset"}
 
 
 def read_plans(folder: Path) -> dict:

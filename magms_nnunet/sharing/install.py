@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.files import open_regular, reason
 from magms_nnunet.inference.manifest import FILE, check_unaltered, read_manifest
 from magms_nnunet.inference.model import load_model
 from magms_nnunet.new_folders import new_folders
@@ -53,7 +54,7 @@ def install_models(
         InputError: something in the zip is not as it should be, or a model is there already; nothing is installed.
     """
     try:
-        with zipfile.ZipFile(source) as archive:
+        with open(source, "rb", opener=open_regular) as file, zipfile.ZipFile(file) as archive:
             contents = check_entries(archive)
             there = [str(results / model) for model in contents.models if (results / model).exists()]
             if there and not overwrite:
@@ -70,7 +71,7 @@ def install_models(
     except (zipfile.BadZipFile, FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"{source} is not a zip file, or damaged ({error}): copy it again") from error
     except OSError as error:
-        raise InputError(f"cannot install {source} in {results} ({error.strerror})") from error
+        raise InputError(f"cannot install {source} in {results} ({reason(error, results)})") from error
     return installed, contents.left_out
 
 
