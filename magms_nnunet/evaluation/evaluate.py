@@ -1,5 +1,6 @@
 """What ``magms_evaluate`` does: every subset of every case scored, each case's voxels encoded once."""
 
+import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -122,6 +123,7 @@ def _run(
 ) -> dict:
     """Content of run.json before the first case."""
     model = predictor.model
+    folders = {"images": request.images, "labels": request.labels, "previous_stage": request.previous_stage}
     return {
         "model": {
             "name": model.folder.name,
@@ -140,9 +142,8 @@ def _run(
         "regions": {name: list(values) for name, values in regions_from_dataset_json(model.dataset_json).items()},
         "subsets": [model.modalities.format(subset) for subset in subsets],
         "all_cases": [labelled.case.name for labelled in cases],
-        "images": _absolute(request.images),
-        "labels": _absolute(request.labels),
-        "previous_stage": _absolute(request.previous_stage),
+        **{name: None if folder is None else folder.resolve().name for name, folder in folders.items()},
+        "location_sha256": hashlib.sha256(repr([*map(_absolute, folders.values())]).encode()).hexdigest(),
         "part": [request.part, request.parts],
         "cases": [],
         "training": training_cost(model.folder, model.folds, len(model.modalities)),

@@ -1,7 +1,7 @@
 """The Dice that a model had in its own evaluation, kept beside it: what to expect of a prediction from a subset."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import write_then_rename
@@ -17,8 +17,8 @@ def attach(folder: Path, evaluations: dict) -> Path:
 
     Args:
         folder: of the model.
-        evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset`` (or folder of images), number
-            of ``cases``, and ``subsets``: subset -> ``{"mean": Dice, "regions": {region: Dice}}``.
+        evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset`` (or name of the folder of
+            images), number of ``cases``, and ``subsets``: subset -> ``{"mean": Dice, "regions": {region: Dice}}``.
 
     Returns:
         The file.
@@ -34,6 +34,11 @@ def attach(folder: Path, evaluations: dict) -> Path:
             f"cannot write {path} ({error.strerror}): --attach needs a model that can be written to"
         ) from error
     return path
+
+
+def last_name(path: str) -> str:
+    """Of a folder, without where it lies on this machine."""
+    return PureWindowsPath(path).name or path  # it separates names by / as well
 
 
 def expected_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict | None:
@@ -53,6 +58,6 @@ def expected_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict
         scores = known["subsets"].get(model.modalities.format(subset))
         if scores is None or (known["sha256"], known["fill"]) != (model.fingerprint, fill):
             return None
-        return {**scores, **{key: known[key] for key in ("cases", "dataset", "protocol")}}
+        return {**scores, **{key: known[key] for key in ("cases", "protocol")}, "dataset": last_name(known["dataset"])}
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is damaged: remove it, or run magms_evaluate --attach again") from error

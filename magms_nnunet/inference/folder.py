@@ -18,11 +18,12 @@ from tqdm import tqdm
 
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
-from magms_nnunet.errors import CaseError
+from magms_nnunet.errors import CaseError, one_line
 from magms_nnunet.files import full_disk_is_said, publish, sha256
 from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.model import TrainedModel
+from magms_nnunet.inference.model_json import without_listed_files
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.workers import workers
 from magms_nnunet.inference.written_image import check_written
@@ -143,7 +144,7 @@ def predict_folder(
             bar.update()
 
         for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1, failures):
-            bar.set_postfix_str(f"{job.case.name} from {model.modalities.format(job.subset)}")
+            bar.set_postfix_str(one_line(f"{job.case.name} from {model.modalities.format(job.subset)}"))
             prepared = attempt(job, partial(_prepared, job, future, predictor, expected[job.subset]))
             logits = None if prepared is None else attempt(job, partial(_logits, predictor, job, prepared[0]))
             if logits is None:
@@ -206,7 +207,7 @@ def _export(
 ) -> None:
     """Runs in a process of its own: resample to the input's grid, write to ``unfinished``, move to ``output``."""
     plans_manager, ending = PlansManager(plans), dataset_json["file_ending"]
-    with TemporaryDirectory(dir=unfinished) as folder, full_disk_is_said(output / f"{name}{ending}"):
+    with full_disk_is_said(output / f"{name}{ending}"), TemporaryDirectory(dir=unfinished) as folder:
         hidden = Path(folder) / name
         export_prediction_from_logits(
             logits,
@@ -229,7 +230,7 @@ def _export(
 
 def model_files(model: TrainedModel) -> dict[str, dict]:
     """What nnU-Net, too, writes beside its predictions."""
-    return {"dataset.json": model.dataset_json, "plans.json": model.plans}
+    return {"dataset.json": without_listed_files(model.dataset_json), "plans.json": model.plans}
 
 
 def file_digests(job: Job) -> dict[str, str]:

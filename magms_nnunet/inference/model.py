@@ -160,8 +160,13 @@ def load_model(
         network=network.eval(),
         weights=[content["network_weights"] for content in contents],
         mirror_axes=first["inference_allowed_mirroring_axes"],
-        fingerprint=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
+        fingerprint=fingerprint_of(digests),
     )
+
+
+def fingerprint_of(digests: Sequence[str]) -> str:
+    """Of a model whose folds' checkpoints have these SHA-256."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) -> list[Fold]:

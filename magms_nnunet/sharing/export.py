@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
+import torch
 from safetensors.torch import save_model
 
+from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import UNFINISHED, sha256, write_then_rename
+from magms_nnunet.files import UNFINISHED, reason, sha256, write_then_rename
 from magms_nnunet.inference import expected, manifest
-from magms_nnunet.inference.model import Fold, TrainedModel, load_model
-from magms_nnunet.inference.model_json import read_json
+from magms_nnunet.inference.model import Fold, TrainedModel, fingerprint_of, load_model
+from magms_nnunet.inference.model_json import read_json, without_listed_files
 
-# Of nnU-Net's export we leave out debug.json and the validation: they hold paths, machine names and patients' names.
-_BESIDE_FOLDS = ("plans.json", "dataset.json", "dataset_fingerprint.json", expected.FILE)
+# Of nnU-Net's export we leave out debug.json, the validation and the lists of training files, which name folders,
+# machines and patients.
+_BESIDE_FOLDS = ("plans.json", "dataset_fingerprint.json")
 
 
 def export_models(
@@ -52,31 +55,58 @@ def export_models(
         with zipfile.ZipFile(name, "w") as archive:
             for folder in folders:
                 models = [load_model(folder, folds, file, trust_checkpoint=trust_checkpoint) for file in checkpoints]
-                _add_model(archive, models)
+                _add_model(archive, models, trust_checkpoint)
 
     try:
         write_then_rename(output, write)
     except OSError as error:
-        raise InputError(f"cannot write {output} ({error.strerror}): choose another -o") from error
+        raise InputError(f"cannot write {output} ({reason(error, output.parent)}): choose another -o") from error
     return sha256(output)
 
 
-def _add_model(archive: zipfile.ZipFile, models: Sequence[TrainedModel]) -> None:
+def _add_model(archive: zipfile.ZipFile, models: Sequence[TrainedModel], trust: bool) -> None:
     """Add a model, loaded once for each of its checkpoint files."""
     folder = models[0].folder
     inside = PurePosixPath(folder.parent.name, folder.name)
-    digests = {name: _add(archive, inside / name, folder / name) for name in _BESIDE_FOLDS if (folder / name).is_file()}
+    names = [name for name in _BESIDE_FOLDS if (folder / name).is_file()]
+    digests = {name: _add(archive, inside / name, folder / name) for name in names}
+    dataset_json = without_listed_files(models[0].dataset_json)
+    digests["dataset.json"] = _add_json(archive, inside / "dataset.json", dataset_json)
+    fingerprints = {}
     for model in models:
+        checkpoints = []
         for fold, weights in zip(model.folds, model.weights, strict=True):
             checkpoint = PurePosixPath(f"fold_{fold}", model.checkpoint)
-            digests[str(checkpoint)] = _add(archive, inside / checkpoint, folder / checkpoint)
+            digests[str(checkpoint)] = _add_checkpoint(archive, inside / checkpoint, folder / checkpoint, trust)
+            checkpoints.append(digests[str(checkpoint)])
             model.network.load_state_dict(weights)
             with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=Path(archive.filename).parent) as temporary:
                 name, path = checkpoint.with_suffix(".safetensors"), Path(temporary, "weights")
                 save_model(model.network, str(path), {"trainer": model.trainer, "configuration": model.configuration})
                 digests[str(name)] = _add(archive, inside / name, path)
-    content = json.dumps(_manifest(models, digests), indent=2)
-    archive.writestr(str(inside / manifest.FILE), content, zipfile.ZIP_DEFLATED)
+        fingerprints[model.fingerprint] = fingerprint_of(checkpoints)
+    if (expectation := _expectation(models, fingerprints)) is not None:
+        digests[expected.FILE] = _add_json(archive, inside / expected.FILE, expectation)
+    _add_json(archive, inside / manifest.FILE, _manifest(models, digests))
+
+
+def _add_json(archive: zipfile.ZipFile, name: PurePosixPath, content: dict) -> str:
+    """Add a JSON file; its SHA-256."""
+    text = json.dumps(content, indent=2)
+    archive.writestr(str(name), text, zipfile.ZIP_DEFLATED)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _add_checkpoint(archive: zipfile.ZipFile, name: PurePosixPath, path: Path, trust: bool) -> str:
+    """Add a checkpoint; SHA-256 of what was added: the file itself, unless it lists the files it was trained on."""
+    content = read_checkpoint(path, trust)
+    arguments = content["init_args"]
+    if "dataset" not in arguments["dataset_json"]:
+        return _add(archive, name, path)
+    arguments["dataset_json"] = without_listed_files(arguments["dataset_json"])
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=Path(archive.filename).parent) as temporary:
+        torch.save(content, Path(temporary, "checkpoint"))
+        return _add(archive, name, Path(temporary, "checkpoint"))
 
 
 def _add(archive: zipfile.ZipFile, name: PurePosixPath, path: Path) -> str:
@@ -102,6 +132,24 @@ def _manifest(models: Sequence[TrainedModel], digests: dict[str, str]) -> dict:
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
         "files": digests,
     }
+
+
+def _expectation(models: Sequence[TrainedModel], fingerprints: dict[str, str]) -> dict | None:
+    """What ``--attach`` has kept, of the exported checkpoints and without a path of this machine; None: nothing.
+
+    Args:
+        models: one per checkpoint file.
+        fingerprints: of the models here -> as they are exported.
+    """
+    path = models[0].folder / expected.FILE
+    if not path.is_file():
+        return None
+    known = read_json(path)
+    if "dataset" in known:
+        known["dataset"] = expected.last_name(str(known["dataset"]))
+    if isinstance(known.get("sha256"), str):
+        known["sha256"] = fingerprints.get(known["sha256"], known["sha256"])
+    return known
 
 
 def _expected_dice(models: Sequence[TrainedModel]) -> dict | None:

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_model as load_safetensors
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.model import load_model
 from magms_nnunet.sharing.export import export_models
 from magms_nnunet.sharing.install import install_models
-from tests.faults.shared_models import CHECKPOINT, home, spoilt  # noqa: F401 (fixtures)
+from tests.faults.shared_models import CHECKPOINT, edit_also_in_checkpoint, home, spoilt  # noqa: F401 (fixtures)
 from tests.faults.tiny import model  # noqa: F401 (a fixture)
 
 MODEL = "Dataset999_Tiny/MAGMSTrainer__MAGMSPlans__tiny"
@@ -61,15 +62,28 @@ def test_expected_dice_is_that_of_the_exported_weights(of_this_model, spoilt, tm
     assert manifest(tmp_path / "model.zip")["expected_dice"] == expected
 
 
-def test_nothing_names_a_patient_or_a_folder(spoilt, tmp_path):  # noqa: F811
+def test_nothing_names_a_patient_or_a_folder(spoilt, home, tmp_path):  # noqa: F811
     (spoilt / "fold_0" / "validation").mkdir()
     for file in ("fold_0/debug.json", "fold_0/validation/summary.json", "fold_0/training_log_2026.txt"):
         (spoilt / file).write_text("/home/somebody/patient_17.nii.gz")
+    listed = {"dataset": {"patient_17": {"images": [f"{tmp_path}/patient_17_0000.nii.gz"], "label": "patient_17"}}}
+    edit_also_in_checkpoint(spoilt, "dataset.json", lambda content: content.update(listed))
+    before = load_model(spoilt, [0])
+    known = {"sha256": before.fingerprint, "fill": None, "dataset": str(tmp_path / "imagesTs"), "cases": 1}
+    known |= {"protocol": "absent", "subsets": {"T1c": {"mean": 0.5, "regions": {}}}}
+    (spoilt / "magms_expected_dice.json").write_text(json.dumps(known))
     export_models([spoilt], tmp_path / "model.zip", folds=[0])
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         content = b"".join(archive.read(name) for name in archive.namelist())
     assert b"patient_17" not in content
     assert str(tmp_path).encode() not in content
+    assert manifest(tmp_path / "model.zip")["expected_dice"] == {"T1c": 0.5}
+    shutil.rmtree(spoilt)
+    install_models(tmp_path / "model.zip", home)
+    after = load_model(spoilt, [0])
+    assert all(torch.equal(weight, after.weights[0][name]) for name, weight in before.weights[0].items())
+    expected = {"mean": 0.5, "regions": {}, "cases": 1, "protocol": "absent", "dataset": "imagesTs"}
+    assert expected_dice(after, (2,), None) == expected
 
 
 def test_safetensors_hold_the_weights_of_each_fold(spoilt, tmp_path):  # noqa: F811
