@@ -28,3 +28,8 @@ def shown(value) -> str:
     except RecursionError:
         text = f"a {type(value).__name__} of very many levels"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def one_line(message: object) -> str:
+    """Without line breaks and control characters, which a name in a file or of a file may hold: they are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))

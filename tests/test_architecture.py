@@ -40,7 +40,7 @@ ALLOWED = {
         "autoload",
     },
     "evaluation": {"modalities", "raw_dataset", "appearance", "cases", "checks", "preprocessing", "inference"},
-    "sharing": {"inference"},
+    "sharing": {"checkpoints", "inference"},
     "datasets": {"modalities", "raw_dataset", "cases", "training", "evaluation"},
     "environment": {"inference", "autoload"},
     "cli": {
@@ -61,20 +61,24 @@ ALLOWED = {
     "errors": set(),
     "freed_memory": set(),
     "files": set(),
+    "foreign_json": set(),
     "new_folders": set(),
     "nnunet_version": set(),
     "output_lock": set(),
+    "streams": set(),
 }
 SHARED = {
     "errors",
     "files",
+    "foreign_json",
     "freed_memory",
     "new_folders",
     "nnunet_version",
     "output_lock",
+    "streams",
     "magms_nnunet",
 }
-STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "new_folders", "output_lock"]
+STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "foreign_json", "new_folders", "output_lock", "streams"]
 
 
 def sources() -> dict[str, Path]:

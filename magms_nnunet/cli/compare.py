@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from magms_nnunet.evaluation.compare import compare
 
-    print(compare(args.systems, args.o, args.published, args.tolerance, args.overwrite))
+    exits.say(compare(args.systems, args.o, args.published, args.tolerance, args.overwrite))
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from magms_nnunet.cli import exits
 from magms_nnunet.datasets.convert import CONVERTERS
+from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,13 +42,13 @@ def _convert(args: argparse.Namespace) -> int:
 
     made = convert(args.kind, args.source, args.d, args.seed, args.overwrite, args.skip_incomplete)
     for note in made.notes:
-        print(f"note: {note}")
+        exits.say(f"note: {one_line(note)}")
     split = made.split
-    print(
+    exits.say(
         f"{made.folder}: {len(split.train)} training, {len(split.val)} validation and {len(split.test)} test cases, "
         f"at random with --seed {made.seed}"
     )
-    print(next_commands(made.name))
+    exits.say(next_commands(made.name))
     return 0
 
 

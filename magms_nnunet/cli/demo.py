@@ -38,7 +38,7 @@ def _run(args: argparse.Namespace) -> int:
     try:
         Demo(Path(args.o), args.epochs, args.seed).run()
     except CommandError as error:
-        print(f"magms_demo: {error}", file=sys.stderr)
+        exits.say(f"magms_demo: {error}", sys.stderr)
         return 1
     return 0
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from magms_nnunet.cli import exits
+from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,12 +41,12 @@ def _examine(args: argparse.Namespace) -> int:
     for finding in examine(args.debug):
         findings.append(finding)
         if not args.json:
-            print(finding, flush=True)
+            exits.say(one_line(finding))
     failures, warnings = (sum(finding.status == status for finding in findings) for status in (FAIL, WARN))
     if args.json:
-        print(json.dumps({"ok": not failures, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        exits.say(json.dumps({"ok": not failures, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
-        print(f"{failures} failures, {warnings} warnings")
+        exits.say(f"{failures} failures, {warnings} warnings")
     return 2 if failures else 0
 
 

@@ -4,9 +4,10 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from magms_nnunet.cli import exits, flags
+from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         p.error("-i and -l go together: images and their reference segmentations")
     if args.fast and args.protocol != "masked":
         p.error("--fast is for sweeps, --protocol masked")
-    args.command = shlex.join([p.prog, *(sys.argv[1:] if argv is None else argv)])
+    given = (word.rstrip("/\\") for word in (sys.argv[1:] if argv is None else argv))
+    args.command = shlex.join([p.prog, *(PureWindowsPath(word).name or word for word in given)])  # no path of here
     return exits.run(p.prog, lambda: _merge(args) if args.merge else _evaluate(args), args.debug)
 
 
@@ -89,7 +91,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if summary:
         _print(summary, args.o)
     if args.attach and failed:
-        print(f"{args.o} is not attached to the model, as cases failed", file=sys.stderr)
+        exits.say(f"{args.o} is not attached to the model, as cases failed", sys.stderr)
     return exits.failures("magms_evaluate", failed)
 
 
@@ -112,12 +114,15 @@ def _merge(args: argparse.Namespace) -> int:
 
 def _print(summary: dict, output: str) -> None:
     """A line per subset."""
-    width = max(map(len, summary["subsets"]))
-    print(f"{'subset':{width}}  Dice   SD     HD95/mm  cases")
+    names = {subset: one_line(subset) for subset in summary["subsets"]}
+    width = max(map(len, names.values()))
+    exits.say(f"{'subset':{width}}  Dice   SD     HD95/mm  cases")
     for subset, scores in summary["subsets"].items():
         dice, hd95_mm = scores["mean"]["dice"], scores["mean"]["hd95_mm"]
-        print(f"{subset:{width}}  {dice['mean']:.3f}  {dice['sd']:.3f}  {hd95_mm['mean']:7.2f}  {dice['n']:5}")
-    print(f"{Path(output) / 'report.html'} shows which modalities matter")
+        exits.say(
+            f"{names[subset]:{width}}  {dice['mean']:.3f}  {dice['sd']:.3f}  {hd95_mm['mean']:7.2f}  {dice['n']:5}"
+        )
+    exits.say(f"{Path(output) / 'report.html'} shows which modalities matter")
 
 
 if __name__ == "__main__":

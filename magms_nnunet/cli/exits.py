@@ -1,16 +1,25 @@
 """How every command ends: 0 done, 2 bad input, 3 some cases failed, 1 a fault of ours, 130 or 143 by a signal."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from magms_nnunet.cli.signals import Stopped, stopped_in_time
-from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.errors import InputError, InputWarning, one_line
+from magms_nnunet.streams import lasting_streams
 
 
 def run(command: str, function: Callable[[], int], debug: bool) -> int:
     """Call ``function`` and turn what it raises into one line and an exit code; ``debug`` lets it through."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # no process that it starts imports from the folder that it is started in
+    with lasting_streams():
+        return _run(command, function, debug)
+
+
+def _run(command: str, function: Callable[[], int], debug: bool) -> int:
     try:
         with stopped_in_time(), _warnings_as_lines(command):
             return function()
@@ -25,7 +34,7 @@ def run(command: str, function: Callable[[], int], debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        reason = (str(error).splitlines() or [""])[0]
+        reason = one_line((str(error).splitlines() or [""])[0])
         print(f"{command}: unexpected {type(error).__name__}: {reason} (--debug shows where)", file=sys.stderr)
         return 1
 
@@ -53,9 +62,10 @@ def starting(command: str, shown: bool) -> None:
         print(f"{command}: starting", file=sys.stderr, flush=True)
 
 
-def one_line(message: object) -> str:
-    """Without line breaks and control characters, which a file name may hold: they are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))
+def say(text: object, file: TextIO | None = None) -> None:
+    """Print a text, each line of it as :func:`one_line` does: names in it come from files, zips and folders."""
+    for line in str(text).split("\n"):
+        print(one_line(line), file=file, flush=True)
 
 
 def failures(command: str, failed: dict[str, str]) -> int:

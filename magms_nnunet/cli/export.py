@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from magms_nnunet.cli import exits, flags
+from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +54,7 @@ def _export(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         trust_checkpoint=args.trust_checkpoint,
     )
-    print(f"{args.o}\nSHA-256 {digest}  (tell those who import it, by another way than the file)")
+    exits.say(f"{one_line(args.o)}\nSHA-256 {digest}  (tell those who import it, by another way than the file)")
     return 0
 
 

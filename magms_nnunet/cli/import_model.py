@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from magms_nnunet.cli import exits, flags
+from magms_nnunet.errors import one_line
 
 _NAMED = 5
+_LONGEST = 200  # characters of a name
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,15 +45,17 @@ def _import(args: argparse.Namespace) -> int:
         trust_checkpoint=args.trust_checkpoint,
     )
     for model in installed:
-        print(f"{model.folder}: {', '.join(model.modalities)}; fold {', '.join(model.folds)}")
+        exits.say(one_line(f"{model.folder}: {', '.join(model.modalities)}; fold {', '.join(model.folds)}"))
         if not model.has_manifest:
-            print("note: it came without hashes, so nothing says whether its files are as they were exported")
+            exits.say("note: it came without hashes, so nothing says whether its files are as they were exported")
         if model.same_id:
             dataset = model.folder.parent.name
-            print(f"note: {', '.join(model.same_id)} has the same id: give nnU-Net's commands the name, -d {dataset}")
+            others = one_line(", ".join(model.same_id))
+            exits.say(f"note: {others} has the same id: give nnU-Net's commands the name, -d {dataset}")
     if left_out:
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        print(f"note: not needed by a model and left out: {', '.join(left_out[:_NAMED])}{more}")
+        names = one_line(", ".join(name[:_LONGEST] for name in left_out[:_NAMED]))
+        exits.say(f"note: not needed by a model and left out: {names}{more}")
     return 0
 
 

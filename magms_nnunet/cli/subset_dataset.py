@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from magms_nnunet.cli import exits
+from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,13 +36,15 @@ def _make(args: argparse.Namespace) -> int:
 
     made = make_subset_dataset(args.d, args.modalities, args.o, args.overwrite)
     if made.left_out:
-        print(f"note: test cases that lack one of the modalities are left out: {', '.join(made.left_out)}")
+        left_out = one_line(", ".join(made.left_out))
+        exits.say(f"note: test cases that lack one of the modalities are left out: {left_out}")
     if made.splits_from:
-        print(f"splits: copied from {made.splits_from}")
+        exits.say(f"splits: copied from {made.splits_from}")
     else:
-        print(f"splits: {args.d} has no splits_final.json yet, so nnU-Net will make its own for each dataset")
-    print(f"{made.folder}: {', '.join(made.modalities)}; {made.training_cases} training, {made.test_cases} test cases")
-    print(next_commands(made.name))
+        exits.say(f"splits: {args.d} has no splits_final.json yet, so nnU-Net will make its own for each dataset")
+    counts = f"{made.training_cases} training, {made.test_cases} test cases"
+    exits.say(one_line(f"{made.folder}: {', '.join(made.modalities)}; {counts}"))
+    exits.say(next_commands(made.name))
     return 0
 
 

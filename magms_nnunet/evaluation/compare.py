@@ -1,12 +1,12 @@
 """Compares evaluation folders and writes the result as Markdown, LaTeX and CSV."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation import comparison_tables as tables
 from magms_nnunet.evaluation.comparison import Comparison, shared_cases, trainings
+from magms_nnunet.evaluation.csv_files import write_csv
 from magms_nnunet.evaluation.published import ARXIV, published_tables
 from magms_nnunet.evaluation.scores import METRICS, spread
 from magms_nnunet.evaluation.systems import read_systems
@@ -130,11 +130,4 @@ def _write_csv(path: Path, rows: Sequence[dict]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-
-    def write(temporary: str) -> None:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_then_rename(path, write)
+    write_csv(path, list(rows[0]), (row.values() for row in rows))

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from magms_nnunet.appearance import Appearance
 from magms_nnunet.checks import check_previous_stage
-from magms_nnunet.errors import CaseError
+from magms_nnunet.errors import CaseError, one_line
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.labelled_cases import LabelledCase, check_labelled_files
 from magms_nnunet.evaluation.request import MASKED, EvaluationRequest
@@ -70,7 +70,7 @@ def score_cases(
             name = job.case.name
             if name in failed:
                 continue
-            bar.set_postfix_str(name)
+            bar.set_postfix_str(one_line(name))
             labelled = labelled_cases[name]
             if name not in images:
                 image = scoring.submit(slice_of_images, labelled, shown, model.plans, model.dataset_json)

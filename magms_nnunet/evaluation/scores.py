@@ -1,6 +1,5 @@
 """Dice and HD95 per case, subset and region: computed, kept in scores.csv, summed up."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, shown
+from magms_nnunet.evaluation.csv_files import from_text, write_csv
 from magms_nnunet.evaluation.dice import Regions, dice
 from magms_nnunet.evaluation.guidance import guidance
 from magms_nnunet.evaluation.hausdorff import BRATS_WORST_MM, Surface, check_spacing, diagonal_mm, hd95_of_surfaces
-from magms_nnunet.files import write_then_rename
+from magms_nnunet.files import open_regular
 from magms_nnunet.modalities import Modalities
 
 if TYPE_CHECKING:
@@ -123,14 +123,7 @@ def score_case(
 
 def write_scores(path: str | Path, rows: Iterable[dict]) -> None:
     """Write scores.csv; rows as :meth:`Reference.score` returns them."""
-
-    def write(temporary: str) -> None:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_then_rename(path, write)
+    write_csv(path, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
 
 
 def read_scores(path: str | Path) -> "pd.DataFrame":
@@ -169,13 +162,14 @@ def read_table(
     expected = [*keys, *numbers, *texts]
     try:
         # A case may be named NA or 007: names are text, and nothing stands for "missing".
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        with open(path, "rb", opener=open_regular) as file:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
         if list(table.columns) != expected:
-            raise InputError(
-                f"{path}: columns must be {','.join(expected)}, got {','.join(map(str, table.columns))}: evaluate again"
-            )
+            got = shown(",".join(map(str, table.columns)))
+            raise InputError(f"{path}: columns must be {','.join(expected)}, got {got}: evaluate again")
         # The round trip of Python's float is exact; pandas' own parser is not always.
         table = table.assign(**{name: [float(text) for text in table[name]] for name in numbers})
+        table = table.assign(**{name: table[name].map(from_text) for name in (*keys, *texts)})
     except FileNotFoundError:
         raise InputError(f"no {Path(path).name} in {Path(path).parent}: is it a folder of magms_evaluate?") from None
     except (ValueError, OSError) as error:  # pandas' ParserError and EmptyDataError, and bad UTF-8, are ValueErrors

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from magms_nnunet.errors import one_line
+
 MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": r"\|", **{mark: f"\\{mark}" for mark in "\\`*[]#~$"}}
 LATEX = {
     **{mark: f"\\{mark}" for mark in "{}_%&#$"},
@@ -72,13 +74,13 @@ def latex(table: TextTable) -> str:
 
 def escape_markdown(text: str) -> str:
     """No HTML, no column, no emphasis comes out of a name; an underscore inside a word is none."""
-    escaped = "".join(MARKDOWN.get(character, character) for character in " ".join(text.split()))
+    escaped = "".join(MARKDOWN.get(character, character) for character in one_line(" ".join(text.split())))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)
 
 
 def escape_latex(text: str) -> str:
     """Every character stands for itself."""
-    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(LATEX.get(character, character) for character in one_line(" ".join(text.split())))
 
 
 def _markdown_cell(cell: str | Cell) -> str:

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, Future
 import torch
 from tqdm import tqdm
 
-from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.errors import CaseError, InputError, one_line
 from magms_nnunet.inference.processes import ProcessDiedError
 
 
@@ -27,7 +27,7 @@ class Failures:
             return
         self.messages[case] = failure_message(error)
         if self._shown:
-            tqdm.write(f"{case}: {self.messages[case]}", file=sys.stderr)
+            tqdm.write(one_line(f"{case}: {self.messages[case]}"), file=sys.stderr)
 
     def watch(self, case: str, future: Future) -> Future:
         """Note the failure of a call beside the network as soon as it happens, and not when its turn comes."""

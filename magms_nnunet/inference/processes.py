@@ -8,6 +8,8 @@ from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecu
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 
+from magms_nnunet.streams import lasting_streams
+
 
 class ProcessDiedError(Exception):
     """A process ended in the middle of a call: killed by the system for its memory, by somebody, or by a crash."""
@@ -107,6 +109,11 @@ class _Process:
 def _serve(connection: Connection) -> None:
     """What a process does: calls, until the other end of the connection is closed."""
     _follow_the_parent()
+    with lasting_streams():
+        _answer(connection)
+
+
+def _answer(connection: Connection) -> None:
     while True:
         try:
             fn, args, kwargs = connection.recv()

@@ -9,6 +9,7 @@ from torch import nn
 
 from magms_nnunet.agreement import check_continues, check_trained_with
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
+from magms_nnunet.errors import one_line
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
@@ -63,7 +64,7 @@ class ModalityTrainer(nnUNetTrainer):
             keep_freed_memory()  # after nnU-Net has started its processes for augmentation
         description = "".join(f"{name} {value}; " for name, value in self.described().items())
         self.print_to_log_file(
-            f"magms_nnunet: modalities {self.modalities.listing()}; {description}{self.num_epochs} epochs of "
+            f"magms_nnunet: modalities {one_line(self.modalities.listing())}; {description}{self.num_epochs} epochs of "
             f"{self.num_iterations_per_epoch} iterations, a checkpoint every {self.save_every} epochs"
         )
 

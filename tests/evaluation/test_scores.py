@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -145,6 +146,19 @@ def test_a_damaged_file_is_one_line(tmp_path, change, message):
         read_scores(path)
     assert "\n" not in str(caught.value)
     assert "scores.csv" in str(caught.value)
+
+
+def test_names_that_a_spreadsheet_takes_for_formulas_are_written_as_text_and_read_again(tmp_path):
+    names = ["=1+1", "-rf", "+T2", "@a", "'quoted"]
+    rows = [{**row(name, "+T2+=F", "-1", 0.25), "dice": -0.25} for name in names]
+    write_scores(tmp_path / "scores.csv", rows)
+    with open(tmp_path / "scores.csv", newline="", encoding="utf-8") as file:
+        cells = list(csv.DictReader(file))
+    assert [cell["case"] for cell in cells] == [f"'{name}" for name in names]
+    assert {(cell["subset"], cell["region"], cell["dice"]) for cell in cells} == {("'+T2+=F", "'-1", "-0.25")}
+    read = read_scores(tmp_path / "scores.csv")
+    assert list(read["case"]) == names
+    assert set(zip(read["subset"], read["region"], strict=True)) == {("+T2+=F", "-1")}
 
 
 def test_a_missing_file_names_its_folder(tmp_path):

@@ -105,3 +105,15 @@ def test_row26_names_are_escaped_in_the_report(model, tmp_path):
     assert "&lt;script&gt;alert(1)&lt;" in page
     assert re.findall(r"<script>alert|<img src=x", page) == []
     assert {path.name for path in tmp_path.iterdir()} == {"images", "labels", "out", "dataset.json"}
+
+
+def test_row26_case_of_as_many_characters_as_a_file_name_may_have_is_predicted_and_scored(
+    magms_predict, model, tmp_path, capfd
+):
+    name = (255 - len(f"_0000{ENDING}")) * "x"
+    images = give(tmp_path / "images", {name: range(4)})
+    write_image(tmp_path / "labels" / f"{name}{ENDING}", np.ones(SHAPE, np.uint8))
+    assert magms_predict(images, tmp_path / "out", "--save_probabilities") == (0, [])
+    data = ("-i", images, "-l", tmp_path / "labels", "-m", model, "-o", tmp_path / "scores", "--save_segmentations")
+    assert evaluate.main([*map(str, (*data, "--subsets", "T1c", "--disable_tta", *QUIET))]) == 0, capfd.readouterr().err
+    assert (tmp_path / "scores/cases" / f"{name}.json").is_file()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from magms_nnunet.cli import import_model
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.model import load_model
 from magms_nnunet.sharing.install import install_models
@@ -272,3 +273,16 @@ def test_row21_a_folder_that_cannot_be_written_to(exported, home, monkeypatch): 
     (home / "file").touch()
     with pytest.raises(InputError, match=r"cannot install .* in .*file"):
         install_models(exported, home / "file")
+
+
+def test_row26_names_in_a_zip_cannot_write_to_the_terminal(exported, spoilt, home, capfd):  # noqa: F811
+    """An entry that no model needs, whose name would clear the screen and add a line."""
+    with zipfile.ZipFile(exported, "a") as archive:
+        archive.writestr("notes\x1b[2J\x1b]0;title\x07\nDataset1/Model: T1c; fold 0\u202e.txt", "")
+    capfd.readouterr()
+    assert import_model.main(["-i", str(exported), "--overwrite"]) == 0
+    printed = capfd.readouterr()
+    lines = (printed.out + printed.err).splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("Dataset1/") for line in lines)
+    assert r"left out: notes\x1b[2J\x1b]0;title\x07\nDataset1/Model" in lines[-1]
