@@ -14,8 +14,7 @@ from magms_nnunet.streams import lasting_streams
 
 def run(command: str, function: Callable[[], int], debug: bool) -> int:
     """Call ``function`` and turn what it raises into one line and an exit code; ``debug`` lets it through."""
-    os.environ["PYTHONSAFEPATH"] = "1"  # no process that it starts imports from the folder that it is started in
-    with lasting_streams():
+    with lasting_streams(), _no_imports_from_here():
         return _run(command, function, debug)
 
 
@@ -40,6 +39,17 @@ def _run(command: str, function: Callable[[], int], debug: bool) -> int:
 
 
 @contextmanager
+def _no_imports_from_here() -> Iterator[None]:
+    """While the block runs, Python processes that it starts do not import from the working directory."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONSAFEPATH") if before is None else os.environ.update(PYTHONSAFEPATH=before)
+
+
+@contextmanager
 def _warnings_as_lines(command: str) -> Iterator[None]:
     """Print each InputWarning as one line, and every other warning as Python does."""
     with warnings.catch_warnings():
@@ -50,7 +60,7 @@ def _warnings_as_lines(command: str) -> Iterator[None]:
             if issubclass(category, InputWarning):
                 print(f"{command}: warning: {one_line(message)}", file=sys.stderr)
             else:
-                show(message, category, *where, **options)
+                show("\n".join(map(one_line, str(message).split("\n"))), category, *where, **options)
 
         warnings.showwarning = show_line
         yield

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -94,7 +95,8 @@ def score_logits(
             make_folder(segmentations)
             make_folder(folder)
             path = folder / f"{labelled.case.name}{dataset_json['file_ending']}"
-            with full_disk_is_said(path), TemporaryDirectory(prefix=UNFINISHED, dir=folder) as hidden:
+            full = partial(full_disk_is_said, path)
+            with full(), TemporaryDirectory(prefix=UNFINISHED, dir=folder) as hidden, full():
                 reader.write_seg(segmentation, f"{hidden}/{path.name}", properties)
                 check_written(Path(hidden) / path.name)
                 for file in sorted(Path(hidden).iterdir(), key=lambda file: file.name == path.name):

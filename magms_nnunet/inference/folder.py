@@ -207,7 +207,8 @@ def _export(
 ) -> None:
     """Runs in a process of its own: resample to the input's grid, write to ``unfinished``, move to ``output``."""
     plans_manager, ending = PlansManager(plans), dataset_json["file_ending"]
-    with full_disk_is_said(output / f"{name}{ending}"), TemporaryDirectory(dir=unfinished) as folder:
+    full = partial(full_disk_is_said, output / f"{name}{ending}")
+    with full(), TemporaryDirectory(dir=unfinished) as folder, full():  # while what fills the disk is still there
         hidden = Path(folder) / name
         export_prediction_from_logits(
             logits,
