@@ -99,7 +99,7 @@ def check_case(
     empty = tuple(channel for channel, found in voxels.items() if found.minimum == found.maximum)
     for channel in voxels.keys() - set(empty):
         label = case.label(channel, modalities)
-        if problem := _unusable_range(voxels[channel]):
+        if problem := unusable_range(voxels[channel]):
             raise CaseError(case.name, f"{label} {problem}")
         if _is_dominated(voxels[channel]):
             limits = f"{voxels[channel].minimum:g} to {voxels[channel].maximum:g}"
@@ -166,7 +166,7 @@ def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChec
         raise CaseError(case.name, f"{label} {problem}: {remedy}")
 
 
-def _unusable_range(voxels: Voxels) -> str | None:
+def unusable_range(voxels: Voxels) -> str | None:
     """Why normalisation would spoil an image that is not constant."""
     largest = max(abs(voxels.minimum), abs(voxels.maximum))
     if not largest <= _LARGEST:

@@ -4,8 +4,10 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from magms_nnunet.appearance import PLANS_KEY, learn
+from magms_nnunet.modalities import Modalities
 from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
 from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
+from magms_nnunet.preprocessing.training_images import check_training_images
 
 
 class MAGMSPlanner(ExperimentPlanner):
@@ -37,6 +39,15 @@ class MAGMSPlanner(ExperimentPlanner):
             suppress_transpose=suppress_transpose,
         )
         self.UNet_vram_target_GB = gpu_memory_target_in_gb or self.default_gpu_memory_gb
+
+    def plan_experiment(self):
+        """nnU-Net's plans, of images that can be trained on.
+
+        Raises:
+            InputError: some cannot; see :func:`magms_nnunet.preprocessing.training_images.check_training_images`.
+        """
+        check_training_images(self.dataset, Modalities.from_dataset_json(self.dataset_json))
+        return super().plan_experiment()
 
     @staticmethod
     def static_estimate_VRAM_usage(

@@ -27,7 +27,7 @@ ALLOWED = {
     "networks": {"modalities"},
     "losses": {"modalities", "networks"},
     "training": {"modalities", "agreement", "checkpoints", "networks", "losses"},
-    "preprocessing": {"modalities", "geometry", "cases", "checks", "autoload"},
+    "preprocessing": {"modalities", "geometry", "image_files", "cases", "checks", "autoload"},
     "inference": {
         "modalities",
         "appearance",

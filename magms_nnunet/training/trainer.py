@@ -2,7 +2,9 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
@@ -14,6 +16,7 @@ from magms_nnunet.files import write_then_rename
 from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.output_lock import locked_output
+from magms_nnunet.training.finite import check_epoch, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
 from magms_nnunet.training.run_length import run_length_from_environment, run_length_of_checkpoint
 
@@ -73,20 +76,55 @@ class ModalityTrainer(nnUNetTrainer):
         super().on_train_end()
         self._lock.close()
 
+    def train_step(self, batch: dict) -> dict:
+        """nnU-Net's step.
+
+        Raises:
+            InputError: the loss is not finite.
+        """
+        result = super().train_step(batch)
+        check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
+        return result
+
+    def validation_step(self, batch: dict) -> dict:
+        """nnU-Net's step. Raises as :meth:`train_step`, also after a last step of training that spoilt the weights."""
+        result = super().validation_step(batch)
+        check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
+        return result
+
+    def on_train_epoch_end(self, train_outputs: list[dict]):
+        """Also ends a training of which no step counts any more."""
+        check_epoch(np.array([output["loss"] for output in train_outputs]), self.current_epoch)
+        super().on_train_epoch_end(train_outputs)
+
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's checkpoint, written so that a crash never leaves half a file under this name."""
+        """nnU-Net's checkpoint, written so that a crash never leaves half a file under this name.
+
+        Raises:
+            InputError: a weight is not finite; the file is as before.
+        """
         if self.local_rank == 0 and not self.disable_checkpointing:
+            check_weights(Path(filename), self.plain_network.state_dict())
             write_then_rename(filename, super().save_checkpoint)
         else:
             super().save_checkpoint(filename)
 
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+    def load_checkpoint(self, filename_or_checkpoint: dict | str | Path) -> None:
         """nnU-Net's, and the run length that the checkpoint was trained with, unless the environment sets another.
+
+        Args:
+            filename_or_checkpoint: a file, or its content, which nnU-Net's signature offers and its code does not take.
 
         Raises:
             InputError: the file is damaged; it holds more than data, and ``MAGMS_TRUST_CHECKPOINT=1`` is not set; or it
                 is of another trainer, configuration or fold, or was trained with other labels, modalities or plans.
         """
+        if isinstance(filename_or_checkpoint, dict):
+            with TemporaryDirectory() as folder:
+                file = Path(folder) / "checkpoint.pth"
+                torch.save(filename_or_checkpoint, file)
+                self.load_checkpoint(file)
+            return
         path, ours = Path(filename_or_checkpoint), self.my_init_kwargs
         trust, remedy = trusted_by_environment(), f"{TRUST_VARIABLE}=1 if you trust who made it"
         content = read_checkpoint(path, trust, remedy)
@@ -96,6 +134,6 @@ class ModalityTrainer(nnUNetTrainer):
         check_trained_with(folder, path, trained, ours["plans"], ours["dataset_json"])
         kept = run_length_of_checkpoint(path, trained)
         with as_data(path, trust, remedy):
-            super().load_checkpoint(filename_or_checkpoint)
+            super().load_checkpoint(str(path))
         self._apply_run_length(kept | run_length_from_environment())
         self.lr_scheduler.max_steps = self.num_epochs

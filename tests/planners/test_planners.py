@@ -26,6 +26,9 @@ def dataset(tmp_path, monkeypatch):
     def make(channels=("FLAIR", "T1", "T1c", "T2"), shape=(139, 170, 138), relative_size=0.36):
         raw, preprocessed = tmp_path / "raw" / DATASET, tmp_path / "preprocessed" / DATASET
         (raw / "imagesTr").mkdir(parents=True)
+        (raw / "labelsTr").mkdir()
+        label = sitk.GetImageFromArray(np.ones((4, 4, 4), np.uint8))
+        sitk.WriteImage(label, str(raw / "labelsTr/case.nii.gz"))
         preprocessed.mkdir(parents=True)
         for channel in range(len(channels)):
             image = sitk.GetImageFromArray(np.ones((4, 4, 4), np.float32))
@@ -133,6 +136,7 @@ def test_plans_keep_what_each_channel_looks_like(dataset, tmp_path):
         for channel in range(2):
             image = sitk.GetImageFromArray(rng.normal(1000, 10, (20, 20, 20)).astype(np.float32))
             sitk.WriteImage(image, str(tmp_path / f"raw/{name}/imagesTr/noise{case}_{channel:04d}.nii.gz"))
+        sitk.WriteImage(sitk.Cast(image, sitk.sitkUInt8), str(tmp_path / f"raw/{name}/labelsTr/noise{case}.nii.gz"))
     MAGMSPlanner(name).plan_experiment()
     learned = json.loads((tmp_path / f"preprocessed/{name}/MAGMSPlans.json").read_text())["magms_appearance"]
     assert sorted(learned) == ["0", "1"]

@@ -102,6 +102,20 @@ def test_checkpoint_restores_weights_epoch_and_run_length(make_trainer, tmp_path
     assert (longer.num_epochs, longer.lr_scheduler.max_steps) == (60, 60)
 
 
+@pytest.mark.parametrize("given", ["content", "path"])
+def test_a_checkpoint_may_be_given_as_its_content_or_a_path(given, make_trainer, tmp_path):
+    trainer, path = make_trainer(), tmp_path / "checkpoint_latest.pth"
+    gradients(trainer)
+    trainer.current_epoch = 6
+    trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    trainer.save_checkpoint(str(path))
+    fresh = make_trainer()
+    fresh.load_checkpoint(torch.load(path, weights_only=False) if given == "content" else path)
+    assert fresh.current_epoch == 7
+    for a, b in zip(trainer.network.parameters(), fresh.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_no_checkpoint_where_checkpointing_is_disabled(make_trainer, tmp_path):
     trainer = make_trainer()
     trainer.disable_checkpointing = True

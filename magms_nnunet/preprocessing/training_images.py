@@ -1,0 +1,78 @@
+"""What nnU-Net would train on without a word: images and labels that are cut off, or hold NaN, which readers hide."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from magms_nnunet.checks import unusable_range
+from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.geometry import difference
+from magms_nnunet.image_files import ImageFileError, read_image_file
+from magms_nnunet.modalities import Modalities
+
+_FILES_AT_ONCE = 4
+_LISTED = 8
+_TOLERANCE = 1e-3  # voxels, as at prediction
+
+
+def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> None:
+    """Read the files of a raw dataset to their ends.
+
+    Args:
+        dataset: case -> ``images``, paths in channel order, and ``label``, as nnU-Net finds them.
+        modalities: for messages.
+
+    Raises:
+        InputError: files are damaged, or hold voxels that cannot be trained on; names the cases.
+
+    Warns:
+        InputWarning: the files of a case do not lie on one grid.
+    """
+    problems, apart = [], []
+    with ThreadPoolExecutor(min(_FILES_AT_ONCE, os.cpu_count() or 1)) as threads:
+        found = threads.map(lambda files: _examine([*files["images"], files["label"]], modalities), dataset.values())
+        for case, (of_case, shift) in zip(tqdm(dataset, "checking files", unit="case"), found, strict=True):
+            problems += [f"{case}: {problem}" for problem in of_case]
+            apart += [f"{case}: {shift}"] if shift else []
+    if apart:
+        warnings.warn(f"not on one grid: {_list(apart)}", InputWarning, stacklevel=2)
+    if problems:
+        raise InputError(f"these cases cannot be trained on; repair their files or remove the cases: {_list(problems)}")
+
+
+def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str | None]:
+    """What is wrong with the files of a case, of which the last is its label; and what sets their grids apart."""
+    problems, grids = [], []
+    for channel, path in enumerate(map(Path, paths)):
+        is_label = channel == len(paths) - 1
+        label = f"{path.name} ({'label' if is_label else modalities.names[channel]})"
+        try:
+            content = read_image_file(path)
+        except ImageFileError as error:
+            problems.append(f"{label} {error}")
+            continue
+        if content is None:
+            continue
+        grid, voxels = content
+        grids.append((grid, label))
+        if voxels.nonfinite:
+            problems.append(f"{label} holds {voxels.nonfinite} NaN or infinite voxels")
+        elif not is_label and voxels.minimum != voxels.maximum and (problem := unusable_range(voxels)):
+            problems.append(f"{label} {problem}")
+    return problems, next(_differences(grids), None)
+
+
+def _differences(grids: list) -> Iterator[str]:
+    for grid, label in grids[1:]:
+        first, name = grids[0]
+        if problem := difference(grid, first, name, _TOLERANCE):
+            yield f"{label} {problem}"
+
+
+def _list(texts: list[str]) -> str:
+    more = len(texts) - _LISTED
+    return "; ".join(texts[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

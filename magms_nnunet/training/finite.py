@@ -1,0 +1,65 @@
+"""Numbers that are not finite: noticed in the step in which they appear, and never written to a checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from magms_nnunet.errors import InputError
+
+
+def check_loss(loss: np.ndarray, batch: dict, epoch: int, *, may_overflow: bool = False) -> None:
+    """See that a step's loss is a number.
+
+    Args:
+        loss: of the step.
+        batch: nnU-Net's, with ``data`` ``(B, C, *spatial)`` and, from its data loader, the cases' names as ``keys``.
+        epoch: for the message.
+        may_overflow: the step has half precision, whose gradient scaler leaves out what overflows.
+
+    Raises:
+        InputError: it is NaN or infinite; names the epoch, and the cases whose voxels are the reason.
+    """
+    if np.isfinite(loss).all():
+        return
+    finite = batch["data"].flatten(1).isfinite().all(1).tolist()
+    if not all(finite):
+        names = batch.get("keys", [f"sample {position}" for position in range(len(finite))])
+        cases = ", ".join(sorted({str(name) for name, is_finite in zip(names, finite, strict=True) if not is_finite}))
+        raise InputError(
+            f"epoch {epoch}: {cases}: the preprocessed images hold NaN or infinite voxels: repair the images, "
+            "preprocess again and continue with --c; the last checkpoint is finite"
+        )
+    if not may_overflow:
+        raise _diverged(epoch)
+
+
+def check_epoch(losses: np.ndarray, epoch: int) -> None:
+    """See that an epoch trained at all: half precision leaves out the steps that overflow.
+
+    Raises:
+        InputError: no loss of the epoch is finite.
+    """
+    if not np.isfinite(losses).any():
+        raise _diverged(epoch)
+
+
+def check_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """See that the weights that a checkpoint is going to hold are numbers.
+
+    Raises:
+        InputError: one is NaN or infinite.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
+            raise InputError(
+                f"{path} is not written: {name} holds NaN or infinity; continue from the last checkpoint with --c"
+            )
+
+
+def _diverged(epoch: int) -> InputError:
+    return InputError(
+        f"epoch {epoch}: the loss is NaN or infinite although all voxels are finite: continue from the last checkpoint "
+        "with --c, and where it happens again, train with a smaller initial_lr"
+    )
