@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ TRUST_VARIABLE = "MAGMS_TRUST_CHECKPOINT"  # for nnU-Net's commands, which canno
 
 # torch's own switches. The first makes torch.load(weights_only=False) read data only; with the second set it refuses.
 _SWITCHES = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "0"}
+_LOADING = RLock()
+"""Held while they are set: they are the whole process's, and so is torch's list of safe globals."""
 _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _PLAIN_STATES = tuple((3, byte_order, None, None, None, -1, -1, 0) for byte_order in "<>|")  # no fields, no objects
 _MOST_VALUES = 2_000_000  # a tensor counts as one; after 1000 epochs there are some ten thousand
@@ -100,6 +103,8 @@ def _is_bounded(content: dict) -> bool:
 def as_data(path: str | Path, trust: bool, remedy: str) -> Iterator[None]:
     """Inside, ``torch.load`` reads data only, also where nnU-Net tells it to unpickle anything.
 
+    One thread at a time is inside, and whoever trusts its file waits outside.
+
     Args:
         path: of the file that is read, for the message.
         trust: change nothing.
@@ -108,25 +113,26 @@ def as_data(path: str | Path, trust: bool, remedy: str) -> Iterator[None]:
     Raises:
         InputError: the file holds something else than data.
     """
-    if trust:
-        yield
-        return
-    before = {name: os.environ.get(name) for name in _SWITCHES}
-    os.environ.update(_SWITCHES)
-    allowed = torch.serialization.get_safe_globals()  # by other packages, perhaps numpy's own dtype
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(_SAFE_GLOBALS)
-    try:
-        yield
-    except (pickle.UnpicklingError, EOFError) as error:
-        foreign = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"; it holds {foreign[1]}, and only data is loaded from checkpoints ({remedy})" if foreign else ""
-        raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net{reason}") from error
-    finally:
+    with _LOADING:
+        if trust:
+            yield
+            return
+        before = {name: os.environ.get(name) for name in _SWITCHES}
+        os.environ.update(_SWITCHES)
+        allowed = torch.serialization.get_safe_globals()  # by other packages, perhaps numpy's own dtype
         torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(allowed)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        torch.serialization.add_safe_globals(_SAFE_GLOBALS)
+        try:
+            yield
+        except (pickle.UnpicklingError, EOFError) as error:
+            foreign = re.search(r"GLOBAL (\S+)", str(error))
+            reason = f"; it holds {foreign[1]}, and only data is loaded from checkpoints ({remedy})" if foreign else ""
+            raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net{reason}") from error
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(allowed)
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def trusted_by_environment() -> bool:

@@ -2,6 +2,8 @@
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -75,3 +77,36 @@ def test_what_other_packages_allow_is_refused_and_still_allowed_afterwards(tmp_p
         with pytest.raises(InputError, match=r"it holds numpy\.dtype"):
             read_checkpoint(tmp_path / "other.pth")
         assert set(torch.serialization.get_safe_globals()) == before
+
+
+def state() -> tuple:
+    return [os.environ.get(name) for name in SWITCHES], set(torch.serialization.get_safe_globals())
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_two_threads_are_never_inside_at_once(trust, tmp_path):
+    """The first to come would take away what the second needs, and the last to leave would restore the first's."""
+    before, second_entered, first_left = state(), Event(), Event()
+
+    def second():
+        with as_data(tmp_path / "second.pth", trust, ""):
+            second_entered.set()
+            assert first_left.wait(5)
+
+    with ThreadPoolExecutor(1) as threads:
+        with as_data(tmp_path / "first.pth", False, ""):
+            other = threads.submit(second)
+            assert not second_entered.wait(0.3)
+        first_left.set()
+        other.result()
+    assert state() == before
+
+
+def test_one_thread_may_load_while_it_loads(tmp_path):
+    before = state()
+    with as_data(tmp_path / "outer.pth", False, ""):
+        inside = state()
+        with as_data(tmp_path / "inner.pth", False, ""):
+            assert state() == inside
+        assert state() == inside
+    assert state() == before

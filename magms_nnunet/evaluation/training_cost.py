@@ -1,37 +1,24 @@
-"""What a training took, read from the logs that nnU-Net leaves beside its checkpoints."""
+"""What the training of a model took, as its checkpoints say: logs also tell of epochs that a crash or a rerun undid."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
-
-from magms_nnunet.inference.model import Fold
-
-_EPOCH_TIME = re.compile(r"Epoch time: ([\d.]+) s")
 
 
-def training_cost(model: Path, folds: Sequence[Fold], modalities: int) -> dict | None:
-    """Epochs, seconds and seconds per epoch of all folds together, epochs that were repeated after a crash included.
+def training_cost(epoch_seconds: Sequence[float], modalities: int) -> dict | None:
+    """Epochs, seconds and seconds per epoch of all folds together.
 
     Args:
-        model: its folder.
-        folds: whose logs to read.
+        epoch_seconds: of every epoch of every fold, see :class:`magms_nnunet.inference.model.TrainedModel`.
         modalities: how many the model was trained on; passed through.
 
     Returns:
-        None where there are no logs.
+        None where the checkpoints do not say.
     """
-    seconds = [
-        float(time)
-        for fold in folds
-        for log in sorted((model / f"fold_{fold}").glob("training_log_*.txt"))
-        for time in _EPOCH_TIME.findall(log.read_text(encoding="utf-8", errors="replace"))
-    ]
-    if not seconds:
+    if not epoch_seconds:
         return None
-    total = sum(seconds)
+    total = sum(epoch_seconds)
     return {
-        "epochs": len(seconds),
+        "epochs": len(epoch_seconds),
         "seconds": total,
-        "seconds_per_epoch": total / len(seconds),
+        "seconds_per_epoch": total / len(epoch_seconds),
         "modalities": modalities,
     }

@@ -1,11 +1,13 @@
 """A trained model as nnU-Net leaves it: a folder with plans.json, dataset.json and fold_X/checkpoint."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
@@ -53,6 +55,8 @@ class TrainedModel:
         weights: one state dict per fold.
         mirror_axes: axes along which test-time augmentation may mirror.
         fingerprint: SHA-256 of the checkpoint; of several folds, of their checkpoints' digests in order of the folds.
+        epoch_seconds: of every epoch that led to these weights, of all folds; empty where a checkpoint does not say.
+        lock: held while the network runs: each fold's weights are loaded into it, and it is moved between devices.
     """
 
     folder: Path
@@ -67,6 +71,8 @@ class TrainedModel:
     weights: list[dict]
     mirror_axes: tuple[int, ...] | None
     fingerprint: str
+    epoch_seconds: tuple[float, ...] = ()
+    lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def is_cascaded(self) -> bool:
@@ -161,6 +167,7 @@ def load_model(
         weights=[content["network_weights"] for content in contents],
         mirror_axes=first["inference_allowed_mirroring_axes"],
         fingerprint=fingerprint_of(digests),
+        epoch_seconds=_epoch_seconds(contents),
     )
 
 
@@ -186,7 +193,7 @@ def _existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str)
 
 def _read(path: Path, trust: bool) -> dict:
     """What prediction needs of a checkpoint."""
-    content = read_checkpoint(path, trust)
+    content = _OPTIONAL | read_checkpoint(path, trust)
     missing = set(_WANTED) - set(content)
     if missing:
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
@@ -198,7 +205,23 @@ def _read(path: Path, trust: bool) -> dict:
             raise InputError(f"{path} is damaged: it does not hold all numbers of {shown(name)}; copy it again")
     # The optimiser's state is not read; the weights are, since the file may be written to by a training.
     weights = {name: tensor.clone() for name, tensor in content["network_weights"].items()}
-    return {**{key: content[key] for key in _WANTED}, "network_weights": weights}
+    return {**{key: content[key] for key in (*_WANTED, *_OPTIONAL)}, "network_weights": weights}
+
+
+def _epoch_seconds(contents: Sequence[dict]) -> tuple[float, ...]:
+    """From nnU-Net's log in the checkpoints; whatever else it holds is no reason not to predict."""
+    seconds: list[float] = []
+    for content in contents:
+        log = content["logging"] if isinstance(content["logging"], dict) else {}
+        starts, ends = (log.get(f"epoch_{moment}_timestamps") for moment in ("start", "end"))
+        try:
+            of_fold = [float(end) - float(start) for start, end in zip(starts, ends, strict=False)]
+        except (TypeError, ValueError, OverflowError):
+            return ()
+        if not of_fold or not all(math.isfinite(value) and value >= 0 for value in of_fold):
+            return ()
+        seconds += of_fold
+    return tuple(seconds)
 
 
 def _are_weights(value) -> bool:
@@ -231,6 +254,7 @@ def _is_axis(value) -> bool:
     return type(value) is int and 0 <= value <= 2
 
 
+_OPTIONAL = {"inference_allowed_mirroring_axes": None, "logging": None}  # as nnU-Net's predictor takes checkpoints
 _WANTED = {
     "network_weights": _are_weights,
     "init_args": lambda value: isinstance(value, dict) and isinstance(value.get("configuration"), str),

@@ -5,7 +5,9 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
+from copy import copy
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +32,9 @@ from magms_nnunet.preprocessing.subset import preprocess_case
 Image = str | Path | sitk.Image | tuple[np.ndarray, Sequence[float]]
 """A file, an image, or an array ``(z, y, x)`` with its spacing in mm in the same order."""
 
+_STDOUT = Lock()
+"""Held while it is redirected, which is so for all threads of a process."""
+
 _SWEEP_BYTES = 4 << 30
 """Of logits that a sweep collects at a time; more subsets than fit are done in turns."""
 
@@ -39,6 +44,9 @@ class Predictor:
 
     >>> predictor = Predictor("nnUNet_results/Dataset210_BraTS/MAGMSTrainer__MAGMSPlans__3d_fullres")
     >>> segmentation = predictor.predict({"T1c": "patient_t1c.nii.gz", "FLAIR": "patient_flair.nii.gz"})
+
+    Thread-safe: its methods may be called from several threads at once, also those of predictors that share a loaded
+    model. Reading, preprocessing and export run side by side; the model's network works on one call at a time.
 
     Args:
         model: folder ``TRAINER__PLANS__CONFIGURATION``, or a loaded model.
@@ -78,7 +86,7 @@ class Predictor:
             raise InputError(f"{self.model.trainer} takes any subset as it is: leave out --fill")
         self.fill = fill
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        with redirect_stdout(io.StringIO()):  # nnU-Net comments on the CPU here
+        with _STDOUT, redirect_stdout(io.StringIO()):  # nnU-Net comments on the CPU here
             self._sliding_window = SlidingWindow(
                 tile_step_size=step_size,
                 use_mirroring=mirroring,
@@ -152,8 +160,7 @@ class Predictor:
 
     def _slide(self, network: nn.Module, data: Tensor, outputs: int | None = None) -> Tensor:
         """nnU-Net's sliding window, mirroring and folds with this network; ``outputs``: if not one per class."""
-        window = self._sliding_window
-        model = self.model
+        window, model = copy(self._sliding_window), self.model  # what is set below is of this call alone
         window.manual_initialization(
             network,
             self._plans_manager,
@@ -165,7 +172,8 @@ class Predictor:
         )
         if outputs is not None:
             window.label_manager = SimpleNamespace(num_segmentation_heads=outputs)  # all that the window asks it for
-        logits = window.predict_logits_from_preprocessed_data(data).cpu()
+        with model.lock:
+            logits = window.predict_logits_from_preprocessed_data(data).cpu()
         if not logits.sum(tuple(range(1, logits.ndim)), dtype=torch.float32).isfinite().all():  # and no copy of them
             raise InputError(
                 f"the output of {model.folder.name} is not finite: its weights are damaged, or the intensities are "

@@ -47,6 +47,47 @@ def test_loads_what_training_saved(model):
     assert len(loaded.fingerprint) == 64
 
 
+def edit_checkpoint(model, change, fold=0):
+    path = model / f"fold_{fold}/checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    change(content)
+    torch.save(content, path)
+
+
+def test_a_checkpoint_without_axes_to_mirror_is_loaded_as_nnunet_does(model):
+    edit_checkpoint(model, lambda content: content.pop("inference_allowed_mirroring_axes"))
+    assert load_model(model, [0]).mirror_axes is None
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "seconds"),
+    [
+        ([10.0, np.float64(20)], [13.5, np.float64(21)], (3.5, 1.0)),
+        ([10.0, 20.0], [13.5], (3.5,)),  # the second epoch has not ended
+        ([], [], ()),
+        (["x"], [1], ()),
+        ([1.0], [float("nan")], ()),
+        ([2.0], [1.0], ()),
+        (None, 7, ()),
+    ],
+)
+def test_the_epochs_that_led_to_the_weights_are_those_of_the_checkpoint(starts, ends, seconds, model):
+    def log(content):
+        content["logging"] = {"epoch_start_timestamps": starts, "epoch_end_timestamps": ends}
+
+    edit_checkpoint(model, log)
+    (model / "fold_0/training_log_2025_1_2_03_04_05.txt").write_text("Epoch time: 100.0 s\n")  # of a run before
+    assert load_model(model, [0]).epoch_seconds == seconds
+    shutil.copytree(model / "fold_0", model / "fold_1")
+    assert load_model(model, [0, 1]).epoch_seconds == seconds * 2
+
+
+@pytest.mark.parametrize("log", [None, [], "x", {}])
+def test_a_log_that_is_none_is_no_reason_not_to_predict(log, model):
+    edit_checkpoint(model, lambda content: content.update(logging=log))
+    assert load_model(model, [0]).epoch_seconds == ()
+
+
 def test_folds_are_found_and_the_fingerprint_is_of_all_of_them(model):
     first = load_model(model, None)
     shutil.copytree(model / "fold_0", model / "fold_1")

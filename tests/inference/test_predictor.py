@@ -1,4 +1,8 @@
 import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread, current_thread
+from time import sleep
 
 import pytest
 import torch
@@ -174,3 +178,47 @@ def test_a_network_that_takes_subsets_is_not_filled(trainer_class, tmp_path):
     assert "fill" not in Predictor(model, device="cpu").settings
     with pytest.raises(InputError, match=f"{trainer_class.__name__} takes any subset as it is: leave out --fill"):
         Predictor(model, device="cpu", fill="zero")
+
+
+@pytest.mark.parametrize(("trainer_class", "fill"), [(MAGMSTrainer, None), (nnUNetTrainer, "zero")])
+def test_calls_in_several_threads_get_what_they_asked_for(trainer_class, fill, tmp_path):
+    """Of one predictor and of two that share a model, whose folds take turns in one network."""
+    model = trained(trainer_class, tmp_path, folds=2)
+    first, second = (Predictor(model, device="cpu", fill=fill, mirroring=False) for _ in range(2))
+    data, subsets = case()[:, :16, :16, :16], M.subsets()  # a tile
+    alone = {subset: first.predict_logits(part_of(data, subset), subset) for subset in subsets}
+    with ThreadPoolExecutor(4) as threads:
+        calls = [
+            (subset, threads.submit(predictor.predict_logits, part_of(data, subset), subset))
+            for subset in subsets
+            for predictor in (first, second)
+        ]
+        sweeps = [threads.submit(lambda: dict(first.sweep_logits(data, subsets))) for _ in range(2)]
+    for subset, call in calls:
+        assert torch.equal(call.result(), alone[subset]), subset
+    for sweep in sweeps:
+        assert all(torch.equal(logits, alone[subset]) for subset, logits in sweep.result().items())
+
+
+def test_predictors_made_in_two_threads_leave_stdout_where_it_was(tmp_path, monkeypatch):
+    second_began, first_ended, stdout = Event(), Event(), sys.stdout
+
+    class Slow(module.SlidingWindow):
+        def __init__(self, **options):
+            super().__init__(**options)
+            if current_thread() is first:
+                second_began.wait(0.5)
+            else:
+                second_began.set()
+                first_ended.wait(5)
+
+    monkeypatch.setattr(module, "SlidingWindow", Slow)
+    model = trained(MAGMSTrainer, tmp_path)
+    first, second = (Thread(target=Predictor, args=(model,), kwargs={"device": "cpu"}) for _ in range(2))
+    first.start()
+    sleep(0.1)
+    second.start()
+    first.join()
+    first_ended.set()
+    second.join()
+    assert sys.stdout is stdout
