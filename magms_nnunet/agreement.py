@@ -10,12 +10,15 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from magms_nnunet.errors import InputError, shown
 from magms_nnunet.modalities import Modalities
 
+_INTENSITIES = "foreground_intensity_properties_per_channel"
+_INTENSITIES_BEFORE = "foreground_intensity_properties_by_modality"  # in the plans of nnU-Net 2.0
+
 # What a model's output depends on besides its weights. Not the patch size, which may be changed for prediction.
 _OF_DATASET = ("channel_names", "labels", "regions_class_order")
 _OF_PLANS = (
     "transpose_forward",
     "transpose_backward",
-    "foreground_intensity_properties_per_channel",
+    _INTENSITIES,
     "image_reader_writer",  # some turn the axes around
 )
 _OF_CONFIGURATION = (
@@ -69,7 +72,10 @@ def check_trained_with(folder: Path, checkpoint: Path, trained: dict, plans: dic
     _compare(folder, "dataset.json", checkpoint, dataset_json, trained.get("dataset_json"), _OF_DATASET)
     if trained.get("plans") is None:
         return
-    _compare(folder, "plans.json", checkpoint, plans, trained["plans"], _OF_PLANS)
+    trained_plans = trained["plans"]
+    if isinstance(trained_plans, dict):
+        plans, trained_plans = with_current_keys(plans), with_current_keys(trained_plans)
+    _compare(folder, "plans.json", checkpoint, plans, trained_plans, _OF_PLANS)
     name = trained.get("configuration")
     try:
         trained_configuration = PlansManager(trained["plans"]).get_configuration(name).configuration
@@ -105,11 +111,28 @@ def _encoders(weights: dict) -> int:
     return len({match[1] for match in map(re.compile(r"encoders\.(\d+)\.").match, weights) if match})
 
 
+def split_folder_name(name: str) -> tuple[str, str, str] | None:
+    """Trainer, plans and configuration of a model's folder as nnU-Net calls it; None: it is called otherwise.
+
+    From both ends, as the names of plans may hold ``__``.
+    """
+    trainer, _, rest = name.partition("__")
+    plans, _, configuration = rest.rpartition("__")
+    return (trainer, plans, configuration) if trainer and plans and configuration else None
+
+
+def with_current_keys(plans: dict) -> dict:
+    """Plans as nnU-Net writes them today, whatever version wrote them; what makes no sense stays as it is."""
+    if _INTENSITIES in plans or _INTENSITIES_BEFORE not in plans:
+        return plans
+    return {_INTENSITIES if key == _INTENSITIES_BEFORE else key: value for key, value in plans.items()}
+
+
 def _check_folder(folder: Path, name: Path, content: dict, plans: dict) -> None:
     """A folder with a name as nnU-Net gives it holds the model that the name says; others may be called anything."""
-    said = folder.resolve().name.split("__")
-    held = [content["trainer_name"], plans["plans_name"], content["init_args"]["configuration"]]
-    if len(said) != 3:
+    held = (content["trainer_name"], plans["plans_name"], content["init_args"]["configuration"])
+    said = split_folder_name(folder.resolve().name)
+    if said is None or folder.resolve().name == "__".join(held):
         return
     for what, by_name, by_file, file in zip(
         ("trainer", "plans", "configuration"), said, held, (name, "plans.json", name), strict=True

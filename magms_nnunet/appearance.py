@@ -24,7 +24,7 @@ _FEWEST_VOXELS = 100
 _SMALLEST_SD = 0.05  # of a percentile between cases: generated images may have none
 # Measured on BraTS, see docs/results.md.
 _SWAP = 5.0  # by how much two files must fit better the other way round, in squared standard deviations
-_MISFIT = 2.5  # how far a single file must be from its modality, in standard deviations, and another within it
+_MISFIT, _FIT = 2.5, 1.25  # how far a single file must be from its modality, and how near to another, in SD
 
 
 def look(voxels: Voxels) -> np.ndarray | None:
@@ -129,7 +129,7 @@ class Appearance:
                 mistaken |= {a: b, b: a}
         for given, of_all in squared.items():
             nearest = min(of_all, key=of_all.get)
-            if given not in mistaken and of_all[given] > max(_MISFIT**2, 4 * of_all[nearest]) > 4 * of_all[nearest]:
+            if given not in mistaken and of_all[given] > _MISFIT**2 and of_all[nearest] < _FIT**2:
                 mistaken[given] = nearest
         for given in voxels.keys() - mistaken.keys():
             if (other := self._by_intensity(given, voxels[given])) is not None:

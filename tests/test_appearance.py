@@ -152,3 +152,16 @@ def test_real_patients_each_against_the_others():
             swapped = appearance.mistaken(case | {a: case[b], b: case[a]})
             noticed[a, b] = noticed.get((a, b), 0) + bool({a, b} & swapped.keys())
     assert noticed == {(0, 1): 7, (0, 2): 2, (0, 3): 3, (1, 2): 2, (1, 3): 12, (2, 3): 12}
+
+
+@pytest.mark.parametrize(
+    ("to_its_own", "to_another", "is_mistaken"),
+    [(2.51, 1.24, True), (2.51, 1.26, False), (2.49, 1.24, False), (9.0, 1.24, True), (9.0, 1.26, False)],
+)
+def test_a_single_file_is_far_from_its_own_modality_and_near_to_another(to_its_own, to_another, is_mistaken):
+    """Distances in standard deviations: more than 2.5 from its own, and less than 1.25 from the other."""
+    found = look(summarize(image(FLAT, 0)))
+    many, sd = 10**9, np.ones(7)  # so many cases that the distance is the plain one
+    looks = {FLAT: (found + to_its_own, sd, many), SKEWED: (found - to_another, sd, many)}
+    mistaken = Appearance(looks, {}).mistaken({FLAT: summarize(image(FLAT, 0))})
+    assert mistaken == ({FLAT: SKEWED} if is_mistaken else {})

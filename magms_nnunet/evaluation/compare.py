@@ -5,6 +5,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation import comparison_tables as tables
+from magms_nnunet.evaluation.comparability import differences_table
 from magms_nnunet.evaluation.comparison import Comparison, shared_cases, trainings
 from magms_nnunet.evaluation.csv_files import write_csv
 from magms_nnunet.evaluation.published import ARXIV, published_tables
@@ -23,6 +24,8 @@ def compare(
 ) -> str:
     """Write comparison.md, comparison.tex and comparison_*.csv.
 
+    Systems that were predicted or trained with other settings are compared, and both texts begin with what differs.
+
     Args:
         arguments: ``[NAME=]FOLDER[,FOLDER...]`` per system.
         output: folder for the files.
@@ -31,7 +34,7 @@ def compare(
         overwrite: write into a folder that holds something.
 
     Returns:
-        the compared cases and the main table, as Markdown.
+        what makes the comparison unfair, the compared cases and the main table, as Markdown.
 
     Raises:
         InputError: the folders cannot be compared, or the output folder is not free or cannot be written to.
@@ -58,15 +61,19 @@ def compare(
         *(tables.published_table(data, table) for table in quoted[1:]),
         tables.models_table(data),
     ]
-    everything = [cases, main, *(table for table in others if table is not None)]
+    differences = differences_table(data)
+    first = [cases, main] if differences is None else [differences, cases, main]
+    everything = [*first, *(table for table in others if table is not None)]
     check_writable(output)
     _write(output / "comparison.md", "# Comparison\n\n" + "\n".join(map(markdown, everything)))
     _write(output / "comparison.tex", "% to \\input into a document\n" + "\n".join(map(latex, everything)))
+    apart = [] if differences is None else [dict(zip(differences.header, r, strict=True)) for r in differences.rows]
+    _write_csv(output / "comparison_differences.csv", apart)
     _write_csv(output / "comparison_scores.csv", _score_rows(data))
     _write_csv(output / "comparison_tests.csv", tests)
     _write_csv(output / "comparison_training.csv", _training_rows(data))
     _write_csv(output / "comparison_guidance.csv", _guidance_rows(data))
-    return f"{markdown(cases)}\n{markdown(main)}"
+    return "\n".join(map(markdown, first))
 
 
 def _check_free(output: Path, overwrite: bool) -> None:

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation import folder as evaluation
+from magms_nnunet.evaluation.case_files import check_scored_files
 from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase, check_available
 from magms_nnunet.evaluation.request import (
@@ -16,9 +18,8 @@ from magms_nnunet.evaluation.request import (
     find_labelled_cases,
     parse_subsets,
 )
-from magms_nnunet.evaluation.score_cases import score_cases
+from magms_nnunet.evaluation.score_cases import files_read, score_cases
 from magms_nnunet.evaluation.training_cost import training_cost
-from magms_nnunet.inference.earlier_results import check_older
 from magms_nnunet.inference.expected import attach
 from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.predictor import Predictor
@@ -138,6 +139,7 @@ def _run(
         "protocol": request.protocol,
         "fill": predictor.fill,
         "settings": predictor.settings,
+        "checks": asdict(request.checks),
         "modalities": list(model.modalities.names),
         "regions": {name: list(values) for name, values in regions_from_dataset_json(model.dataset_json).items()},
         "subsets": [model.modalities.format(subset) for subset in subsets],
@@ -146,7 +148,7 @@ def _run(
         "location_sha256": hashlib.sha256(repr([*map(_absolute, folders.values())]).encode()).hexdigest(),
         "part": [request.part, request.parts],
         "cases": [],
-        "training": training_cost(model.folder, model.folds, len(model.modalities)),
+        "training": training_cost(model.epoch_seconds, len(model.modalities)),
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
         "command": request.command,
     }
@@ -165,6 +167,7 @@ def _is_done(
     wanted = subsets if request.save_segmentations else []
     if not evaluation.finished_cases(request.output, [name]):
         return False
-    images = [path for channel, path in labelled.case.files.items() if channel in union(subsets)]
-    check_older(name, [*images, labelled.reference], evaluation.case_file(request.output, name))
+    files = files_read(request, labelled, subsets, predictor.model)
+    scores = evaluation.case_file(request.output, name)
+    check_scored_files(name, evaluation.files_sha256(request.output, name), files, scores)
     return all((folder / predictor.modalities.format(subset) / file).is_file() for subset in wanted)

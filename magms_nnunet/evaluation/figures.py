@@ -97,7 +97,7 @@ class Tiles:
     def _labels(self, labels: np.ndarray) -> np.ndarray:
         from PIL import Image
 
-        cut = np.ascontiguousarray(labels[self._crop], np.uint8)
+        cut = np.ascontiguousarray(labels[self._crop], np.int32)
         return np.asarray(Image.fromarray(cut).resize(self.size, Image.NEAREST))
 
 

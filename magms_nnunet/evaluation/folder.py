@@ -31,7 +31,7 @@ from magms_nnunet.inference.model_json import read_json
 
 # What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
 # parts on other machines may call otherwise.
-_IDENTITY = ("model", "protocol", "fill", "settings", "modalities", "regions", "subsets", "all_cases")
+_IDENTITY = ("model", "protocol", "fill", "settings", "checks", "modalities", "regions", "subsets", "all_cases")
 _FOLDERS = ("images", "labels", "previous_stage", "location_sha256")
 SEGMENTATIONS = "segmentations"
 ENTROPY_COLUMNS = ("case", "subset", "entropy_nats")
@@ -102,15 +102,23 @@ def case_file(folder: Path, name: str) -> Path:
     return folder / "cases" / f"{name}.json"
 
 
-def save_case(folder: Path, name: str, scores: dict[str, SubsetScores], subsets: Sequence[str], image: dict) -> None:
+def save_case(
+    folder: Path,
+    name: str,
+    scores: dict[str, SubsetScores],
+    subsets: Sequence[str],
+    image: dict,
+    files_sha256: dict[str, str],
+) -> None:
     """Keep a finished case; the file that marks it as finished is written last.
 
     Args:
         scores: of every subset.
         subsets: in the order of run.json.
         image: as :func:`magms_nnunet.evaluation.score_logits.slice_of_images` returns it.
+        files_sha256: of its files, see :mod:`magms_nnunet.evaluation.case_files`.
     """
-    predictions = np.stack([scores[subset].labels for subset in subsets]).astype(np.uint8)
+    predictions = np.stack([scores[subset].labels for subset in subsets])
 
     def save(temporary: str) -> None:
         with open(temporary, "wb") as file:
@@ -119,7 +127,17 @@ def save_case(folder: Path, name: str, scores: dict[str, SubsetScores], subsets:
     write_then_rename(folder / "slices" / f"{name}.npz", save)
     rows = [row for subset in subsets for row in scores[subset].rows]
     entropies = {subset: scores[subset].entropy_nats for subset in subsets}
-    write_json(case_file(folder, name), {"scores": rows, "entropy_nats": entropies})
+    content = {"scores": rows, "entropy_nats": entropies, "files_sha256": files_sha256}
+    write_json(case_file(folder, name), content)
+
+
+def files_sha256(folder: Path, name: str) -> object:
+    """What a finished case keeps of its files.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    return read_json(case_file(folder, name)).get("files_sha256")
 
 
 def _read_case(path: Path) -> dict:

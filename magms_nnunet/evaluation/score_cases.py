@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from magms_nnunet.appearance import Appearance
 from magms_nnunet.checks import check_previous_stage
 from magms_nnunet.errors import CaseError, one_line
 from magms_nnunet.evaluation import folder as evaluation
+from magms_nnunet.evaluation.case_files import digests, files_of_case
 from magms_nnunet.evaluation.labelled_cases import LabelledCase, check_labelled_files
 from magms_nnunet.evaluation.request import MASKED, EvaluationRequest
 from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, slice_of_images
@@ -58,8 +60,9 @@ def score_cases(
             scores[name] |= result
             bar.update(len(result))
             if len(scores[name]) == len(subsets):
+                files = digests(files_read(request, labelled_cases[name], subsets, model))
                 check_unchanged(any_job[name], "evaluate it again")
-                evaluation.save_case(request.output, name, scores.pop(name), names, images.pop(name).result())
+                evaluation.save_case(request.output, name, scores.pop(name), names, images.pop(name).result(), files)
         except Exception as error:  # a case must not take the others with it
             failures.note(name, error)
 
@@ -96,10 +99,9 @@ def _jobs(
     """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
     case, modalities = labelled.case, model.modalities
     stamps = file_stamps([*case.files.values(), labelled.reference])
-    checked = modalities.complete if request.protocol == MASKED else union(subsets)
     check_labelled_files(
         labelled,
-        checked,
+        _channels_read(request, subsets, model),
         modalities,
         request.checks,
         volumes=is_3d(model.plans, model.configuration),
@@ -107,18 +109,36 @@ def _jobs(
     )
     if request.protocol == MASKED:
         return [Job(case, modalities.complete, checks=request.checks, stamps=stamps)]
-    jobs = []
-    for subset in subsets:
-        previous = None
-        if request.previous_stage is not None:
-            file = f"{case.name}{model.dataset_json['file_ending']}"
-            previous = request.previous_stage / modalities.format(subset) / file
-            if not previous.is_file():
-                raise CaseError(case.name, f"no {file} in {previous.parent}: evaluate the previous stage first")
-            stamps |= file_stamps([previous])
-            check_previous_stage(case, subset, previous, request.checks)
-        jobs.append(Job(case, subset, previous, request.checks, stamps=stamps))
-    return jobs
+    previous = _previous_stages(request, case.name, subsets, model)
+    for subset, path in previous.items():
+        if not path.is_file():
+            raise CaseError(case.name, f"no {path.name} in {path.parent}: evaluate the previous stage first")
+        stamps |= file_stamps([path])
+        check_previous_stage(case, subset, path, request.checks)
+    return [Job(case, subset, previous.get(subset), request.checks, stamps=stamps) for subset in subsets]
+
+
+def files_read(
+    request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], model: TrainedModel
+) -> dict[str, Path]:
+    """All files that the scores of a case depend on; see :func:`magms_nnunet.evaluation.case_files.files_of_case`."""
+    previous = _previous_stages(request, labelled.case.name, subsets, model)
+    return files_of_case(labelled, _channels_read(request, subsets, model), model.modalities, previous)
+
+
+def _channels_read(request: EvaluationRequest, subsets: Sequence[Subset], model: TrainedModel) -> Subset:
+    """Masked, the crop is that of the complete case, whichever subsets are scored."""
+    return model.modalities.complete if request.protocol == MASKED else union(subsets)
+
+
+def _previous_stages(
+    request: EvaluationRequest, case: str, subsets: Sequence[Subset], model: TrainedModel
+) -> dict[Subset, Path]:
+    """Where the previous stage's segmentation of a case from each subset lies; empty where there is no such stage."""
+    if request.previous_stage is None:
+        return {}
+    file = f"{case}{model.dataset_json['file_ending']}"
+    return {subset: request.previous_stage / model.modalities.format(subset) / file for subset in subsets}
 
 
 def _predictions(

@@ -124,7 +124,7 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
         raise CaseError(
             name, f"reference {file} has labels [{found}], dataset.json knows [{expected}]: convert it first"
         )
-    return labels.astype(np.int16), properties
+    return labels.astype(np.int32), properties  # of 16 bits without a sign
 
 
 def _check_grid(labelled: LabelledCase, shape: tuple, of_reference: dict, images: tuple, of_images: dict) -> None:
@@ -171,6 +171,6 @@ def slice_of_images(labelled: LabelledCase, channels: Sequence[int], plans: dict
         shown.append(np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255).astype(np.uint8))
     return {
         "images": np.stack(shown),
-        "reference": labels[z].astype(np.uint8),
+        "reference": labels[z],
         "spacing_mm": np.array(properties["spacing"][1:], float),
     }

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -136,10 +136,11 @@ def _predict(
         predictor.check_subset(requested)
     check_model_files(model, request.output)
     names = None if requested is None else [modalities.names[channel] for channel in requested]
-    identity = {"model": model.fingerprint, "modalities": names, "settings": predictor.settings}
+    chosen = {"settings": predictor.settings, "checks": asdict(request.checks)}
+    identity = {"model": model.fingerprint, "modalities": names, **chosen}
     check_parts(identity, request.output, unfinished)
     for case in others:
-        check_result(case.name, requested, request.output, predictor)
+        check_result(case.name, requested, request.output, predictor, request.checks)
     if request.continue_prediction:
         jobs = drop_finished(jobs, request.output, predictor, request.save_probabilities)
     return predict_folder(

@@ -1,9 +1,11 @@
 """What stands in an output folder already: whose it is, and whether a run may go on from it or replace it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from magms_nnunet.checks import InputChecks
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.files import full_disk_is_said
 from magms_nnunet.foreign_json import read_foreign_json
@@ -62,11 +64,14 @@ def _read_json(path: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def check_result(name: str, subset: Subset | None, output: Path, predictor: Predictor) -> None:
+def check_result(name: str, subset: Subset | None, output: Path, predictor: Predictor, checks: InputChecks) -> None:
     """Compare a result that is there with what this run would write; ``subset``: None for any.
 
+    A result whose files passed stricter checks is what this run would write, too.
+
     Raises:
-        InputError: it is of another model, subset or setting, or nothing says of which.
+        InputError: it is of another model, subset or setting, was let through by checks that refuse less, or nothing
+            says of which.
     """
     model = predictor.model
     result = output / f"{name}{model.dataset_json['file_ending']}"
@@ -75,31 +80,17 @@ def check_result(name: str, subset: Subset | None, output: Path, predictor: Pred
     report = _read_json(output / f"{name}.json")
     try:
         asked_for = {*report["modalities_used"], *report.get("modalities_empty", ())}
-        found = report["model"]["sha256"], asked_for, report["settings"]
+        let_through = any(report["checks"][what] > allowed for what, allowed in asdict(checks).items())
+        found = report["model"]["sha256"], asked_for, report["settings"], let_through
     except (KeyError, TypeError):
         found = None
     now = "" if subset is None else f" ({model.modalities.format(subset)})"
     names = found and found[1] if subset is None else {model.modalities.names[channel] for channel in subset}
-    if found != (model.fingerprint, names, predictor.settings):
+    if found != (model.fingerprint, names, predictor.settings, False):
         raise InputError(
-            f"{name}: {result} was predicted by another model, from other modalities or with other settings than "
-            f"now{now}: choose another output folder or remove it"
+            f"{name}: {result} was predicted by another model, from other modalities or with other settings or checks "
+            f"than now{now}: choose another output folder or remove it"
         )
-
-
-def check_older(name: str, files: Iterable[Path], result: Path) -> None:
-    """See that the files of a case are not newer than its result.
-
-    Raises:
-        InputError: one is.
-    """
-    made = result.stat().st_mtime
-    for path in files:
-        if path.stat().st_mtime > made:
-            raise InputError(
-                f"{name}: {path} is newer than its result {result}: remove that to have it made again, or touch it if "
-                "nothing has changed"
-            )
 
 
 def check_same_files(job: Job, output: Path, ending: str) -> None:
@@ -132,7 +123,7 @@ def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_
     todo, ending = [], predictor.model.dataset_json["file_ending"]
     for job in jobs:
         if is_finished(job.case.name, output, ending, save_probabilities):
-            check_result(job.case.name, job.subset, output, predictor)
+            check_result(job.case.name, job.subset, output, predictor, job.checks)
             check_same_files(job, output, ending)
         else:
             todo.append(job)
@@ -155,6 +146,6 @@ def check_parts(identity: dict, output: Path, unfinished: Path) -> None:
     for folder in writing(output):  # a killed part may have left one as well
         if folder != unfinished and (other := _read_json(folder / _IDENTITY)) and other != identity:
             raise InputError(
-                f"another part that is writing to {output} uses another model, other modalities or other settings: "
+                f"another part that is writing to {output} uses another model, other modalities, settings or checks: "
                 "give all parts the same, or choose another output folder"
             )

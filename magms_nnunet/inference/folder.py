@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -257,6 +257,7 @@ def _report(job: Job, predictor: Predictor, expected: dict | None) -> dict:
             "sha256": model.fingerprint,
         },
         "settings": predictor.settings,
+        "checks": asdict(job.checks),
         "expected_dice": expected,
         "warnings": [*job.warnings, *untested_nnunet_warnings()],
         "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},

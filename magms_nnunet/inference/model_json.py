@@ -5,11 +5,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from magms_nnunet.agreement import with_current_keys
 from magms_nnunet.errors import InputError, shown
 from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities
 
 _LARGEST_LABEL = 65535  # nnU-Net writes 16 bits at most
+_LARGEST_OF_A_REGION = 32767  # 8 bits where there are few labels, and 15 while regions are put together
 _SPACING_MM = (1e-6, 1e6)
 _ENDING = re.compile(r"(\.[A-Za-z0-9]+)+")  # it becomes part of file names
 _INTENSITIES = "foreground_intensity_properties_per_channel"
@@ -62,6 +64,12 @@ def read_dataset_json(folder: Path) -> dict:
     order = content.get("regions_class_order")
     if order is not None and not (isinstance(order, list) and all(label in declared for label in order)):
         raise InputError(f"{path}: regions_class_order must list numbers that labels holds, got {shown(order)}")
+    few = len(set(declared) - {0, labels.get("ignore")}) < 255
+    if order is not None and max(order, default=0) > (most := 255 if few else _LARGEST_OF_A_REGION):
+        raise InputError(
+            f"{path}: regions_class_order holds {max(order)}, and nnU-Net would write another number in its place: "
+            f"train with numbers up to {most}"
+        )
     ending = content.get("file_ending")
     if not isinstance(ending, str) or not _ENDING.fullmatch(ending):
         raise InputError(f"{path}: file_ending must be something like .nii.gz, got {shown(ending)}")
@@ -74,15 +82,14 @@ def without_listed_files(dataset_json: dict) -> dict:
 
 
 def read_plans(folder: Path) -> dict:
-    """The model's plans.json, as far as it is the same for all configurations.
+    """The model's plans.json, in the keys of today's nnU-Net; checked as far as it is the same for all configurations.
 
     Raises:
         InputError: it is not there, or what it says cannot be true.
     """
     path = folder / "plans.json"
-    plans = read_json(path)
-    older = {key: plans.get(key.replace("per_channel", "by_modality")) for key in (_INTENSITIES,)}
-    _check(path, "", {"label_manager": "LabelManager", **older, **plans}, _PLANS)
+    plans = with_current_keys(read_json(path))
+    _check(path, "", {"label_manager": "LabelManager", **plans}, _PLANS)
     forward, backward = plans["transpose_forward"], plans["transpose_backward"]
     if [forward[axis] for axis in backward] != [0, 1, 2]:
         raise InputError(f"{path}: transpose_backward {backward} does not undo transpose_forward {forward}")

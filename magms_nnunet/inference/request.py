@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
+from magms_nnunet.agreement import split_folder_name
 from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import check_writable
@@ -53,16 +54,15 @@ class ModelRequest:
         Raises:
             InputError: a checkpoint that had to be asked is damaged, or holds more than data.
         """
-        return is_3d(plans, self._configuration_name())
+        return is_3d(plans, self._configuration_name(plans))
 
-    def _configuration_name(self) -> str | None:
+    def _configuration_name(self, plans: dict) -> str | None:
         """As a folder that nnU-Net has named says, which loading compares with the checkpoint; else the checkpoint's.
 
         None: there is none, and loading will say what is wrong.
         """
         folder = self.folder()
-        names = folder.name.split("__")
-        if len(names) == 3:
+        if (names := split_folder_name(folder.name)) and names[2] in plans["configurations"]:
             return names[2]
         path = folder / f"fold_{self.folds[0]}" / self.checkpoint
         trained = read_checkpoint(path, self.trust_checkpoint).get("init_args") if path.is_file() else None

@@ -3,12 +3,14 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
+from magms_nnunet.checks import STRICT
 from magms_nnunet.evaluation.scores import Reference, read_scores, summarise, write_scores
 from magms_nnunet.modalities import Modalities
 
@@ -73,6 +75,7 @@ def write_blob_evaluation(
         "protocol": "masked",
         "fill": None,
         "settings": {"step_size": 0.5, "mirroring": True},
+        "checks": asdict(STRICT),
         "modalities": list(modalities),
         "regions": regions,
         "subsets": subsets,

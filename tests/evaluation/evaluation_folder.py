@@ -2,8 +2,10 @@
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 
+from magms_nnunet.checks import STRICT
 from magms_nnunet.evaluation.scores import write_scores
 
 
@@ -41,6 +43,7 @@ def write_evaluation(folder: Path, dice: dict, modalities=("FLAIR", "T1c"), hd95
         "protocol": "masked",
         "fill": None,
         "settings": {"step_size": 0.5, "mirroring": True},
+        "checks": asdict(STRICT),
         "modalities": list(modalities),
         "regions": {region: [1] for region in dict.fromkeys(row["region"] for row in rows)},
         "subsets": list(dice),

@@ -1,10 +1,12 @@
 """An evaluation's folder, made without a model, and how its tests read what comes of it."""
 
 import csv
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
+from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.score_logits import SubsetScores
@@ -26,6 +28,7 @@ RUN = {
     "protocol": "masked",
     "fill": None,
     "settings": {"step_size": 0.5, "mirroring": True},
+    "checks": asdict(STRICT),
     "modalities": ["FLAIR", "T1c"],
     "regions": {"whole": [1, 2], "core": [2]},
     "subsets": SUBSETS,
@@ -42,6 +45,7 @@ CHANGES = {
     "protocol": "absent",
     "fill": "zero",
     "settings": {"step_size": 0.5, "mirroring": False},
+    "checks": asdict(InputChecks(nan_to_zero=True)),
     "modalities": ["T1c", "FLAIR"],
     "regions": {"whole": [1, 2]},
     "subsets": ["FLAIR", "FLAIR+T1c"],
@@ -65,7 +69,7 @@ def save(folder, name):
         "reference": reference,
         "spacing_mm": np.array([1.0, 1.0]),
     }
-    evaluation.save_case(folder, name, scores, SUBSETS, image)
+    evaluation.save_case(folder, name, scores, SUBSETS, image, {"reference": "0" * 64})
 
 
 def begun(path, cases=(), **changes):

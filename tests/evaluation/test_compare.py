@@ -173,6 +173,45 @@ def test_only_shared_cases_count_and_the_others_are_named(tmp_path):
     assert rows[2][2:] == ["0.1000 ± 0.0000", "–", "–"]
 
 
+TRAINING = {"seconds": 1.0, "seconds_per_epoch": 1.0, "modalities": 2}
+MODEL = {"name": "M__P__2d", "dataset": "D", "sha256": "second", "folds": ["0"]}
+
+
+@pytest.mark.parametrize(
+    ("what", "values", "run"),
+    [
+        ("Mirroring", ["True", "False"], {"settings": {"step_size": 0.5, "mirroring": False}}),
+        ("Step size", ["0.5", "0.25"], {"settings": {"step_size": 0.25, "mirroring": True}}),
+        ("Epochs of training", ["1000", "50"], {"training": {**TRAINING, "epochs": 50}}),
+        ("Number of folds", ["1", "5"], {"model": {**MODEL, "folds": list("01234")}, "training": None}),
+        ("Checks of the images", ["nan to zero False", "nan to zero True"], {"checks": {"nan_to_zero": True}}),
+    ],
+)
+def test_what_makes_a_comparison_unfair_stands_first_everywhere(what, values, run, tmp_path):
+    dice = dice_of(0.5, 0.6, 0.8)
+    first = write_evaluation(tmp_path / "first", dice, checks={"nan_to_zero": False})
+    second = write_evaluation(tmp_path / "second", dice, **({"checks": {"nan_to_zero": False}} | run))
+    text = compare([str(first), str(second)], tmp_path / "out")
+    title = f"Not comparable because these differ: {what.lower()}"
+    assert text.startswith(f"## {title}\n")
+    assert (tmp_path / "out/comparison.md").read_text().startswith(f"# Comparison\n\n## {title}\n")
+    assert (tmp_path / "out/comparison.tex").read_text().split("\\caption{", 2)[1].startswith(title)
+    rows, _ = section(tmp_path / "out", title)
+    assert rows == [["What differs", "first", "second"], [what, *values]]
+    with (tmp_path / "out/comparison_differences.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == rows
+
+
+def test_another_checkpoint_is_a_difference_and_an_unknown_one_is_none(tmp_path):
+    dice = dice_of(0.5, 0.6, 0.8)
+    best, final = ({**MODEL, "checkpoint": f"checkpoint_{which}.pth"} for which in ("best", "final"))
+    runs = {"best": {"model": best}, "final": {"model": final}, "unknown": {"model": MODEL}}
+    folders = {name: str(write_evaluation(tmp_path / name, dice, **run)) for name, run in runs.items()}
+    assert "because these differ: checkpoint\n" in compare([folders["best"], folders["final"]], tmp_path / "1")
+    assert "Not comparable" not in compare([folders["best"], folders["unknown"]], tmp_path / "2")
+    assert not (tmp_path / "2/comparison_differences.csv").exists()
+
+
 def test_no_shared_case_names_both_sides(tmp_path):
     folders = [write_evaluation(tmp_path / name, dice_of(0.5, 0.6, 0.8, cases=[name])) for name in ("x", "y")]
     with pytest.raises(InputError, match="no case is in all systems: x has x; y has y"):

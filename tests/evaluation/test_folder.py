@@ -5,6 +5,7 @@ import pytest
 
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.evaluate import attach_summary
+from magms_nnunet.evaluation.score_logits import SubsetScores
 from tests.evaluation.small_evaluation import CASES, CHANGES, FOLDERS, RUN, SUBSETS, begun, one_line, rows, save
 
 
@@ -118,6 +119,16 @@ def test_an_evaluation_that_was_killed_as_it_began_goes_on(tmp_path):
     evaluation.begin(folder, RUN)
     save(folder, "a")
     assert evaluation.finished_cases(folder, CASES) == ["a"]
+
+
+def test_slices_keep_labels_of_sixteen_bits(tmp_path):
+    folder, labels = begun(tmp_path / "out"), np.array([[0, 300, 65535]], np.uint16)
+    scores = {subset: SubsetScores([], 0.0, labels) for subset in SUBSETS}
+    image = {"images": np.zeros((2, 1, 3), np.uint8), "reference": labels, "spacing_mm": np.ones(2)}
+    evaluation.save_case(folder, "a", scores, SUBSETS, image, {})
+    with np.load(folder / "slices/a.npz") as content:
+        for kept in (content["reference"], *content["predictions"]):
+            np.testing.assert_array_equal(kept, labels)
 
 
 def test_everything_that_differs_is_named(tmp_path):

@@ -190,14 +190,15 @@ def test_regions_never_share_a_colour():
     assert len(set(colours)) == 20
 
 
-def test_the_smaller_region_is_on_top_and_the_reference_is_outlined():
+@pytest.mark.parametrize(("edema", "core"), [(1, 2), (256, 512), (40000, 65535)])
+def test_the_smaller_region_is_on_top_and_the_reference_is_outlined(edema, core):
     from PIL import Image
 
     images = np.zeros((1, 8, 8), np.uint8)
-    reference = np.zeros((8, 8), np.uint8)
-    reference[2:6, 2:6] = 1  # with the margin of two everything is shown
-    prediction = np.where(reference == 1, 2, 0).astype(np.uint8)
-    tiles = Tiles(images, reference, prediction[None], (2.0, 1.0), {"core": (2,), "all": (1, 2)})
+    reference = np.zeros((8, 8), np.uint16)
+    reference[2:6, 2:6] = edema  # with the margin of two everything is shown
+    prediction = np.where(reference == edema, core, 0).astype(np.uint16)
+    tiles = Tiles(images, reference, prediction[None], (2.0, 1.0), {"core": (core,), "all": (edema, core)})
     source = tiles.overlay(prediction)
     picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")
     assert picture.size == (128, 256)  # rows are twice as far apart as columns

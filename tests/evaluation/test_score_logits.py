@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from magms_nnunet.cases import Case
 from magms_nnunet.errors import CaseError
+from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
-from magms_nnunet.evaluation.score_logits import mean_entropy_nats, score_logits, slice_of_images, squeeze_2d
+from magms_nnunet.evaluation.score_logits import (
+    mean_entropy_nats,
+    read_reference,
+    score_logits,
+    slice_of_images,
+    squeeze_2d,
+)
+from magms_nnunet.evaluation.scores import Reference
 
 SHAPE, SPACING_MM = (4, 6, 5), (3.0, 2.0, 1.0)  # z, y, x
 LABELS = {"background": 0, "edema": 1, "core": 2}
@@ -167,6 +176,21 @@ def test_regions_are_scored_as_regions(tmp_path):
     assert scores.entropy_nats == pytest.approx(0, abs=1e-6)
 
 
+def test_labels_of_sixteen_bits_are_read_as_they_are(tmp_path):
+    labels = reference_labels().astype(np.uint16)
+    labels[labels == 1], labels[labels == 2] = 300, 65535
+    dataset = dataset_json({"background": 0, "edema": 300, "core": 65535})
+    labelled = labelled_case(tmp_path, labels)
+    reader = PlansManager(plans()).image_reader_writer_class()
+    read, _ = read_reference(labelled, reader, dataset)
+    np.testing.assert_array_equal(read, labels)
+    prepared = Reference(read, regions_from_dataset_json(dataset), SPACING_MM)
+    assert [row["dice"] for row in prepared.score("p1", "T1", labels)] == [1, 1]
+    files = {0: write(tmp_path / "p1_0000.nii.gz", np.zeros(SHAPE, np.float32))}
+    shown = slice_of_images(LabelledCase(Case("p1", files), labelled.reference), (0,), plans(), dataset)
+    np.testing.assert_array_equal(shown["reference"], labels[2])
+
+
 def test_voxels_that_the_reference_ignores_do_not_count(tmp_path):
     labels, predicted = reference_labels(), reference_labels()
     labels[3] = 3
@@ -292,7 +316,7 @@ def images(tmp_path):
 
 def test_the_slice_to_look_at(tmp_path):
     shown = slice_of_images(images(tmp_path), (0, 1, 2), plans(), dataset_json())
-    assert shown["images"].dtype == shown["reference"].dtype == np.uint8
+    assert shown["images"].dtype == np.uint8
     ramp = np.tile(np.array([0, 63, 127, 191, 255], np.uint8), (6, 1))
     for image in shown["images"]:
         np.testing.assert_allclose(image.astype(int), ramp, atol=1)

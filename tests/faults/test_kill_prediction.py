@@ -94,6 +94,20 @@ def test_row15_results_of_another_model_subset_or_setting_are_refused(model, mag
         assert contents(out) == before
 
 
+def test_row15_result_whose_files_passed_only_laxer_checks_is_refused(magms_predict, tmp_path):
+    """The other way round nothing would be another, so that what failed may be let through by the next run."""
+    images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
+    assert magms_predict(images, out, "--nan-to-zero", "--geometry-tolerance", 0.5) == (0, [])
+    kept = json.loads((out / "a.json").read_text())["checks"]
+    assert (kept["nan_to_zero"], kept["allow_identical"], kept["geometry_tolerance"]) == (True, False, 0.5)
+    for flags in ((), ("--nan-to-zero",), ("--geometry-tolerance", 1)):
+        code, (line,) = magms_predict(images, out, "--continue_prediction", *flags)
+        assert code == 2
+        assert f"a: {out / f'a{ENDING}'} was predicted by another model, from other modalities or with other" in line
+    laxer = ("--nan-to-zero", "--geometry-tolerance", 1, "--allow-identical")
+    assert magms_predict(images, out, "--continue_prediction", *laxer) == (0, [])
+
+
 def test_row15_file_that_is_not_what_its_result_is_of_is_noticed(magms_predict, tmp_path):
     """Such as that of another folder with cases of the same names, whatever its time says."""
     images, out = give(tmp_path / "images", {"a": [T1C], "b": [T1C]}), tmp_path / "out"

@@ -68,9 +68,9 @@ def without(*keys):
     return change
 
 
-def regions(class_order):
+def regions(class_order, rest=3):
     """As many as the model has outputs."""
-    labels = {"background": 0, "whole": [1, 2], "core": [2], "rest": 3}
+    labels = {"background": 0, "whole": [1, 2], "core": [2], "rest": rest}
     return lambda content: content.update(labels=labels, regions_class_order=class_order)
 
 
@@ -123,6 +123,10 @@ DATASET = {
     "label type": (at("labels", "label1", value={"a": 1}), "must be a number from 0 to 65535"),
     "region": (at("labels", "label1", value=[1, 2]), "cannot build its network"),
     "region undeclared": (regions([1, 77]), "regions_class_order must list numbers that labels holds, got [1, 77]"),
+    "region that 8 bits do not hold": (
+        regions([1, 2, 300], rest=300),
+        "regions_class_order holds 300, and nnU-Net would",
+    ),
     "region type": (regions([1, [2]]), "regions_class_order must list numbers that labels holds, got [1, [2]]"),
     "regions type": (regions("12"), "regions_class_order must list numbers that labels holds, got '12'"),
     "regions number": (regions([1]), "cannot build its network"),

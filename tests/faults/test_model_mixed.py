@@ -146,6 +146,46 @@ def test_row23_says_which_two_disagree(command, mix, says, run, spoilt, tmp_path
     assert not output.exists() or not list(output.iterdir())
 
 
+@pytest.mark.parametrize("files", [("plans.json", CHECKPOINT), ("plans.json",), (CHECKPOINT,)], ids=str)
+def test_row23_plans_with_the_key_of_an_older_nnunet_are_the_same_plans(files, run, spoilt, tmp_path):  # noqa: F811
+    def rename(plans):
+        plans["foreground_intensity_properties_by_modality"] = plans.pop("foreground_intensity_properties_per_channel")
+
+    if "plans.json" in files:
+        edit(spoilt / "plans.json", rename)
+    if CHECKPOINT in files:
+        content = torch.load(spoilt / CHECKPOINT, weights_only=False)
+        rename(content["init_args"]["plans"])
+        torch.save(content, spoilt / CHECKPOINT)
+    if len(files) == 2:
+        assert run("predict") == (0, "")
+        assert (tmp_path / "out/case.nii.gz").exists()
+    load_model(spoilt, [0])
+
+
+def test_row23_older_plans_that_differ_in_intensities_are_told_apart(spoilt):  # noqa: F811
+    def rename(plans):
+        changed = plans.pop("foreground_intensity_properties_per_channel")
+        changed["0"]["mean"] += 1
+        plans["foreground_intensity_properties_by_modality"] = changed
+
+    edit(spoilt / "plans.json", rename)
+    with pytest.raises(InputError, match="disagree on foreground_intensity_properties_per_channel"):
+        load_model(spoilt, [0])
+
+
+@pytest.mark.parametrize("name", ["MAGMSTrainer__ptPlans__X__tiny", "my_model", "MAGMSTrainer__tiny"])
+def test_row23_plans_may_have_two_underscores_in_their_name(name, spoilt):  # noqa: F811
+    edit(spoilt / "plans.json", lambda plans: plans.update(plans_name="ptPlans__X"))
+    assert load_model(spoilt.rename(spoilt.with_name(name)), [0]).plans["plans_name"] == "ptPlans__X"
+
+
+def test_row23_folder_of_other_plans_with_two_underscores(spoilt):  # noqa: F811
+    edit(spoilt / "plans.json", lambda plans: plans.update(plans_name="ptPlans__X"))
+    with pytest.raises(InputError, match="disagree on the plans: 'ptPlans__Y' and 'ptPlans__X'"):
+        load_model(spoilt.rename(spoilt.with_name("MAGMSTrainer__ptPlans__Y__tiny")), [0])
+
+
 def in_weight(change):
     """Change one tensor of the checkpoint."""
 

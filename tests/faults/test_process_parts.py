@@ -60,7 +60,7 @@ def test_row27_parts_of_different_predictions_that_run_at_once(magms_predict, tm
         check_parts({"modalities": ["FLAIR"]}, out, other)
         code, (line,) = magms_predict(images, out, "--modalities", "T1c", "-num_parts", 2)
         assert code == 2
-        assert f"another part that is writing to {out} uses another model, other modalities or other settings" in line
+        assert f"another part that is writing to {out} uses another model, other modalities, settings or checks" in line
     assert files_in(out) == set()
 
 

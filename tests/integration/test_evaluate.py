@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.workspace import ENDING, files_in, give, read_voxels
+from tests.integration.workspace import ENDING, files_in, give, read_voxels, write_image
 
 SUBSETS = [
     *("FLAIR", "T1", "T1c", "T2"),
@@ -152,6 +152,7 @@ def test_folder_of_another_evaluation_is_not_mixed_up(swept, evaluate, aligned, 
     for other, named in (
         (("--protocol", "absent"), "protocol"),
         (("-step_size", "1"), "settings"),
+        (("--nan-to-zero",), "checks"),
         (("--subsets", "T1c"), "subsets"),
     ):
         capfd.readouterr()
@@ -172,17 +173,21 @@ def test_corrected_labels_are_not_mixed_with_those_before(swept, evaluate, align
     assert "holds an evaluation with another labels: choose another -o" in capfd.readouterr().err
 
 
-def test_labels_that_were_corrected_in_place_are_noticed(swept, evaluate, aligned, tmp_path, capfd):
-    shutil.copytree(swept, tmp_path / "out")
-    corrected = aligned[1] / f"case1{ENDING}"
-    before = corrected.stat()
-    later = (swept / "cases/case1.json").stat().st_mtime + 3600
+def test_files_are_told_by_content_and_not_by_time(swept, evaluate, aligned, tmp_path, capfd):
+    """Copying keeps times, and clocks differ."""
+    out, corrected = shutil.copytree(swept, tmp_path / "out"), aligned[1] / f"case1{ENDING}"
+    before, content = corrected.stat(), corrected.read_bytes()
     try:
-        os.utime(corrected, (later, later))
-        assert evaluate(tmp_path / "out", "-i", aligned[0], "-l", aligned[1]) == 2
-    finally:
+        os.utime(corrected, (before.st_mtime + 1e6, before.st_mtime + 1e6))
+        assert evaluate(out, "-i", aligned[0], "-l", aligned[1]) == 0
+        write_image(corrected, read_voxels(corrected)[::-1])
         os.utime(corrected, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert f"case1: {corrected} is newer than its result {tmp_path / 'out/cases/case1.json'}" in capfd.readouterr().err
+        assert evaluate(out, "-i", aligned[0], "-l", aligned[1]) == 2
+    finally:
+        corrected.write_bytes(content)
+        os.utime(corrected, ns=(before.st_atime_ns, before.st_mtime_ns))
+    line = f"case1: {out / 'cases/case1.json'} was scored with another reference than {corrected}: remove it"
+    assert line in capfd.readouterr().err
 
 
 def test_segmentations_that_are_wanted_later_are_predicted_again(evaluate, aligned, tmp_path):

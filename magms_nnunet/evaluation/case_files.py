@@ -1,0 +1,50 @@
+"""Which files the scores of a case are of, by content: times of change are kept by copying, and clocks differ."""
+
+from pathlib import Path
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.evaluation.labelled_cases import LabelledCase
+from magms_nnunet.files import sha256
+from magms_nnunet.modalities import Modalities, Subset
+
+
+def files_of_case(
+    labelled: LabelledCase, channels: Subset, modalities: Modalities, previous: dict[Subset, Path]
+) -> dict[str, Path]:
+    """All that the scores depend on: modality, ``reference`` or ``previous stage of SUBSET`` -> file.
+
+    Args:
+        labelled: the case.
+        channels: that are read of it.
+        modalities: for the names.
+        previous: of a cascade, the previous stage's segmentation for each subset.
+    """
+    images = {modalities.names[channel]: labelled.case.files[channel] for channel in channels}
+    stages = {f"previous stage of {modalities.format(subset)}": path for subset, path in previous.items()}
+    return {**images, **stages, "reference": labelled.reference}
+
+
+def digests(files: dict[str, Path]) -> dict[str, str]:
+    """SHA-256 of each; empty for one that is missing."""
+    return {what: sha256(path) if path.is_file() else "" for what, path in files.items()}
+
+
+def check_scored_files(name: str, kept: object, files: dict[str, Path], scores: Path) -> None:
+    """See that the files of a case hold what they held when it was scored.
+
+    Args:
+        name: of the case.
+        kept: what its scores keep of :func:`digests`, or anything else that a damaged file holds.
+        files: see :func:`files_of_case`.
+        scores: the file, for the message.
+
+    Raises:
+        InputError: one holds something else.
+    """
+    now = digests(files)
+    for what, path in files.items():
+        if not isinstance(kept, dict) or kept.get(what) != now[what]:
+            raise InputError(
+                f"{name}: {scores} was scored with another {what} than {path}: remove it to have the case scored "
+                "again, or choose another -o"
+            )
