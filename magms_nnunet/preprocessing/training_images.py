@@ -47,9 +47,10 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
 def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str | None]:
     """What is wrong with the files of a case, of which the last is its label; and what sets their grids apart."""
     problems, grids = [], []
-    for channel, path in enumerate(map(Path, paths)):
-        is_label = channel == len(paths) - 1
-        label = f"{path.name} ({'label' if is_label else modalities.names[channel]})"
+    complete = len(paths) == len(modalities) + 1  # else a file's place does not tell its channel
+    kinds = [*(modalities.names if complete else ["image"] * (len(paths) - 1)), "label"]
+    for path, kind in zip(map(Path, paths), kinds, strict=True):
+        label = f"{path.name} ({kind})"
         try:
             content = read_image_file(path)
         except ImageFileError as error:
@@ -61,7 +62,7 @@ def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str |
         grids.append((grid, label))
         if voxels.nonfinite:
             problems.append(f"{label} holds {voxels.nonfinite} NaN or infinite voxels")
-        elif not is_label and voxels.minimum != voxels.maximum and (problem := unusable_range(voxels)):
+        elif kind != "label" and voxels.minimum != voxels.maximum and (problem := unusable_range(voxels)):
             problems.append(f"{label} {problem}")
     return problems, next(_differences(grids), None)
 

@@ -54,6 +54,16 @@ def test_row07_training_image_that_cannot_be_normalised(value, says, workspace, 
         check()
 
 
+@pytest.mark.parametrize("names", [("FLAIR", "T1", "T2"), ("FLAIR",)])
+def test_row07_training_case_of_more_or_fewer_files_than_modalities(names, workspace):
+    """Its file is named, and no modality that it need not be of."""
+    spoil(workspace, np.nan)
+    images = [str(workspace.raw / f"imagesTr/case1_000{channel}{ENDING}") for channel in range(2)]
+    files = {"case1": {"images": images, "label": str(workspace.raw / f"labelsTr/case1{ENDING}")}}
+    with pytest.raises(InputError, match=r"case1: case1_0001\.nii\.gz \(image\) holds 1 NaN"):
+        check_training_images(files, Modalities(names))
+
+
 def test_row07_label_that_is_cut_off_and_image_that_lies_elsewhere(workspace, check):
     label, path = workspace.raw / "labelsTr" / f"case0{ENDING}", workspace.raw / "imagesTr" / T1_FILE
     check()
