@@ -117,3 +117,22 @@ def test_row26_case_of_as_many_characters_as_a_file_name_may_have_is_predicted_a
     data = ("-i", images, "-l", tmp_path / "labels", "-m", model, "-o", tmp_path / "scores", "--save_segmentations")
     assert evaluate.main([*map(str, (*data, "--subsets", "T1c", "--disable_tta", *QUIET))]) == 0, capfd.readouterr().err
     assert (tmp_path / "scores/cases" / f"{name}.json").is_file()
+
+
+def test_row22_no_json_beside_results_names_a_folder_of_the_machine(magms_predict, model, tmp_path):
+    images = give(tmp_path / "images", {"a": range(4)})
+    write_image(tmp_path / "labels" / f"a{ENDING}", np.ones(SHAPE, np.uint8))
+    own = shutil.copytree(model, tmp_path / "copy" / model.name)
+    data = ("-i", images, "-l", tmp_path / "labels", "-m", own, "-o", tmp_path / "scores", "--attach")
+    assert evaluate.main([*map(str, (*data, "--subsets", "T1c", "--disable_tta", *QUIET))]) == 0
+    assert magms_predict(images, tmp_path / "out", "--modalities", "T1c", "-m", own) == (0, [])
+    report = json.loads((tmp_path / "out/a.json").read_text())
+    assert report["expected_dice"]["dataset"] == "images"
+    run = json.loads((tmp_path / "scores/run.json").read_text())
+    assert run["command"].startswith("magms_evaluate -i images -l labels -m ")
+    written = [
+        path for folder in ("out", "scores", "copy") for path in (tmp_path / folder).rglob("*.*") if path.is_file()
+    ]
+    assert {path.name for path in written} > {"a.json", "run.json", "report.html", "magms_expected_dice.json"}
+    for path in written:
+        assert str(tmp_path).encode() not in path.read_bytes(), path
