@@ -1,15 +1,19 @@
 """The files of a case: find them, choose among them, check them. Needs no torch."""
 
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.geometry import Grid, difference, times
+from magms_nnunet.errors import CaseError, InputError, InputWarning
+from magms_nnunet.files import UNFINISHED, is_hidden
+from magms_nnunet.geometry import Grid, contradiction, difference, times
 from magms_nnunet.image_files import ImageFileError, Voxels, read_image_file
 from magms_nnunet.modalities import Modalities, Subset
 
+REMEDY_OF_TWO_POSITIONS = "make sform and qform agree (fslorient -copysform2qform FILE, where the sform is right)"
+OR_ALLOW_THEM = "or take what SimpleITK reads with --allow-two-positions"
 _FILES_AT_ONCE = 2  # some formats are read as a whole, so more would take more memory
 GEOMETRY_TOLERANCE = 1e-3  # voxels; above the rounding of headers, below what matters
 
@@ -18,6 +22,7 @@ _VOLUME_ENDINGS = (
     *(".nii.gz", ".nii", ".img.gz", ".hdr.gz", ".img", ".hdr", ".nrrd", ".nhdr"),
     *(".mha", ".mhd", ".mgz", ".mgh", ".mnc", ".gipl.gz", ".gipl"),
 )
+_NIFTI_NAMES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".nia", ".nia.gz")
 _HALVES = {".hdr": (".img",), ".img": (".hdr",)}  # of one image
 _IMAGE_ENDINGS = (*_VOLUME_ENDINGS, ".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -42,14 +47,23 @@ class Case:
 
 
 def files_of(folder: Path, kind: str) -> list[Path]:
-    """What is in a folder, sorted; ``kind`` of folder is for messages.
+    """What is in a folder, sorted, without hidden files; ``kind`` of folder is for messages.
 
     Raises:
         InputError: it does not exist or cannot be read.
+
+    Warns:
+        InputWarning: a hidden file is named like an image; macOS leaves such files beside each that it copies.
     """
     try:
         if folder.is_dir():
-            return sorted(folder.iterdir())
+            paths = sorted(folder.iterdir())
+            hidden = [path.name for path in paths if is_hidden(path) and path.name.lower().endswith(_IMAGE_ENDINGS)]
+            if passed_over := [name for name in hidden if not name.startswith(UNFINISHED)]:
+                more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
+                text = f"{kind} folder {folder}: hidden files are passed over ({passed_over[0]}{more})"
+                warnings.warn(text, InputWarning, stacklevel=2)
+            return [path for path in paths if not is_hidden(path)]
     except OSError as error:
         raise InputError(
             f"{kind} folder {folder} cannot be read ({error.strerror}): get permission, or copy it"
@@ -90,6 +104,17 @@ def _remedy(name: str, file_ending: str) -> str:
     return "rename it" if name.lower().endswith(file_ending.lower()) else f"convert it to {file_ending}"
 
 
+def check_result_name(case: Case, file_ending: str) -> None:
+    """Raise CaseError where SimpleITK would write a result under another name: ``scan.nii`` + ``.nii.gz``."""
+    if file_ending in (".nii", ".nii.gz") and case.name.lower().endswith(_NIFTI_NAMES):
+        ending = f".{case.name.rpartition('.')[2]}"
+        raise CaseError(
+            case.name,
+            f"its name ends in {ending}, so that SimpleITK would write {case.name}{file_ending} under another name: "
+            "rename its files",
+        )
+
+
 def choose_modalities(case: Case, requested: Subset | None, modalities: Modalities, file_ending: str) -> Subset:
     """The modalities to predict a case from: exactly the requested ones, or all that it has.
 
@@ -111,7 +136,9 @@ def choose_modalities(case: Case, requested: Subset | None, modalities: Modaliti
             raise CaseError(
                 case.name,
                 f"{case.files[unknown[0]].name} is channel {unknown[0]}, but the model has channels 0 to "
-                f"{len(modalities) - 1} ({modalities.listing()}): remove the file or name the --modalities to use",
+                f"{len(modalities) - 1} ({modalities.listing()}): remove the file or name the --modalities to use; "
+                f"where {unknown[0]:04d} is the number of a patient, put the channel behind it, as in "
+                f"{case.name}_{unknown[0]:04d}_0000{file_ending}",
             )
         return tuple(sorted(case.files))
     for channel in requested:
@@ -131,8 +158,9 @@ def check_files(
     modalities: Modalities,
     *,
     geometry_tolerance: float = GEOMETRY_TOLERANCE,
+    allow_two_positions: bool = False,
     volumes: bool = False,
-) -> dict[int, Voxels]:
+) -> dict[int, tuple[Grid, Voxels]]:
     """Check the files of a subset, and only those: readable to the end, one image each, the same grid.
 
     Only formats that SimpleITK reads are looked into; nnU-Net's other readers check for themselves.
@@ -141,16 +169,17 @@ def check_files(
         case: its files; ``subset``: the channels to look at.
         modalities: for messages.
         geometry_tolerance: how far the same voxel may lie apart in two of them, in voxels.
+        allow_two_positions: whether the forms in a NIfTI header may lie further apart.
         volumes: whether the model reads volumes, so that a 2-D image or a single slice is a mistake.
 
     Returns:
-        Channel -> what the voxels hold, of those that were looked into.
+        Channel -> grid, and what the voxels hold, of those that were looked into.
 
     Raises:
         CaseError: names the file, its modality and what is wrong.
     """
     first: tuple[str, Grid] | None = None
-    voxels = {}
+    contents = {}
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:  # decompression does not hold Python's lock
         reading = {channel: threads.submit(read_image_file, case.files[channel]) for channel in subset}
     for channel in subset:
@@ -161,17 +190,19 @@ def check_files(
             raise CaseError(case.name, f"{label} {error}") from error
         if content is None:
             continue
-        grid, voxels[channel] = content
+        grid, contents[channel] = content[0], content
         if volumes and (len(grid.size) == 2 or min(grid.size) == 1):
             kind = "2-D" if len(grid.size) == 2 else "a single slice"
             raise CaseError(
                 case.name, f"{label} is {kind} ({times(grid.size)}): this model reads 3-D images, give the whole volume"
             )
+        if not allow_two_positions and (problem := contradiction(grid, geometry_tolerance)):
+            raise CaseError(case.name, f"{label} {problem}: {REMEDY_OF_TWO_POSITIONS}, {OR_ALLOW_THEM}")
         if first is None:
             first = label, grid
         elif problem := difference(grid, first[1], first[0], geometry_tolerance):
             raise CaseError(case.name, f"{label} {problem}: resample them to one grid{_or_tolerate(grid, first[1])}")
-    return voxels
+    return contents
 
 
 def _or_tolerate(grid: Grid, other: Grid) -> str:

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import GEOMETRY_TOLERANCE, Case, check_files
+from magms_nnunet.cases import GEOMETRY_TOLERANCE, OR_ALLOW_THEM, REMEDY_OF_TWO_POSITIONS, Case, check_files
 from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.geometry import difference
+from magms_nnunet.geometry import Grid, contradiction, difference
 from magms_nnunet.image_files import ImageFileError, Voxels, read_array, read_grid, read_image_file
 from magms_nnunet.modalities import Modalities, Subset
 
@@ -32,12 +32,14 @@ class InputChecks:
         treat_empty_as_missing: a modality of one value everywhere is left out, and it is said so.
         allow_identical: the same image may be given as two modalities.
         nan_to_zero: NaN and infinite voxels count as 0.
+        allow_two_positions: where the forms in a NIfTI header contradict each other, SimpleITK's choice is taken.
     """
 
     geometry_tolerance: float = GEOMETRY_TOLERANCE
     treat_empty_as_missing: bool = False
     allow_identical: bool = False
     nan_to_zero: bool = False
+    allow_two_positions: bool = False
 
     def __post_init__(self):
         if not (math.isfinite(self.geometry_tolerance) and self.geometry_tolerance >= 0):
@@ -83,8 +85,16 @@ def check_case(
     Raises:
         CaseError: names the file, its modality and what is wrong.
     """
-    voxels = check_files(case, subset, modalities, geometry_tolerance=checks.geometry_tolerance, volumes=volumes)
-    warnings = []
+    contents = check_files(
+        case,
+        subset,
+        modalities,
+        geometry_tolerance=checks.geometry_tolerance,
+        allow_two_positions=checks.allow_two_positions,
+        volumes=volumes,
+    )
+    voxels = {channel: found for channel, (_, found) in contents.items()}
+    warnings = list(_positions(case, {channel: grid for channel, (grid, _) in contents.items()}, modalities, checks))
     for channel, found in voxels.items():
         label = case.label(channel, modalities)
         if not found.nonfinite:
@@ -125,8 +135,8 @@ def check_case(
         for channel, labels in label_maps.items()
     ]
     if appearance is not None:
-        mistaken = appearance.mistaken({channel: voxels[channel] for channel in voxels.keys() - label_maps.keys()})
-        warnings += _mistaken(case, mistaken, modalities)
+        images = {channel: found for channel, found in voxels.items() if channel not in label_maps}
+        warnings += _appearances(case, images, modalities, appearance)
     return CheckedCase(subset, empty, tuple(warnings))
 
 
@@ -161,9 +171,24 @@ def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChec
     if content[1].nonfinite:
         voxels = f"{content[1].nonfinite} NaN or infinite voxels"
         raise CaseError(case.name, f"{label} holds {voxels}: repair it, or make it again")
+    if not checks.allow_two_positions and (problem := contradiction(content[0], checks.geometry_tolerance)):
+        raise CaseError(case.name, f"{label} {problem}: {REMEDY_OF_TWO_POSITIONS}, {OR_ALLOW_THEM}")
     first = case.files[subset[0]]
-    if problem := difference(content[0], read_grid(first), first.name, checks.geometry_tolerance):
+    grids = content[0], read_grid(first)
+    if checks.allow_two_positions:  # of an image with two of them, SimpleITK's is that of segmentations made from it
+        grids = [replace(grid, forms={}) for grid in grids]
+    if problem := difference(*grids, first.name, checks.geometry_tolerance):
         raise CaseError(case.name, f"{label} {problem}: {remedy}")
+
+
+def _positions(case: Case, grids: dict[int, Grid], modalities: Modalities, checks: InputChecks) -> Iterator[str]:
+    """Sentences on NIfTI headers that describe two positions, where that is let through, or none."""
+    for channel, grid in grids.items():
+        if problem := contradiction(grid, checks.geometry_tolerance):
+            yield f"{case.label(channel, modalities)} {problem}: the result lies where SimpleITK reads it"
+    if unplaced := [case.label(channel, modalities) for channel, grid in grids.items() if not grid.is_placed]:
+        which = f"{', '.join(unplaced)} {'say' if len(unplaced) > 1 else 'says'}"
+        yield f"{which} nothing of the position (sform and qform codes are 0): check left and right in the result"
 
 
 def unusable_range(voxels: Voxels) -> str | None:
@@ -206,6 +231,22 @@ def _label_maps(voxels: dict[int, Voxels]) -> Iterator[tuple[int, int]]:
         values = np.unique(found.sample)
         if len(values) <= _LABELS and (values == np.round(values)).all():
             yield channel, len(values)
+
+
+def _appearances(
+    case: Case, voxels: dict[int, Voxels], modalities: Modalities, appearance: Appearance
+) -> Iterator[str]:
+    """Sentences on files that look like another modality than their own, or like none."""
+    if (like := appearance.of_one(voxels)) is not None:
+        numbers = ", ".join(f"{channel:04d}" for channel in voxels)
+        yield f"the images of {numbers} all look like {modalities.names[like]}: are these the numbers of patients?"
+        return
+    strange = appearance.strange(voxels)
+    known = {channel: found for channel, found in voxels.items() if channel not in strange}
+    yield from _mistaken(case, appearance.mistaken(known), modalities)
+    for channel in strange:
+        label = case.label(channel, modalities)
+        yield f"{label} looks like none of {modalities.listing()}: is it of another organ or kind, or padded?"
 
 
 def _mistaken(case: Case, mistaken: dict[int, int], modalities: Modalities) -> Iterator[str]:

@@ -27,6 +27,11 @@ def refused_as_name(case: str) -> str | None:
     return f"begins with {UNFINISHED} as unfinished files do, which the next run would remove: rename the case"
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether a name is the system's, not the user's: ``._x.nii.gz`` (AppleDouble), ``.DS_Store``, ``__MACOSX``."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
 def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
     """Have ``write`` write beside ``path``, flush that to the disk, then rename it to ``path``.
 

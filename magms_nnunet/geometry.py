@@ -1,11 +1,13 @@
 """Where an image's voxels lie in space, and whether two images share one grid."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
 
 _LETTERS = ("LR", "PA", "SI")  # the direction in which ITK's x, y and z grow, and its opposite
+_ITK_OF_NIFTI = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ASPECTS = ("direction", "spacing_mm", "origin_mm")
 
 
@@ -18,17 +20,38 @@ class Grid:
         spacing_mm: between voxels.
         origin_mm: centre of the first voxel.
         direction: direction cosines, a square matrix row by row; its columns are the image's axes.
+        forms: ``sform`` or ``qform`` -> the grid that this part of the file's NIfTI header describes, of those that
+            differ from this grid by more than rounding.
+        is_placed: whether the file says where it lies.
     """
 
     size: tuple[int, ...]
     spacing_mm: tuple[float, ...]
     origin_mm: tuple[float, ...]
     direction: tuple[float, ...]
+    forms: Mapping[str, "Grid"] = field(default_factory=dict, compare=False)
+    is_placed: bool = field(default=True, compare=False)
+
+    @classmethod
+    def from_nifti(cls, size: tuple[int, ...], affine: np.ndarray) -> "Grid":
+        """Of three axes, from NIfTI's affine, whose x and y run to the right and to the front."""
+        in_itk = _ITK_OF_NIFTI @ affine
+        spacing_mm = np.maximum(np.linalg.norm(in_itk[:3, :3], axis=0), 1e-12)
+        direction = (in_itk[:3, :3] / spacing_mm).ravel()
+        return cls(tuple(size), tuple(spacing_mm.tolist()), tuple(in_itk[:3, 3].tolist()), tuple(direction.tolist()))
 
     @property
     def axes(self) -> np.ndarray:
         """Direction cosines as a matrix, one image axis per column."""
         return np.reshape(self.direction, (len(self.size), -1))
+
+    @property
+    def nifti_affine(self) -> np.ndarray:
+        """What :meth:`from_nifti` takes."""
+        in_itk = np.eye(4)
+        in_itk[:3, :3] = self.axes * self.spacing_mm
+        in_itk[:3, 3] = self.origin_mm
+        return _ITK_OF_NIFTI @ in_itk
 
     @property
     def is_orthonormal(self) -> bool:
@@ -58,6 +81,8 @@ def is_orthonormal(axes: np.ndarray) -> bool:
 def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> str | None:
     """What sets a grid apart from another, with both values, as the end of a sentence; None: they are the same.
 
+    Where the header of one of them describes further positions, these are compared, too.
+
     Args:
         grid: of the image that the sentence is about.
         other: of the image called ``name``.
@@ -66,7 +91,10 @@ def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> s
     if grid.size != other.size:
         return f"has {times(grid.size)} voxels, {name} has {times(other.size)}"
     if grid.shift(other) <= tolerance_voxels:
-        return None
+        forms = sorted({*grid.forms, *other.forms})
+        pairs = ((form, grid.forms.get(form, grid), other.forms.get(form, other)) for form in forms)
+        found = ((form, difference(*pair, name, tolerance_voxels)) for form, *pair in pairs)
+        return next((f"{problem} (by the {form})" for form, problem in found if problem), None)
     shifts = {aspect: grid.shift(replace(grid, **{aspect: getattr(other, aspect)})) for aspect in _ASPECTS}
     aspect = next((a for a in _ASPECTS if shifts[a] > tolerance_voxels), max(shifts, key=shifts.get))
     if aspect == "spacing_mm":
@@ -76,6 +104,14 @@ def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> s
     if grid.orientation != other.orientation:
         return f"is oriented {grid.orientation}, {name} {other.orientation}"
     return f"is turned against {name} (direction cosines {_list(grid.direction)} and {_list(other.direction)})"
+
+
+def contradiction(grid: Grid, tolerance_voxels: float) -> str | None:
+    """Which part of its own header puts an image elsewhere, with both values, as the end of a sentence."""
+    for form, described in grid.forms.items():
+        if problem := difference(described, replace(grid, forms={}), "what SimpleITK reads", tolerance_voxels):
+            return f"describes two positions, {grid.shift(described):.2g} voxels apart: its {form} {problem}"
+    return None
 
 
 def times(values: tuple[float, ...]) -> str:

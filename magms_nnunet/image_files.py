@@ -4,20 +4,30 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from magms_nnunet.geometry import Grid, is_orthonormal, times
+from magms_nnunet.nifti_header import (
+    contradicting_forms,
+    contradicting_scaling,
+    has_form,
+    is_finite,
+    simpleitk_scaling,
+)
 
 if TYPE_CHECKING:
     import nibabel
 
 _CHUNK_BYTES = 1 << 20
 _SAMPLE = 1 << 16
-_QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+_GZIP = b"\x1f\x8b"
+_HEADER_BYTES = 348  # of NIfTI-1, whose first number this is
+_HEADER_SIZES = {_HEADER_BYTES, 540}  # the latter of NIfTI-2
+_HEADER_OF = {".nii": ".nii", ".nii.gz": ".nii.gz", ".hdr": ".hdr", ".img": ".hdr", ".img.gz": ".hdr.gz"}
 _OTHER_READERS = (".tif", ".tiff", ".png", ".bmp", ".jpg")  # nnU-Net reads them without SimpleITK, and checks them
 
 
@@ -60,9 +70,25 @@ def read_image_file(path: Path) -> tuple[Grid, Voxels] | None:
     except UnicodeEncodeError as error:
         raise ImageFileError("has a name, or lies in a folder, that is not UTF-8: rename it") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if problem := misnamed(path):
+            raise ImageFileError(problem) from error
         raise ImageFileError(f"is truncated or damaged ({error}): copy it again") from error
     except OSError as error:
         raise ImageFileError(f"cannot be read ({error.strerror or error})") from error
+
+
+def misnamed(path: Path) -> str | None:
+    """Whether a NIfTI file is compressed and its name says otherwise, as the end of a sentence."""
+    if not path.is_file():  # a pipe would never end
+        return None
+    with open(path, "rb") as file:
+        start = file.read(4)
+    plain = path.with_suffix("").name if path.name.endswith(".gz") else path.name
+    if path.name.endswith(".nii.gz") and {int.from_bytes(start, order) for order in ("little", "big")} & _HEADER_SIZES:
+        return f"is not compressed, although its name ends in .gz: rename it to {plain} and gzip that"
+    if path.name.endswith(".nii") and start[:2] == _GZIP:
+        return f"is compressed, although its name does not end in .gz: rename it to {plain}.gz and gunzip that"
+    return None
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -86,34 +112,55 @@ def summarize(voxels: np.ndarray) -> Voxels:
 
 def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
     """The header, then all bytes; SimpleITK would read missing ones as zeros, NaN and infinity as 0."""
-    import nibabel
-
+    header = _stored_header(path)
+    if header is None:
+        raise _no_nifti(path)
+    corrected = header.copy()
+    slope, inter = simpleitk_scaling(header)
+    corrected["scl_slope"], corrected["scl_inter"] = slope, inter
     try:
-        image = nibabel.load(path)
+        corrected.check_fix()
+        shape, dtype, offset = corrected.get_data_shape(), corrected.get_data_dtype(), corrected.get_data_offset()
     except Exception as error:  # it has many of its own
-        _read_to_the_end(path)  # the damage, if there is any, explains more than what follows from it
-        read_grid(path)
-        raise ImageFileError(f"has a NIfTI header that cannot be read ({_first_line(error)})") from error
-    if not isinstance(image, nibabel.Nifti1Pair):
-        raise ImageFileError(f"is a {type(image).__name__}, not a NIfTI image: export it again")
-    if not _is_finite(path, type(image.header)):  # SimpleITK may look for the axes of such an image for ever
-        raise ImageFileError("has a position in its header that is NaN or infinite: export it again")
-    stored = image.dataobj
-    if stored.dtype.kind not in "iuf" or min(stored.shape) < 1:
+        raise _unreadable(path, error) from error
+    if dtype.kind not in "iuf" or min(shape, default=0) < 1:
         _read_to_the_end(path)
-        read_grid(path)
-        raise ImageFileError(f"holds {times(stored.shape)} values of type {stored.dtype}: give a greyscale image")
-    count = math.prod(stored.shape)
+        read_grid(path, header)
+        raise ImageFileError(f"holds {times(shape)} values of type {dtype}: give a greyscale image")
+    count = math.prod(shape)
     with _open(path) as stream:
-        skipped = _skip(stream, stored.offset)
-        chunks = _Chunks(stream, stored.dtype, count)
-        voxels = _summarize(iter(chunks), _stride(stored.shape), stored.slope, stored.inter)
+        skipped = _skip(stream, offset)
+        chunks = _Chunks(stream, dtype, count)
+        voxels = _summarize(iter(chunks), _stride(shape), slope, inter)
         chunks.finish()
-    length, needed = skipped + chunks.bytes, stored.offset + count * stored.dtype.itemsize
-    grid = read_grid(path, image)
+    length, needed = skipped + chunks.bytes, offset + count * dtype.itemsize
+    grid = read_grid(path, header)
     if length < needed:
         raise ImageFileError(f"is shorter than its header says ({length} of {needed} bytes): copy it again")
+    if problem := contradicting_scaling(header):
+        raise ImageFileError(problem)
     return grid, voxels
+
+
+def _no_nifti(path: Path) -> ImageFileError:
+    """Why a file that is named like a NIfTI image has no header of one."""
+    import nibabel
+
+    if problem := misnamed(path):
+        return ImageFileError(problem)
+    try:
+        image = nibabel.load(path)
+    except Exception as error:
+        return _unreadable(path, error)
+    if isinstance(image, nibabel.Nifti2Image):
+        return ImageFileError("is NIfTI-2, which SimpleITK, and so nnU-Net, does not read: save it as NIfTI-1")
+    return ImageFileError(f"is a {type(image).__name__}, not a NIfTI image: export it again")
+
+
+def _unreadable(path: Path, error: Exception) -> ImageFileError:
+    _read_to_the_end(path)  # the damage, if there is any, explains more than what follows from it
+    read_grid(path)
+    return ImageFileError(f"has a NIfTI header that cannot be read ({_first_line(error)})")
 
 
 class _Chunks:
@@ -181,25 +228,39 @@ def _read_to_the_end(path: Path) -> None:
             pass
 
 
-def read_grid(path: Path, nifti: "nibabel.Nifti1Pair | None" = None) -> Grid:
-    """From the header, by SimpleITK, which nnU-Net reads with; ``nifti``: what nibabel read of it.
+def read_grid(path: Path, header: "nibabel.Nifti1Header | None" = None, *, many: bool = False) -> Grid:
+    """From the header, by SimpleITK, which nnU-Net reads with.
+
+    Args:
+        path: of the image.
+        header: of a NIfTI file, as it is stored, if it has been read.
+        many: whether a fourth axis is let through; the grid is that of each of its volumes.
 
     Raises:
         ImageFileError: no image, or not one greyscale image with two or three axes at right angles.
     """
     import SimpleITK as sitk  # 0.2 s that `--help` need not wait for
 
-    if nifti is not None and len(nifti.shape) == 3:
-        axes = nifti.affine[:3, :3] / np.maximum(np.linalg.norm(nifti.affine[:3, :3], axis=0), 1e-12)
+    if header is None:
+        header = _stored_header(path)
+    volume = header is not None and header["dim"][0] in ((3, 4) if many else (3,))
+    if volume:
+        affine = _affine(header)[:3, :3]
+        axes = affine / np.maximum(np.linalg.norm(affine, axis=0), 1e-12)
         if not is_orthonormal(axes):  # where qform and sform differ, SimpleITK would take the one that it likes
-            raise ImageFileError(_oblique(nifti.shape, axes))
+            raise ImageFileError(_oblique(header.get_data_shape(), axes))
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it would write lines of its own, and we say what is wrong
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise ImageFileError("is not an image that SimpleITK can read: replace it") from error
-    size = reader.GetSize()
+    size, spacing_mm, origin_mm = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
+    direction = reader.GetDirection()
+    if many and len(size) == 4:
+        size, spacing_mm, origin_mm = size[:3], spacing_mm[:3], origin_mm[:3]
+        direction = tuple(np.reshape(direction, (4, 4))[:3, :3].ravel().tolist())
     if len(size) not in (2, 3):
         raise ImageFileError(f"is {len(size)}-D ({times(size)}): give one 3-D image per modality and file")
     if reader.GetNumberOfComponents() != 1:
@@ -207,22 +268,43 @@ def read_grid(path: Path, nifti: "nibabel.Nifti1Pair | None" = None) -> Grid:
             f"has {reader.GetNumberOfComponents()} values per voxel ({times(size)}; an RGB, complex or vector image): "
             "give a greyscale image"
         )
-    grid = Grid(size, reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    grid = Grid(size, spacing_mm, origin_mm, direction)
     if not grid.is_orthonormal:
         raise ImageFileError(_oblique(size, grid.axes))
+    if volume and len(size) == 3:
+        return replace(grid, forms=contradicting_forms(header, grid), is_placed=has_form(header))
     return grid
 
 
-def _is_finite(path: Path, header_class: "type[nibabel.Nifti1Header]") -> bool:
-    """Whether the matrices in the header that say where the image lies hold numbers only.
+def _stored_header(path: Path) -> "nibabel.Nifti1Header | None":
+    """The header of a NIfTI-1 file with nothing corrected in it; None: it is of another format.
 
-    In the header as it is stored: nibabel takes a matrix of an unknown kind for none, SimpleITK does not.
+    Raises:
+        ImageFileError: it has a position that is no number: SimpleITK may look for the axes of such an image for ever.
     """
-    with _open(path) as stream:
-        header = header_class.from_fileobj(stream, check=False)
-    sform = [header[f"srow_{axis}"] for axis in "xyz"] if header["sform_code"] else []
-    qform = [header[part] for part in _QFORM] if header["qform_code"] else []
-    return all(np.isfinite(values).all() for values in (*sform, *qform))
+    import nibabel
+
+    ending = next((ending for ending in sorted(_HEADER_OF, reverse=True) if path.name.endswith(ending)), None)
+    file = path if ending is None else path.with_name(path.name.removesuffix(ending) + _HEADER_OF[ending])
+    if ending is None or not file.is_file():
+        return None
+    try:
+        with _open(file) as stream:
+            header = nibabel.Nifti1Header(stream.read(_HEADER_BYTES), check=False)
+    except nibabel.wrapstruct.WrapStructError:
+        return None
+    if header["sizeof_hdr"] != _HEADER_BYTES or header["magic"].item() not in (b"n+1", b"ni1"):
+        return None
+    if not is_finite(header):
+        raise ImageFileError("has a position in its header that is NaN or infinite: export it again")
+    return header
+
+
+def _affine(header: "nibabel.Nifti1Header") -> np.ndarray:
+    try:
+        return header.get_best_affine()
+    except Exception as error:
+        raise ImageFileError(f"has a NIfTI header that cannot be read ({_first_line(error)})") from error
 
 
 def _oblique(size: tuple[int, ...], axes: np.ndarray) -> str:

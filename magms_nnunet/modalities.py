@@ -40,7 +40,8 @@ class Modalities:
         ``CT (0)``, ``CT (1)``. A ``+``, which joins the names of a subset, is spelt ``plus``.
 
         Raises:
-            InputError: neither is there, the channels are not numbered 0 to M - 1, or their names cannot be told apart.
+            InputError: neither is there, the channels are not numbered 0 to M - 1, their names cannot be told apart, or
+                one cannot be part of a file's name, as evaluations name folders after them.
         """
         channels = dataset_json.get("channel_names") or dataset_json.get("modality")
         if not isinstance(channels, dict) or sorted(channels) != sorted(str(i) for i in range(len(channels))):
@@ -48,6 +49,11 @@ class Modalities:
                 f"dataset.json: channel_names must number the modalities '0', '1', ...; got {shown(channels)}"
             )
         given = [_without_plus(str(channels[str(i)])) for i in range(len(channels))]
+        for name in given:
+            if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\"):
+                raise InputError(
+                    f"dataset.json: channel_names holds {shown(name)}: a name must be printable, without / and \\"
+                )
         count = Counter(given)
         names = tuple(_numbered(name, i) if count[name] > 1 else name for i, name in enumerate(given))
         if len(set(names)) < len(names):

@@ -1,10 +1,13 @@
 """``-pl MAGMSPlanner``: nnU-Net's planner that knows what M encoders cost."""
 
+from pathlib import Path
+
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from magms_nnunet.appearance import PLANS_KEY, learn
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.model_json import check_dataset_json
 from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
 from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
 from magms_nnunet.preprocessing.training_images import check_training_images
@@ -16,6 +19,9 @@ class MAGMSPlanner(ExperimentPlanner):
     The network class in the plans stays nnU-Net's, so stock trainers can use the same plans and preprocessed data.
     ``-gpu_memory_target`` is the memory of the GPU in GB, 24 by default: four modalities then have the patch that
     nnU-Net plans for 8 GB, and with 8 GB a smaller one.
+
+    Raises:
+        InputError: no command would load a model of this dataset, for what its dataset.json says.
     """
 
     default_gpu_memory_gb: float = 24
@@ -38,6 +44,7 @@ class MAGMSPlanner(ExperimentPlanner):
             overwrite_target_spacing=overwrite_target_spacing,
             suppress_transpose=suppress_transpose,
         )
+        check_dataset_json(Path(self.raw_dataset_folder) / "dataset.json", self.dataset_json)
         self.UNet_vram_target_GB = gpu_memory_target_in_gb or self.default_gpu_memory_gb
 
     def plan_experiment(self):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from magms_nnunet.appearance import PLANS_KEY, Appearance, learn, look
+from magms_nnunet.appearance import PLANS_KEY, Appearance, below_zero, learn, look
 from magms_nnunet.cases import find_cases
 from magms_nnunet.errors import InputError
 from magms_nnunet.image_files import read_image_file, summarize
@@ -91,6 +91,65 @@ def test_files_of_another_modality_are_noticed(files, mistaken, learned):
     assert Appearance.from_plans({PLANS_KEY: learned}, 2).mistaken(voxels(**files)) == mistaken
 
 
+def at_distances(*sd):
+    """An appearance of channels without spread, and a file at these distances from them, in standard deviations."""
+    file = summarize(np.random.default_rng(0).normal(100, 20, (20, 20, 20)).astype(np.float32))
+    n = 10**9  # so many cases that nothing is left of Student's t
+    looks = {channel: (look(file) - distance, np.ones(7), n) for channel, distance in enumerate(sd)}
+    return Appearance(looks, {}), file
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "noticed"),
+    [(2.55, 1.2, True), (2.45, 1.2, False), (2.55, 1.3, False), (9, 1.2, True), (9, 1.3, False)],
+)
+def test_a_single_file_is_anothers_where_it_is_far_from_its_own_and_near_to_that(own, other, noticed):
+    """2.5 and 1.25 standard deviations."""
+    appearance, file = at_distances(own, other)
+    assert appearance.mistaken({0: file}) == ({0: 1} if noticed else {})
+
+
+@pytest.mark.parametrize(("own", "other", "strange"), [(3.3, 7, [0]), (3.3, 3.2, []), (3.2, 7, [])])
+def test_a_file_that_is_far_from_all_is_strange(own, other, strange):
+    appearance, file = at_distances(own, other)
+    assert appearance.strange({0: file}) == strange
+
+
+@pytest.mark.parametrize(
+    ("trained", "strange"), [({}, []), ({"below_zero": 0.0}, [0]), ({"below_zero": 0.5}, [])], ids=["older", "MR", "CT"]
+)
+def test_an_image_with_air_below_zero_is_strange_to_a_model_of_images_without(trained, strange):
+    """What older planners have not looked at is not known."""
+    rng = np.random.default_rng(0)
+    ct = np.concatenate([rng.normal(-1000, 10, 3000), rng.normal(40, 20, 3000), rng.normal(400, 100, 1000)])
+    file = summarize(ct.astype(np.float32))
+    plans = {"mean": look(file).tolist(), "sd": [1.0] * 7, "cases": 9, **trained}
+    appearance = Appearance.from_plans({PLANS_KEY: {"0": plans}}, 1)
+    assert appearance.strange({0: file}) == strange
+
+
+def test_what_resampling_leaves_below_zero_does_not_count(learned):
+    ringing = image(SKEWED, 5).copy()
+    ringing[ringing == 0] = -0.01 * ringing.max()
+    assert below_zero(summarize(ringing)) == 0
+    assert learned["1"]["below_zero"] == 0
+
+
+@pytest.mark.parametrize(
+    ("distances", "files", "like"),
+    [
+        ((0.5, 3, 3), 3, 0),
+        ((3, 0.5, 3), 3, 1),
+        ((0.5, 3, 3), 2, None),  # two may be alike
+        ((2.6, 9, 9), 3, None),  # like none of them
+        ((0.5, 0.6, 0.7), 3, None),  # as they should be
+    ],
+)
+def test_images_of_one_modality_under_the_numbers_of_patients(distances, files, like):
+    appearance, file = at_distances(*distances)
+    assert appearance.of_one(dict.fromkeys(range(files), file)) == like
+
+
 def test_without_anything_learned_nothing_is_said():
     assert Appearance.from_plans({}, 2).mistaken(voxels(_0=SKEWED, _1=FLAT)) == {}
 
@@ -147,6 +206,7 @@ def test_real_patients_each_against_the_others():
             {},
         )
         assert appearance.mistaken(case) == {}
+        assert (appearance.strange(case), appearance.of_one(case)) == ([], None)
         assert [appearance.mistaken({channel: found}) for channel, found in case.items()] == [{}] * 4
         for a, b in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)):
             swapped = appearance.mistaken(case | {a: case[b], b: case[a]})

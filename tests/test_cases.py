@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from magms_nnunet.cases import Case, check_files, choose_modalities, find_cases
-from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.cases import Case, check_files, check_result_name, choose_modalities, find_cases
+from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.modalities import Modalities
 from tests.unprivileged import unreadable
 
@@ -26,6 +26,23 @@ def test_cases_are_found_with_whatever_channels_they_have(tmp_path):
     cases, misnamed = find_cases(tmp_path, ".nii.gz")
     assert [(case.name, sorted(case.files)) for case in cases] == [("a_1", [3]), ("b", [0, 2])]
     assert [path.name for path in misnamed] == ["b_002.nii.gz", "other.nii.gz"]
+
+
+def test_files_that_a_system_leaves_are_passed_over_and_said_once(tmp_path):
+    for name in ("p_0000", "._p_0000", "._q_0000", ".DS_Store", ".magms_1_p_0000"):
+        (tmp_path / (name if name == ".DS_Store" else f"{name}.nii.gz")).touch()
+    (tmp_path / "__MACOSX").mkdir()
+    with pytest.warns(InputWarning) as warned:
+        cases, misnamed = find_cases(tmp_path, ".nii.gz")
+    assert ([case.name for case in cases], misnamed) == (["p"], [])
+    (text,) = (str(warning.message) for warning in warned)
+    assert text == f"input folder {tmp_path}: hidden files are passed over (._p_0000.nii.gz and 1 more)"
+
+
+def test_a_folder_of_nothing_but_what_a_system_leaves_holds_no_images(tmp_path):
+    (tmp_path / "._p_0000.nii.gz").touch()
+    with pytest.warns(InputWarning), pytest.raises(InputError, match="no images in"):
+        find_cases(tmp_path, ".nii.gz")
 
 
 def test_no_folder_and_no_images_are_errors(tmp_path):
@@ -102,6 +119,29 @@ def test_a_missing_request_names_case_modality_file_and_what_there_is(tmp_path):
 def test_a_channel_that_the_model_does_not_know_is_an_error(tmp_path):
     with pytest.raises(CaseError, match=r"p1_0004.nii.gz is channel 4.*0 to 3"):
         choose_modalities(case_with(tmp_path, 0, 4), None, BRATS, ".nii.gz")
+
+
+def test_the_number_of_a_patient_is_no_channel(tmp_path):
+    with pytest.raises(CaseError, match=r"where 0004 is the number of a patient, .* as in p1_0004_0000\.nii\.gz$"):
+        choose_modalities(case_with(tmp_path, 0, 4), None, BRATS, ".nii.gz")
+
+
+@pytest.mark.parametrize("name", ["scan.nii", "scan.NII.GZ", "scan.img", "scan.hdr"])
+def test_a_result_that_simpleitk_would_write_under_another_name(name, tmp_path):
+    image = sitk.GetImageFromArray(np.ones((4, 5, 6), np.uint8))
+    sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+    assert not (tmp_path / f"{name}.nii.gz").exists()  # what it would do
+    with pytest.raises(CaseError, match=rf"^{name}: its name ends in \.\w+, so that SimpleITK would write"):
+        check_result_name(Case(name, {}), ".nii.gz")
+    check_result_name(Case(name, {}), ".mha")
+
+
+def test_other_dots_in_a_name_are_fine(tmp_path):
+    image = sitk.GetImageFromArray(np.ones((4, 5, 6), np.uint8))
+    for name in ("scan.gz", "scan.mha", "a.nii.b", "1.5T"):
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+        assert (tmp_path / f"{name}.nii.gz").exists()
+        check_result_name(Case(name, {}), ".nii.gz")
 
 
 def test_an_image_that_would_be_overlooked_is_an_error_unless_others_are_asked_for(tmp_path):

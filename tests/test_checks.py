@@ -109,3 +109,24 @@ def test_few_whole_numbers_look_like_a_label_map(array, labels, case):
 def test_a_tolerance_that_makes_no_sense(tolerance):
     with pytest.raises(InputError, match=r"--geometry-tolerance must be 0 or more voxels, got"):
         InputChecks(geometry_tolerance=tolerance)
+
+
+class Known:
+    """An appearance that knows what is asked of it."""
+
+    def __init__(self, mistaken=None, strange=(), of_one=None):
+        self.mistaken = lambda voxels: mistaken or {}
+        self.strange = lambda voxels: list(strange)
+        self.of_one = lambda voxels: of_one
+
+
+def test_an_image_that_looks_like_none(case):
+    warnings = check_case(case, (0, 2), BRATS, STRICT, appearance=Known(strange=[2])).warnings
+    expected = "p1_0002.nii.gz (T1c) looks like none of FLAIR, T1, T1c, T2: is it of another organ or kind, or padded?"
+    assert warnings == (expected,)
+
+
+def test_numbers_of_patients_are_asked_for_once(case):
+    known = Known(mistaken={0: 1}, strange=[2], of_one=1)
+    warnings = check_case(case, (0, 2), BRATS, STRICT, appearance=known).warnings
+    assert warnings == ("the images of 0000, 0002 all look like T1: are these the numbers of patients?",)

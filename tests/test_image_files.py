@@ -91,6 +91,28 @@ def test_a_checksum_that_is_wrong(tmp_path):
         read_image_file(path)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_file_that_is_not_compressed_as_its_name_says(order, tmp_path):
+    image = nibabel.Nifti1Image(IMAGE, np.eye(4), nibabel.Nifti1Header(endianness=order))
+    nibabel.save(image, tmp_path / "a.nii")
+    (tmp_path / "a.nii").rename(tmp_path / "a.nii.gz")
+    with pytest.raises(ImageFileError, match=r"is not compressed, .*: rename it to a\.nii and gzip that"):
+        read_image_file(tmp_path / "a.nii.gz")
+
+
+def test_a_compressed_file_whose_name_does_not_say_so(tmp_path):
+    nifti(tmp_path / "a.nii.gz", IMAGE).rename(tmp_path / "a.nii")
+    with pytest.raises(ImageFileError, match=r"is compressed, .*: rename it to a\.nii\.gz and gunzip that"):
+        read_image_file(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nifti_2(name, tmp_path):
+    nibabel.save(nibabel.Nifti2Image(IMAGE, np.eye(4)), tmp_path / name)
+    with pytest.raises(ImageFileError, match=r"is NIfTI-2, which SimpleITK, .*: save it as NIfTI-1"):
+        read_image_file(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.mha"])
 @pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 1000])
 def test_what_is_no_image(name, content, tmp_path):

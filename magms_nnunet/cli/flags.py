@@ -60,6 +60,11 @@ def add_checks(p: argparse.ArgumentParser, *, treat_empty: bool) -> None:
     )
     add("--allow-identical", action="store_true", help="the same image may be given as two modalities")
     add("--nan-to-zero", action="store_true", help="count NaN and infinite voxels as 0")
+    add(
+        "--allow-two-positions",
+        action="store_true",
+        help="where sform, qform and spacing in a NIfTI header contradict each other, take what SimpleITK reads",
+    )
     if treat_empty:
         add("--treat-empty-as-missing", action="store_true", help="leave out images that hold one value everywhere")
 
@@ -118,6 +123,7 @@ def input_checks(args: argparse.Namespace) -> "InputChecks":
         treat_empty_as_missing=getattr(args, "treat_empty_as_missing", False),
         allow_identical=args.allow_identical,
         nan_to_zero=args.nan_to_zero,
+        allow_two_positions=args.allow_two_positions,
     )
 
 

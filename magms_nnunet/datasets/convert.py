@@ -15,6 +15,7 @@ from magms_nnunet.datasets.nnunet_folders import new_dataset_name, nnunet_folder
 from magms_nnunet.datasets.source import Source, SourceCase
 from magms_nnunet.datasets.splits import Split, random_split
 from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.labels import listed, not_whole, whole_labels
 
 if TYPE_CHECKING:
     import nibabel
@@ -143,12 +144,12 @@ def _map_labels(source: Source, case: SourceCase, voxels: np.ndarray) -> np.ndar
     Raises:
         CaseError: a value has no meaning in this dataset.
     """
+    voxels = whole_labels(voxels)
     values = np.unique(voxels).tolist()
     unknown = [value for value in values if value not in source.label_values]
     if unknown:
-        listed = ", ".join(f"{value:g}" for value in unknown[:8])
-        known = ", ".join(map(str, source.label_values))
-        raise CaseError(case.name, f"{case.label.name} has the values {listed}: {source.name} labels have {known}")
+        found, known = f"{listed(unknown)}{not_whole(unknown)}", listed([*source.label_values])
+        raise CaseError(case.name, f"{case.label.name} has the values {found}: {source.name} labels have {known}")
     mapped = np.zeros(voxels.shape, np.uint8)
     for value in values:
         mapped[voxels == value] = source.label_values[value]

@@ -15,13 +15,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from magms_nnunet import __version__
+from magms_nnunet.cases import files_of
 from magms_nnunet.datasets import phantom
 from magms_nnunet.datasets.demo_commands import TrainingStatus, run_command
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.blind_guess import blind_guess
 from magms_nnunet.evaluation.dice import dice, dice_of_folder, regions_from_dataset_json
 from magms_nnunet.evaluation.overlay import save_overlay
-from magms_nnunet.files import write_then_rename
+from magms_nnunet.files import is_hidden, write_then_rename
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.training.run_length import EPOCHS_VARIABLE, ITERATIONS_VARIABLE
 
@@ -114,7 +115,7 @@ class Demo:
                 was, now = (", ".join(f"{name} {value}" for name, value in s.items()) for s in (before, settings))
                 raise InputError(f"{self.out} holds a demo with {was}, not {now}: remove it or choose another -o")
             print(f"{self.out} holds this demo already: what is done is kept (remove the folder to start over).")
-        elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+        elif self.out.exists() and (not self.out.is_dir() or not all(map(is_hidden, self.out.iterdir()))):
             raise InputError(f"{self.out} exists and holds something else than a demo: choose another -o")
         else:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -184,12 +185,12 @@ class Demo:
     def _scores(self) -> dict[str, Scores]:
         """Dice of every row of the table."""
         references = self.out / "test" / "labels"
-        cases = sorted(path.name.removesuffix(phantom.FILE_ENDING) for path in references.iterdir())
+        cases = sorted(path.name.removesuffix(phantom.FILE_ENDING) for path in files_of(references, "label"))
         scores = {
             label: dice_of_folder(references, self._predictions(label), cases, REGIONS, phantom.FILE_ENDING)
             for label in SUBSETS
         }
-        guess = blind_guess([_read(path) for path in sorted((self._raw / "labelsTr").iterdir())], REGIONS)
+        guess = blind_guess([_read(path) for path in files_of(self._raw / "labelsTr", "label")], REGIONS)
         scores[BLIND_GUESS] = {}
         for case in cases:
             reference = _read(references / f"{case}{phantom.FILE_ENDING}")

@@ -12,6 +12,7 @@ from magms_nnunet.datasets.source import (
     unexpected,
 )
 from magms_nnunet.errors import InputError
+from magms_nnunet.files import is_hidden
 from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities
 
@@ -56,8 +57,7 @@ def find(folder: Path) -> Source:
 
 
 def _images(folder: Path) -> list[Path]:
-    """NIfTI files of a folder without those that macOS leaves (``._BRATS_001.nii.gz``)."""
-    return sorted(path for path in folder.glob(f"*{_ENDING}") if not path.name.startswith("."))
+    return sorted(path for path in folder.glob(f"*{_ENDING}") if not is_hidden(path))
 
 
 def _volumes(description: Path) -> tuple[int, ...]:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from magms_nnunet.cases import GEOMETRY_TOLERANCE, REMEDY_OF_TWO_POSITIONS
 from magms_nnunet.errors import CaseError
 from magms_nnunet.files import open_regular
+from magms_nnunet.geometry import contradiction
+from magms_nnunet.image_files import ImageFileError, misnamed, read_grid
 
 if TYPE_CHECKING:
     import nibabel
@@ -26,7 +29,7 @@ def read_volume(case: str, path: Path, modality: str) -> "nibabel.Nifti1Image":
         modality: for messages.
 
     Raises:
-        CaseError: the file cannot be read to the end, or holds NaN or infinity.
+        CaseError: the file cannot be read to the end, holds NaN or infinity, or describes two positions.
     """
     import nibabel
     from nibabel.spatialimages import HeaderDataError
@@ -41,6 +44,8 @@ def read_volume(case: str, path: Path, modality: str) -> "nibabel.Nifti1Image":
             image = nibabel.Nifti1Image.from_bytes(gzip.decompress(content) if path.suffix == ".gz" else content)
         voxels = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, HeaderDataError, WrapStructError) as error:
+        if problem := misnamed(path):
+            raise CaseError(case, f"{path.name} ({modality}) {problem}") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CaseError(
             case, f"{path.name} ({modality}) is damaged or no NIfTI file ({reason}): copy it again"
@@ -52,6 +57,12 @@ def read_volume(case: str, path: Path, modality: str) -> "nibabel.Nifti1Image":
     if voxels.ndim == 4 and voxels.shape[3] == 1:
         voxels = voxels[..., 0]
     if isinstance(image, nibabel.Nifti1Pair):
+        try:
+            problem = contradiction(read_grid(path, many=True), GEOMETRY_TOLERANCE)
+        except ImageFileError as error:
+            raise CaseError(case, f"{path.name} ({modality}) {error}") from error
+        if problem:
+            raise CaseError(case, f"{path.name} ({modality}) {problem}: {REMEDY_OF_TWO_POSITIONS}")
         return volume_like(image, voxels)
     spacing_mm = image.header.get_zooms()[:3]
     # NIfTI's x and y run to the right and to the front, those of nnU-Net's reader to the left and to the back.

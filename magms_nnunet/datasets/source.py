@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.files import is_hidden
 
 BRAIN_TUMOUR_CHANNELS = ("FLAIR", "T1", "T1c", "T2")
 BRAIN_TUMOUR_REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [2, 3], "enhancing_tumor": 3}
@@ -78,7 +79,7 @@ class Source:
 
 
 def files_below(folder: Path, depth: int = 4) -> Iterator[Path]:
-    """Files of a folder and of those inside, ``depth`` levels down, through links; hidden ones (``._x``) left out.
+    """Files of a folder and of those inside, ``depth`` levels down, through links; hidden ones left out.
 
     Raises:
         InputError: the folder does not exist.
@@ -86,7 +87,7 @@ def files_below(folder: Path, depth: int = 4) -> Iterator[Path]:
     if not folder.is_dir():
         raise InputError(f"source folder {folder} does not exist")
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if is_hidden(path):
             continue
         if path.is_file():
             yield path
@@ -115,6 +116,6 @@ def unexpected(folder: Path, looked_for: str) -> InputError:
     """The error for a source folder that holds something else."""
     if not folder.is_dir():
         return InputError(f"source folder {folder} does not exist")
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir() if not is_hidden(path))
     there = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") or "nothing"
     return InputError(f"{folder}: looked for {looked_for}; found {there}: give the folder that holds them")

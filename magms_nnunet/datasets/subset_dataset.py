@@ -12,6 +12,7 @@ from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
 from magms_nnunet.datasets.nnunet_folders import find_raw_dataset, new_dataset_name, nnunet_folder
 from magms_nnunet.datasets.source import check_case_name
 from magms_nnunet.errors import InputError
+from magms_nnunet.files import is_hidden
 from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.raw_dataset import file_ending, listed_files
@@ -117,9 +118,10 @@ def _check_complete(training: list[tuple[Case, Path]], subset: Subset, known: Mo
 
 def _test_cases(folder: Path, subset: Subset, ending: str) -> tuple[list[tuple[Case, Path]], list[str]]:
     """Test cases that have the subset, with the place of their labels; and the names of those that have not."""
-    if not (folder / "imagesTs").is_dir() or not any((folder / "imagesTs").glob(f"*{ending}")):
+    test = folder / "imagesTs"
+    if not test.is_dir() or all(is_hidden(path) for path in test.glob(f"*{ending}")):
         return [], []
-    cases, _ = find_cases(folder / "imagesTs", ending)
+    cases, _ = find_cases(test, ending)
     has_subset = {case.name: set(subset) <= case.files.keys() for case in cases}
     complete = [(case, folder / "labelsTs" / f"{case.name}{ending}") for case in cases if has_subset[case.name]]
     return complete, [name for name, has in has_subset.items() if not has]

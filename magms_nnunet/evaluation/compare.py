@@ -12,7 +12,7 @@ from magms_nnunet.evaluation.published import ARXIV, published_tables
 from magms_nnunet.evaluation.scores import METRICS, spread
 from magms_nnunet.evaluation.systems import read_systems
 from magms_nnunet.evaluation.text_table import TextTable, latex, markdown
-from magms_nnunet.files import check_writable, write_then_rename
+from magms_nnunet.files import check_writable, is_hidden, write_then_rename
 
 
 def compare(
@@ -80,7 +80,7 @@ def _check_free(output: Path, overwrite: bool) -> None:
     try:
         if output.exists() and not output.is_dir():
             raise InputError(f"-o {output} is a file: name a folder")
-        if output.is_dir() and any(output.iterdir()) and not overwrite:
+        if output.is_dir() and not all(map(is_hidden, output.iterdir())) and not overwrite:
             raise InputError(f"-o {output} is not empty: name another folder, or add --overwrite")
     except OSError as error:
         raise InputError(f"-o {output} cannot be read ({error.strerror}): name another folder") from error

@@ -21,10 +21,10 @@ from magms_nnunet.evaluation.request import (
 from magms_nnunet.evaluation.score_cases import files_read, score_cases
 from magms_nnunet.evaluation.training_cost import training_cost
 from magms_nnunet.inference.expected import attach
-from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import check_output
 from magms_nnunet.modalities import Modalities, Subset, union
+from magms_nnunet.model_json import read_dataset_json, read_plans
 from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 from magms_nnunet.output_lock import locked_output
 

@@ -22,12 +22,13 @@ from magms_nnunet.evaluation.scores import COLUMNS, read_scores, summarise, writ
 from magms_nnunet.files import (
     UNFINISHED,
     check_no_link,
+    is_hidden,
     make_folder,
     refused_as_name,
     remove_unfinished,
     write_then_rename,
 )
-from magms_nnunet.inference.model_json import read_json
+from magms_nnunet.model_json import read_json
 
 # What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
 # parts on other machines may call otherwise.
@@ -52,7 +53,7 @@ def begin(folder: Path, run: dict) -> None:
         if differing := _differing(read_run(folder), run, (*_IDENTITY, *_FOLDERS, "part")):
             raise InputError(f"{folder} holds an evaluation with another {', '.join(differing)}: choose another -o")
     else:
-        if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(UNFINISHED)):
+        if others := sorted(path.name for path in folder.iterdir() if not is_hidden(path)):
             raise InputError(f"{folder} is not empty ({others[0]}) and no evaluation: choose another -o")
         write_json(path, run)
     for kept in ("cases", "slices"):

@@ -11,8 +11,8 @@ from magms_nnunet.checks import STRICT, InputChecks, check_case, check_segmentat
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.inference.model import Fold
-from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.model_json import read_json
 from magms_nnunet.raw_dataset import file_ending, listed_files
 
 _LISTED = 8

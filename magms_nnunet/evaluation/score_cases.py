@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from magms_nnunet.appearance import Appearance
+from magms_nnunet.cases import check_result_name
 from magms_nnunet.checks import check_previous_stage
 from magms_nnunet.errors import CaseError, one_line
 from magms_nnunet.evaluation import folder as evaluation
@@ -98,6 +99,8 @@ def _jobs(
 ) -> list[Job]:
     """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
     case, modalities = labelled.case, model.modalities
+    if request.save_segmentations:
+        check_result_name(case, model.dataset_json["file_ending"])
     stamps = file_stamps([*case.files.values(), labelled.reference])
     check_labelled_files(
         labelled,

@@ -19,6 +19,7 @@ from magms_nnunet.evaluation.overlay import best_slice
 from magms_nnunet.evaluation.scores import Reference
 from magms_nnunet.files import UNFINISHED, full_disk_is_said, make_folder, publish
 from magms_nnunet.inference.written_image import check_written
+from magms_nnunet.labels import listed, not_whole, whole_labels
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,14 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
         segmentation, properties = reader.read_seg(str(labelled.reference))
     except Exception as error:  # each of nnU-Net's readers has its own
         raise CaseError(name, f"reference {file} cannot be read ({str(error).splitlines()[0]}): replace it") from error
-    labels = segmentation[0]
+    labels = whole_labels(segmentation[0])
     values = dataset_json["labels"].values()
     known = {0} | {v for value in values for v in (value if isinstance(value, list | tuple) else (value,))}
     unknown = sorted(set(np.unique(labels).tolist()) - known)
     if unknown:
-        found, expected = (", ".join(f"{value:g}" for value in values) for values in (unknown, sorted(known)))
+        found = f"[{listed(unknown)}]{not_whole(unknown)}"
         raise CaseError(
-            name, f"reference {file} has labels [{found}], dataset.json knows [{expected}]: convert it first"
+            name, f"reference {file} has labels {found}, dataset.json knows [{listed(sorted(known))}]: convert it first"
         )
     return labels.astype(np.int32), properties  # of 16 bits without a sign
 

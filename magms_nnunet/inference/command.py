@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import Case, choose_modalities, find_cases
+from magms_nnunet.cases import Case, check_result_name, choose_modalities, find_cases
 from magms_nnunet.checks import InputChecks, check_case, check_previous_stage
 from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.files import refused_as_name
@@ -23,9 +23,9 @@ from magms_nnunet.inference.earlier_results import (
 )
 from magms_nnunet.inference.failures import failure_message
 from magms_nnunet.inference.folder import Job, file_stamps, predict_folder
-from magms_nnunet.inference.model_json import read_dataset_json, read_plans
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.model_json import read_dataset_json, read_plans
 from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 from magms_nnunet.output_lock import locked_output
 
@@ -102,6 +102,7 @@ def _jobs(
                 raise CaseError(case.name, f"its JSON would take the place of nnU-Net's {taken}: rename its files")
             if reason := refused_as_name(case.name):
                 raise CaseError(case.name, reason)
+            check_result_name(case, ending)
             subset = choose_modalities(case, requested, modalities, ending)
             job = Job(case, subset, _previous_stage(case, request.previous_stage, ending), checks=request.checks)
             done = is_finished(case.name, request.output, ending, request.save_probabilities)

@@ -6,8 +6,8 @@ from pathlib import Path, PureWindowsPath
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.inference.model import TrainedModel
-from magms_nnunet.inference.model_json import read_json
 from magms_nnunet.modalities import Subset
+from magms_nnunet.model_json import read_json
 
 FILE = "magms_expected_dice.json"
 

@@ -1,6 +1,7 @@
 """Predicts the cases of a folder: preprocessing, network and export side by side, one failure not stopping the rest."""
 
 import json
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -18,16 +19,16 @@ from tqdm import tqdm
 
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
-from magms_nnunet.errors import CaseError, one_line
+from magms_nnunet.errors import CaseError, InputWarning, one_line
 from magms_nnunet.files import full_disk_is_said, publish, sha256
 from magms_nnunet.inference.expected import expected_dice
 from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.model import TrainedModel
-from magms_nnunet.inference.model_json import without_listed_files
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.workers import workers
-from magms_nnunet.inference.written_image import check_written
+from magms_nnunet.inference.written_image import check_written, oddity
 from magms_nnunet.modalities import Subset
+from magms_nnunet.model_json import without_listed_files
 from magms_nnunet.nnunet_version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
 
@@ -140,7 +141,8 @@ def predict_folder(
 
         def finish_one():
             job, future = exports.popleft()
-            attempt(job, future.result)
+            if (odd := attempt(job, future.result)) is not None:
+                warnings.warn(f"{job.case.name}: {odd}", InputWarning, stacklevel=2)
             bar.update()
 
         for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1, failures):
@@ -204,8 +206,12 @@ def _export(
     name: str,
     report: dict,
     save_probabilities: bool,
-) -> None:
-    """Runs in a process of its own: resample to the input's grid, write to ``unfinished``, move to ``output``."""
+) -> str | None:
+    """Runs in a process of its own: resample to the input's grid, write to ``unfinished``, move to ``output``.
+
+    Returns:
+        What is odd about the result, which the JSON says, too.
+    """
     plans_manager, ending = PlansManager(plans), dataset_json["file_ending"]
     full = partial(full_disk_is_said, output / f"{name}{ending}")
     with full(), TemporaryDirectory(dir=unfinished) as folder, full():  # while what fills the disk is still there
@@ -220,6 +226,8 @@ def _export(
             save_probabilities,
         )
         check_written(Path(f"{hidden}{ending}"))
+        if (odd := oddity(plans_manager.image_reader_writer_class().read_seg(f"{hidden}{ending}")[0])) is not None:
+            report["warnings"].append(odd)
         sidecar = Path(f"{hidden}.json")
         spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF
         _write_json(sidecar, spacing | report)
@@ -227,6 +235,7 @@ def _export(
             (output / f"{name}{suffix}").unlink(missing_ok=True)
         for suffix in (".json", ".npz", ".pkl", ending) if save_probabilities else (".json", ending):
             publish(Path(f"{hidden}{suffix}"), output / f"{name}{suffix}")
+    return odd
 
 
 def model_files(model: TrainedModel) -> dict[str, dict]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.inference.model_json import read_json
+from magms_nnunet.model_json import read_json
 
 FILE = "magms_manifest.json"
 

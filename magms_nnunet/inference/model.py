@@ -22,9 +22,9 @@ from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.errors import InputError, shown
 from magms_nnunet.files import sha256
 from magms_nnunet.inference.manifest import check_unaltered, read_manifest
-from magms_nnunet.inference.model_json import check_configuration, read_dataset_json, read_plans
 from magms_nnunet.inference.rehearsal import rehearse
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.model_json import check_configuration, read_dataset_json, read_plans
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from magms_nnunet.networks.hemis_unet import HeMISUNet

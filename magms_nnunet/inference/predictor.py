@@ -23,6 +23,7 @@ from magms_nnunet.checks import STRICT, InputChecks, check_case, check_previous_
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
 from magms_nnunet.inference.sliding_window import SlidingWindow
+from magms_nnunet.inference.written_image import oddity
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.networks.subset_network import SubsetNetwork
 from magms_nnunet.networks.sweep_network import SweepNetwork
@@ -200,7 +201,8 @@ class Predictor:
                 not finite.
 
         Warns:
-            InputWarning: an image looks like none of its modality, or something was let through.
+            InputWarning: an image looks like none of its modality, something was let through, or nothing or every voxel
+                is segmented.
         """
         if not images:
             raise InputError(f"no images: give at least one of {self.modalities.listing()}")
@@ -240,7 +242,10 @@ class Predictor:
             export_prediction_from_logits(
                 logits, properties, self._configuration, self._plans_manager, model.dataset_json, str(result)
             )
-            return sitk.ReadImage(f"{result}{ending}")
+            segmentation = sitk.ReadImage(f"{result}{ending}")
+        if (odd := oddity(sitk.GetArrayViewFromImage(segmentation))) is not None:
+            warnings.warn(odd, InputWarning, stacklevel=2)
+        return segmentation
 
 
 def _as_file(image: Image, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Whether an image that was just written is all there: SimpleITK does not notice that a disk is full."""
+"""Whether an image that was just written is all there: SimpleITK does not notice that a disk is full; what it holds."""
 
 import errno
 import gzip
@@ -6,6 +6,17 @@ import math
 import os
 import struct
 from pathlib import Path
+
+import numpy as np
+
+
+def oddity(labels: np.ndarray) -> str | None:
+    """A sentence on a segmentation, of any shape, that is nothing or everything."""
+    if not labels.any():
+        return "nothing is segmented: look at the images"
+    if labels.all():
+        return "every voxel is segmented: look at the images"
+    return None
 
 
 def check_written(path: Path) -> None:

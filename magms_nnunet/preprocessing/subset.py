@@ -12,6 +12,7 @@ from magms_nnunet import autoload
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import CaseError
+from magms_nnunet.labels import listed, not_whole, whole_labels
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.preprocessing.resampling import run_preprocessor
 
@@ -84,12 +85,13 @@ def preprocess_case(
     label_manager = plans_manager.get_label_manager(dataset_json)
     segmentation = None
     if previous_stage is not None:
-        segmentation = reader.read_seg(previous_stage)[0]
-        if undeclared := set(np.unique(segmentation)) - {0, *label_manager.all_labels}:
+        segmentation = whole_labels(reader.read_seg(previous_stage)[0])
+        if undeclared := sorted(set(np.unique(segmentation).tolist()) - {0, *label_manager.all_labels}):
             raise CaseError(
                 case.name,
-                f"{Path(previous_stage).name} of the previous stage has labels {sorted(map(float, undeclared))}, which "
-                "dataset.json does not declare: give the segmentation by this model's previous stage",
+                f"{Path(previous_stage).name} of the previous stage has labels [{listed(undeclared)}]"
+                f"{not_whole(undeclared)}, which dataset.json does not declare: give the segmentation by this model's "
+                "previous stage",
             )
     data, segmentation, properties = run_preprocessor(
         case.name, images, segmentation, properties, plans_manager, configuration_manager, dataset_json

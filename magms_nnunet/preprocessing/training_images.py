@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from magms_nnunet.checks import unusable_range
 from magms_nnunet.errors import InputError, InputWarning
-from magms_nnunet.geometry import difference
+from magms_nnunet.geometry import contradiction, difference
 from magms_nnunet.image_files import ImageFileError, read_image_file
 from magms_nnunet.modalities import Modalities
 
@@ -30,7 +30,7 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
         InputError: files are damaged, or hold voxels that cannot be trained on; names the cases.
 
     Warns:
-        InputWarning: the files of a case do not lie on one grid.
+        InputWarning: the files of a case do not lie on one grid, or a header describes two positions.
     """
     problems, apart = [], []
     with ThreadPoolExecutor(min(_FILES_AT_ONCE, os.cpu_count() or 1)) as threads:
@@ -68,6 +68,9 @@ def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str |
 
 
 def _differences(grids: list) -> Iterator[str]:
+    for grid, label in grids:
+        if problem := contradiction(grid, _TOLERANCE):
+            yield f"{label} {problem}"
     for grid, label in grids[1:]:
         first, name = grids[0]
         if problem := difference(grid, first, name, _TOLERANCE):

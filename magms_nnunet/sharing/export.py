@@ -16,7 +16,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.files import UNFINISHED, reason, sha256, write_then_rename
 from magms_nnunet.inference import expected, manifest
 from magms_nnunet.inference.model import Fold, TrainedModel, fingerprint_of, load_model
-from magms_nnunet.inference.model_json import read_json, without_listed_files
+from magms_nnunet.model_json import read_json, without_listed_files
 
 # Of nnU-Net's export we leave out debug.json, the validation and the lists of training files, which name folders,
 # machines and patients.

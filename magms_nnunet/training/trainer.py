@@ -9,12 +9,14 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from magms_nnunet.agreement import check_continues, check_trained_with
+from magms_nnunet.agreement import check_continues, check_trained_with, with_current_keys
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
-from magms_nnunet.errors import one_line
+from magms_nnunet.errors import InputError, one_line
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.model_json import check_configuration, check_dataset_json, check_plans
+from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.output_lock import locked_output
 from magms_nnunet.training.finite import check_epoch, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
@@ -26,6 +28,9 @@ class ModalityTrainer(nnUNetTrainer):
 
     Attributes:
         modalities: of the dataset, in channel order.
+
+    Raises:
+        InputError: no command would load the trained model, for its plans or its dataset.json.
     """
 
     def __init__(
@@ -38,8 +43,23 @@ class ModalityTrainer(nnUNetTrainer):
     ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.modalities = Modalities.from_dataset_json(dataset_json)
+        self._check_that_the_model_can_be_loaded()
         self._apply_run_length(run_length_from_environment())
         guard_pretrained_weights()
+
+    def _check_that_the_model_can_be_loaded(self) -> None:
+        """Raise InputError where a command would refuse the trained model for its plans or its dataset.json."""
+        ours, folder = self.my_init_kwargs, Path(self.preprocessed_dataset_folder_base)
+        plans, name = folder / f"{self.plans_manager.plans_name}.json", self.configuration_name
+        check_dataset_json(folder / "dataset.json", ours["dataset_json"])
+        check_plans(plans, with_current_keys(ours["plans"]))
+        check_configuration(plans, name, self.configuration_manager.configuration)
+        check_architecture(self.configuration_manager)
+        if (planned := len(self.configuration_manager.normalization_schemes)) != len(self.modalities):
+            raise InputError(
+                f"{plans} is for {planned} modalities, dataset.json names {len(self.modalities)} "
+                f"({self.modalities.listing()}): plan again"
+            )
 
     def _apply_run_length(self, changes: dict[str, int]) -> None:
         for attribute, value in changes.items():

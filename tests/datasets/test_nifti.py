@@ -58,6 +58,18 @@ def test_a_nifti_pair_keeps_its_orientation(tmp_path):
     np.testing.assert_array_equal(read_volume("p1", tmp_path / "a.hdr", "T1").affine, AFFINE)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5)])
+def test_a_header_that_describes_two_positions(shape, tmp_path):
+    """Both would be kept, and each reader of the new dataset would choose its own."""
+    volume = nibabel.Nifti1Image(image(1, shape), AFFINE)
+    moved = AFFINE.copy()
+    moved[0, 3] += 40
+    volume.set_qform(AFFINE, 1)
+    volume.set_sform(moved, 2)
+    volume.to_filename(tmp_path / "a.nii")
+    assert "describes two positions" in message(tmp_path / "a.nii")
+
+
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_truncated(tmp_path, ending):
     path = write(tmp_path / f"a{ending}", image(1, (9, 9, 9)))

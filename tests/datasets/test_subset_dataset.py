@@ -69,6 +69,19 @@ def test_channels_are_renumbered_in_the_sources_order(home, source, capsys):
     assert not (home / "preprocessed").exists()
 
 
+def test_files_that_macos_leaves_are_no_cases(home, source, capsys):
+    for path in [*source.rglob("*.mha")]:
+        touch(path.with_name(f"._{path.name}"))
+    for path in source.glob("imagesTs/t_*"):
+        path.unlink()  # so that hidden files are all that is there
+    assert make() == 0
+    made = home / "raw" / "Dataset211_BraTS_FLAIR_T1c"
+    assert json.loads((made / "dataset.json").read_text())["numTraining"] == len(CASES)
+    assert not [name for name in files_in(made) if "._" in name or name.startswith("imagesTs")]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{source / 'imagesTr'}: hidden files are passed over (._a_0000.mha and 7 more)")
+
+
 def test_names_that_choose_the_normalisation_stay(home, source):
     write_json(source, channel_names={"0": "CT", "1": "CT", "2": "T1+C", "3": "PET"})
     assert make(modalities=("1", "T1+C")) == 0

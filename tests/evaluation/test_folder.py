@@ -18,6 +18,13 @@ def test_other_names_are_fine():
     evaluation.check_case_names(["a b", "<script>", "..a", "a.b", "NA", "007", "\N{GREEK SMALL LETTER MU}", "-rf"])
 
 
+def test_what_a_system_leaves_is_no_obstacle(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".DS_Store").touch()
+    evaluation.begin(tmp_path / "out", RUN)
+    assert (tmp_path / "out" / "run.json").is_file()
+
+
 def test_a_finished_case_can_be_read_back(tmp_path):
     folder = begun(tmp_path / "out", ["<script>"])
     assert evaluation.finished_cases(folder, CASES) == ["<script>"]

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import InputChecks
-from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.evaluation.labelled_cases import (
     LabelledCase,
     cases_of_folders,
@@ -55,6 +55,17 @@ def one_line(function, *arguments) -> str:
         function(*arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_files_that_macos_leaves_are_no_cases(raw):
+    for folder in ("imagesTr", "labelsTr"):
+        for path in [*(raw / folder).iterdir()]:
+            path.with_name(f"._{path.name}").touch()
+        (raw / folder / ".DS_Store").touch()
+    with pytest.warns(InputWarning, match="hidden files are passed over") as warned:
+        cases = cases_of_folders(raw / "imagesTr", raw / "labelsTr", ENDING, M)
+    assert [labelled.case.name for labelled in cases] == [*"abcd"]
+    assert len(warned) == 2  # a folder each
 
 
 @pytest.mark.parametrize(("fold", "names"), [(0, ["a", "b"]), ("1", ["c", "d"])])

@@ -210,14 +210,28 @@ def test_segmentations_are_written_on_the_grid_of_the_images(tmp_path):
         assert image.GetOrigin() == IMAGES["origin"]
 
 
-@pytest.mark.parametrize(("value", "shown"), [(5, "5"), (-1, "-1"), (0.5, "0.5")])
+def test_labels_that_rounding_has_moved_are_what_they_were(tmp_path):
+    labels = reference_labels()
+    moved = labels.astype(np.float32)
+    moved[labels == 1] = np.float32(0.99999994)
+    moved[labels == 2] = np.float32(2.0000002)
+    for folder in ("whole", "moved"):
+        (tmp_path / folder).mkdir()
+    expected = score(tmp_path / "whole", labels, reference_labels())
+    found = score(tmp_path / "moved", moved, reference_labels())
+    assert {subset: scores.rows for subset, scores in found.items()} == {
+        subset: scores.rows for subset, scores in expected.items()
+    }
+
+
+@pytest.mark.parametrize(("value", "shown"), [(5, "[5]"), (-1, "[-1]"), (0.5, "[0.5] (not whole numbers)")])
 def test_labels_that_dataset_json_does_not_know(tmp_path, value, shown):
     labels = reference_labels().astype(np.float32)
     labels[0, 0, 0] = value
     with pytest.raises(CaseError) as caught:
         score(tmp_path, labels, reference_labels())
     assert str(caught.value) == (
-        f"p1: reference p1.nii.gz has labels [{shown}], dataset.json knows [0, 1, 2]: convert it first"
+        f"p1: reference p1.nii.gz has labels {shown}, dataset.json knows [0, 1, 2]: convert it first"
     )
 
 

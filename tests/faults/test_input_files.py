@@ -3,6 +3,7 @@
 import gzip
 import os
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.inference.folder import preprocessed_ahead
 from magms_nnunet.inference.request import ModelRequest
 from tests.faults.spoiled_image import FILE
-from tests.faults.tiny import SHAPE, SIDE_FILES, give
+from tests.faults.tiny import SHAPE, SIDE_FILES, give, voxels
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
 
@@ -75,6 +76,36 @@ def test_row08_file_that_is_no_whole_image_fails(spoil, says, remedy, images, fa
     line = failure()
     assert says in line
     assert remedy in line
+
+
+def not_compressed(path):
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+
+
+def nifti_2(path):
+    nibabel.save(nibabel.Nifti2Image(voxels(5).T, np.diag([-1, -1, 1.5, 1])), path)
+
+
+def intercept_without_slope(path):
+    """The checks would see 0 to 1292, the network -1024 to 268."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[112:120] = np.array([0, -1024], "<f4").tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (not_compressed, f"is not compressed, although its name ends in .gz: rename it to {FILE[:-3]} and gzip that"),
+        (nifti_2, "is NIfTI-2, which SimpleITK, and so nnU-Net, does not read: save it as NIfTI-1"),
+        (intercept_without_slope, "has scl_slope 0 and scl_inter -1024: SimpleITK multiplies by 1 and adds -1024"),
+    ],
+)
+def test_row08_file_whose_remedy_is_not_another_copy_says_so(spoil, says, images, failure):
+    spoil(images / FILE)
+    line = failure()
+    assert says in line
+    assert "copy it again" not in line
 
 
 def test_row08_name_that_is_not_utf8_fails(images, magms_predict, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from magms_nnunet.cli.evaluate import main as magms_evaluate
-from tests.faults.spoiled_image import FILE, like
+from tests.faults.spoiled_image import FILE, LABEL, like
 from tests.faults.tiny import SHAPE, give, voxels
 from tests.integration.workspace import ENDING, QUIET, write_image
 
@@ -66,6 +66,65 @@ def test_row06_tolerance_that_makes_no_sense(value, images, magms_predict, tmp_p
     code, (*_, line) = magms_predict(images, tmp_path / "out", "--geometry-tolerance", value)
     assert code == 2
     assert "--geometry-tolerance must be 0 or more voxels, got" in line
+
+
+# --- 6: one header that describes two positions -----------------------------------------------------------------------
+
+HERE = np.diag([-1.0, -1.0, 1.5, 1.0])
+THERE = HERE.copy()
+THERE[:3, 3] = 40, -30, 20
+TWO_POSITIONS = (
+    "describes two positions, 40 voxels apart: its sform begins at -40 30 20 mm, what SimpleITK reads at 0 0 0 mm"
+)
+
+
+def place(path, qform, sform, codes=(1, 2)):
+    """What SPM, FSL and fMRIPrep leave behind: the scanner's position in one form, the aligned one in the other."""
+    image = nibabel.load(path)
+    image = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+    image.set_qform(qform, codes[0])
+    image.set_sform(sform, codes[1])
+    nibabel.save(image, path)
+
+
+def test_row06_header_that_describes_two_positions_fails(images, failure):
+    place(images / FILE, HERE, THERE)
+    assert f"{TWO_POSITIONS}: make sform and qform agree" in failure()
+
+
+def test_row06_two_positions_are_let_through_where_that_is_wanted(images, prediction, tmp_path):
+    """The result lies where SimpleITK reads the images."""
+    for path in images.glob("p2_*"):
+        place(path, HERE, THERE)
+    labels = (f"p2_0000{ENDING} (FLAIR)", LABEL)
+    says = [f"{label} {TWO_POSITIONS}: the result lies where SimpleITK reads it" for label in labels]
+    prediction("--allow-two-positions", says=says)
+    assert sitk.ReadImage(str(tmp_path / "out" / f"p2{ENDING}")).GetOrigin() == (0, 0, 0)
+
+
+def test_row06_modalities_are_compared_under_both_positions(images, failure):
+    """Only one of them was moved, by a form that SimpleITK passes over."""
+    place(images / FILE, HERE, THERE)
+    line = failure("--allow-two-positions")
+    assert f"begins at -40 30 20 mm, p2_0000{ENDING} (FLAIR) at 0 0 0 mm (by the sform): resample" in line
+
+
+def test_row06_header_without_a_position_is_noted(images, prediction):
+    place(images / FILE, None, None, codes=(0, 0))
+    prediction(
+        says=[f"{LABEL} says nothing of the position (sform and qform codes are 0): check left and right in the result"]
+    )
+
+
+def test_row06_reference_that_describes_two_positions_is_not_scored(model, tmp_path, capfd):
+    images, labels = give(tmp_path / "images", {"p1": range(4)}), tmp_path / "labels"
+    write_image(labels / f"p1{ENDING}", np.ones(SHAPE, np.uint8))
+    place(labels / f"p1{ENDING}", HERE, THERE)
+    arguments = ("-i", images, "-l", labels, "-m", model, "--subsets", "T1c", "--disable_tta", *QUIET)
+    assert magms_evaluate([*map(str, (*arguments, "-o", tmp_path / "out"))]) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"magms_evaluate: p1: p1{ENDING} (reference) {TWO_POSITIONS}: make sform and qform agree")
+    assert magms_evaluate([*map(str, (*arguments, "-o", tmp_path / "let", "--allow-two-positions"))]) == 0
 
 
 # --- 9: images of another kind ----------------------------------------------------------------------------------------

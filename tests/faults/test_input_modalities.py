@@ -109,6 +109,20 @@ def test_row01_evaluation_without_a_score_is_no_success(model, evaluation, monke
 # --- 2: some cases lack what was asked for ----------------------------------------------------------------------------
 
 
+def test_row02_files_that_a_system_leaves_are_passed_over(magms_predict, tmp_path):
+    """macOS writes AppleDouble files beside all that it copies to disks of other kinds."""
+    images = give(tmp_path / "images", {"p1": [FLAIR, T1C]})
+    for path in [*images.iterdir()]:
+        path.with_name(f"._{path.name}").write_bytes(bytes.fromhex("0005160700020000") + bytes(4088))
+    (images / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (images / "__MACOSX").mkdir()
+    code, (line,) = magms_predict(images, tmp_path / "out")
+    assert code == 0
+    hidden = f"._p1_0000{ENDING} and 1 more"
+    assert line == f"magms_predict: warning: input folder {images}: hidden files are passed over ({hidden})"
+    assert files_in(tmp_path / "out") == {f"p1{ENDING}", "p1.json"} | SIDE_FILES
+
+
 def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR, T1C], "p2": [FLAIR, T2], "p3": [FLAIR, T1C]})
     code, (line,) = magms_predict(images, tmp_path / "out", "--modalities", "T1c", "F")

@@ -81,6 +81,14 @@ def test_row26_case_whose_json_would_be_nnunets_fails(name, magms_predict, tmp_p
     assert "labels" in json.loads((tmp_path / "out" / "dataset.json").read_text())
 
 
+def test_row26_name_whose_result_would_be_written_elsewhere_fails(magms_predict, tmp_path):
+    images = give(tmp_path / "images", {"scan.nii": [FLAIR], "p1": [FLAIR]})
+    code, (line,) = magms_predict(images, tmp_path / "out")
+    assert code == 3
+    assert line.startswith("magms_predict: scan.nii: its name ends in .nii, so that SimpleITK would write scan.nii")
+    assert files_in(tmp_path / "out") == {f"p1{ENDING}", "p1.json"} | SIDE_FILES
+
+
 def test_row26_line_breaks_and_control_characters_are_shown_and_not_sent(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR]})
     (images / f"p2\nmagms_predict: all is well_0000{ENDING}").touch()

@@ -180,6 +180,24 @@ def test_row20_folder_in_place_of_a_file(file, run, spoilt):  # noqa: F811
     assert f"{spoilt / file} cannot be read (Is a directory): copy it again" in line
 
 
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [
+        ("dataset.json", at("channel_names", "0", value="DWI/b0"), "channel_names holds 'DWI/b0'"),
+        ("dataset.json", at("channel_names", "0", value=""), "channel_names holds ''"),
+        ("dataset.json", at("channel_names", "0", value="T1\nw"), "channel_names holds 'T1"),
+        ("dataset.json", at("labels", "label1", value=70000), "must be a number from 0 to 65535"),
+        ("MAGMSPlans.json", at("transpose_backward", value=[1, 2, 0]), "transpose_backward [1, 2, 0] does not undo"),
+    ],
+)
+def test_row20_what_no_command_would_load_is_not_trained(file, change, says, train, home, spoilt):  # noqa: F811
+    edit(home / spoilt.parent.name / file, change)
+    with pytest.raises(module.InputError) as error:
+        train()
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_row20_regions_and_turned_axes_pass(run, spoilt):  # noqa: F811
     edit_also_in_checkpoint(spoilt, "dataset.json", regions([1, 2, 3]))
     turned = {"transpose_forward": [1, 2, 0], "transpose_backward": [2, 0, 1]}

@@ -6,6 +6,7 @@ import SimpleITK as sitk
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from magms_nnunet.errors import InputError
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from magms_nnunet.planners import (
     MAGMSPlanner,
@@ -74,6 +75,12 @@ def test_the_patch_fits_the_memory_that_was_asked_for(dataset):
     assert training_size(stock, 4) > 2 * budget_8gb  # nnU-Net's own estimate knows one encoder
     assert voxels(small) < voxels(default) == voxels(stock)
     assert default["plans_name"] == "MAGMSPlans"
+
+
+@pytest.mark.parametrize("name", ["DWI/b0", "", "T1\nw"])
+def test_what_no_command_would_load_is_not_planned(name, dataset):
+    with pytest.raises(InputError, match=r"dataset\.json: channel_names holds .*: a name must be printable, without /"):
+        MAGMSPlanner(dataset(channels=(name, "T1", "T1c", "T2")))
 
 
 def test_plans_are_nnunets_but_for_normalisation_and_data_folder(dataset):

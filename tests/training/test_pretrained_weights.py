@@ -7,6 +7,7 @@ import torch
 from nnunetv2.run import run_training
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
+from magms_nnunet.errors import InputError
 from magms_nnunet.training import pretrained_weights
 from tests.trainers.conftest import make_trainer  # noqa: F401 (a fixture)
 
@@ -23,6 +24,26 @@ def test_good_weights_arrive_all_but_the_segmentation_layers(make_trainer, tmp_p
     run_training.maybe_load_checkpoint(trainer, False, False, str(tmp_path / "good.pth"))
     for name, weight in trainer.network.state_dict().items():
         assert bool((weight == 0.5).all()) != (".seg_layers." in name), name
+
+
+def test_weights_of_another_width_are_refused_with_both_shapes(make_trainer, tmp_path):  # noqa: F811
+    trainer = make_trainer()
+    weights = trainer.network.state_dict()
+    name = next(name for name, weight in weights.items() if weight.ndim == 5)
+    torch.save({"network_weights": weights | {name: torch.zeros(7, 1, 3, 3, 3)}}, tmp_path / "wide.pth")
+    with pytest.raises(InputError) as error:
+        run_training.maybe_load_checkpoint(trainer, False, False, str(tmp_path / "wide.pth"))
+    shape = "x".join(map(str, weights[name].shape))
+    assert f"wide.pth: {name} is 7x1x3x3x3 there and {shape} here: plan this dataset with" in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_weights_of_fewer_modalities_are_refused_by_name(make_trainer, tmp_path):  # noqa: F811
+    trainer = make_trainer()
+    weights = {name: weight for name, weight in trainer.network.state_dict().items() if "encoders.2." not in name}
+    torch.save({"network_weights": weights}, tmp_path / "two.pth")
+    with pytest.raises(InputError, match=r"two\.pth: it has no encoders\.2\..*: take a model of this trainer"):
+        run_training.maybe_load_checkpoint(trainer, False, False, str(tmp_path / "two.pth"))
 
 
 def test_a_trainer_of_ours_steps_in_once(make_trainer):  # noqa: F811

@@ -45,10 +45,17 @@ def read_dataset_json(folder: Path) -> dict:
     """
     path = folder / "dataset.json"
     content = read_json(path)
-    modalities = Modalities.from_dataset_json(content)
-    for name in modalities.names:  # evaluations name folders after them
-        if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\"):
-            raise InputError(f"{path}: channel_names holds {shown(name)}: a name must be printable, without / and \\")
+    check_dataset_json(path, content)
+    return content
+
+
+def check_dataset_json(path: Path, content: dict) -> None:
+    """See that a dataset.json can be that of a model; ``path`` is for messages.
+
+    Raises:
+        InputError: what it says cannot be true, or no result could be written.
+    """
+    Modalities.from_dataset_json(content)
     labels = content.get("labels")
     if not isinstance(labels, dict) or labels.get("background") != 0:
         raise InputError(f"{path}: labels must be names and numbers, background 0, got {shown(labels)}")
@@ -73,7 +80,6 @@ def read_dataset_json(folder: Path) -> dict:
     ending = content.get("file_ending")
     if not isinstance(ending, str) or not _ENDING.fullmatch(ending):
         raise InputError(f"{path}: file_ending must be something like .nii.gz, got {shown(ending)}")
-    return content
 
 
 def without_listed_files(dataset_json: dict) -> dict:
@@ -89,6 +95,16 @@ def read_plans(folder: Path) -> dict:
     """
     path = folder / "plans.json"
     plans = with_current_keys(read_json(path))
+    check_plans(path, plans)
+    return plans
+
+
+def check_plans(path: Path, plans: dict) -> None:
+    """See that plans, in the keys of today's nnU-Net, can be those of a model, as far as configurations share them.
+
+    Raises:
+        InputError: what they say cannot be true; ``path`` is for the message.
+    """
     _check(path, "", {"label_manager": "LabelManager", **plans}, _PLANS)
     forward, backward = plans["transpose_forward"], plans["transpose_backward"]
     if [forward[axis] for axis in backward] != [0, 1, 2]:
@@ -96,7 +112,6 @@ def read_plans(folder: Path) -> dict:
     for name, configuration in plans["configurations"].items():
         if not isinstance(configuration, dict):
             raise InputError(f"{path}: configurations.{name} must be an object, got {shown(configuration)}")
-    return plans
 
 
 def check_configuration(path: Path, name: str, configuration: dict) -> None:
