@@ -1,6 +1,7 @@
 """What ``magms_evaluate`` does: every subset of every case scored, each case's voxels encoded once."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -115,8 +116,9 @@ def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
     return attach(model, about | {"subsets": subsets})
 
 
-def _absolute(folder: Path | None) -> str | None:
-    return None if folder is None else str(folder.resolve())
+def _location(folder: Path | None) -> str | None:
+    """Tells a folder from others of its name, and does not say where on this machine it is."""
+    return None if folder is None else hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
 
 
 def _run(
@@ -145,7 +147,7 @@ def _run(
         "subsets": [model.modalities.format(subset) for subset in subsets],
         "all_cases": [labelled.case.name for labelled in cases],
         **{name: None if folder is None else folder.resolve().name for name, folder in folders.items()},
-        "location_sha256": hashlib.sha256(repr([*map(_absolute, folders.values())]).encode()).hexdigest(),
+        "folders_sha256": {name: _location(folder) for name, folder in folders.items()},
         "part": [request.part, request.parts],
         "cases": [],
         "training": training_cost(model.epoch_seconds, len(model.modalities)),

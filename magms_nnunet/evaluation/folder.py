@@ -33,7 +33,7 @@ from magms_nnunet.model_json import read_json
 # What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
 # parts on other machines may call otherwise.
 _IDENTITY = ("model", "protocol", "fill", "settings", "checks", "modalities", "regions", "subsets", "all_cases")
-_FOLDERS = ("images", "labels", "previous_stage", "location_sha256")
+_FOLDERS = ("images", "labels", "previous_stage")
 SEGMENTATIONS = "segmentations"
 ENTROPY_COLUMNS = ("case", "subset", "entropy_nats")
 
@@ -81,6 +81,7 @@ def read_run(folder: Path) -> dict:
 
 def _differing(one: dict, other: dict, keys: Sequence[str]) -> list[str]:
     as_json = json.loads(json.dumps(other))  # tuples are lists there
+    one, as_json = (run | (run.get("folders_sha256") or {}) for run in (one, as_json))  # two may have one name
     return [key.replace("_", " ") for key in keys if one.get(key) != as_json.get(key)]
 
 

@@ -47,6 +47,7 @@ _KINDS: dict[str, tuple[Callable[..., bool], str]] = {
     "model": (_is_model, "an object with name, dataset, sha256 and folds"),
     "protocol": (lambda value: isinstance(value, str), "a name"),
     "settings": _OBJECT,
+    "folders_sha256": _OBJECT,
     "checks": _OBJECT,
     "modalities": _NAMES,
     "regions": (_are_regions, "an object of lists of labels"),

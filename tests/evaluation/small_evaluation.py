@@ -39,7 +39,7 @@ RUN = {
     "versions": {"magms_nnunet": "0.1.0", "nnunetv2": "2.8.1", "torch": "2.13.0"},
     "command": "magms_evaluate -o OUT",
 }
-FOLDERS = {"images": "imagesTs", "labels": "corrected", "previous_stage": "lowres", "location_sha256": "abc"}
+FOLDERS = {"images": "imagesTs", "labels": "corrected", "previous_stage": "lowres"}
 CHANGES = {
     "model": {**RUN["model"], "sha256": "1" * 64},
     "protocol": "absent",

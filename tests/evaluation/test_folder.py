@@ -108,6 +108,12 @@ def test_resuming_does_not_mind_the_command_and_the_versions(tmp_path):
 RESUMED = {**CHANGES, **FOLDERS, "part": [0, 2]}
 
 
+def test_another_folder_of_the_same_name_is_another_one(tmp_path):
+    folder = begun(tmp_path / "out", ["a"], folders_sha256={"images": "0", "labels": "1"})
+    other = RUN | {"folders_sha256": {"images": "0", "labels": "2"}}
+    assert "holds an evaluation with another labels: choose" in one_line(evaluation.begin, folder, other)
+
+
 @pytest.mark.parametrize(("key", "value"), RESUMED.items(), ids=RESUMED)
 def test_another_evaluation_in_the_folder_is_refused_by_name(tmp_path, key, value):
     folder = begun(tmp_path / "out", ["a"])
