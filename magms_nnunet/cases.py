@@ -35,15 +35,17 @@ class Case:
         name: without channel and ending.
         files: channel -> path.
         unread: channel -> path of an image with another ending than the model reads.
+        labels: channel -> what a message calls it, where its file is none of the user's.
     """
 
     name: str
     files: dict[int, Path]
     unread: dict[int, Path] = field(default_factory=dict)
+    labels: dict[int, str] = field(default_factory=dict)
 
     def label(self, channel: int, modalities: Modalities) -> str:
         """A file and its modality, for messages: ``p1_0002.nii.gz (T1c)``."""
-        return f"{self.files[channel].name} ({modalities.names[channel]})"
+        return self.labels.get(channel) or f"{self.files[channel].name} ({modalities.names[channel]})"
 
 
 def files_of(folder: Path, kind: str) -> list[Path]:

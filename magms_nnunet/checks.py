@@ -177,7 +177,7 @@ def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChec
     grids = content[0], read_grid(first)
     if checks.allow_two_positions:  # of an image with two of them, SimpleITK's is that of segmentations made from it
         grids = [replace(grid, forms={}) for grid in grids]
-    if problem := difference(*grids, first.name, checks.geometry_tolerance):
+    if problem := difference(*grids, case.labels.get(subset[0], first.name), checks.geometry_tolerance):
         raise CaseError(case.name, f"{label} {problem}: {remedy}")
 
 

@@ -21,6 +21,16 @@ class CaseError(InputError):
         return type(self), (self.case, self.message)
 
 
+class FaultMessage(str):
+    """Why a case failed, where that is a fault of ours. Commands end with exit code 1.
+
+    Attributes:
+        traceback: the lines that say where.
+    """
+
+    traceback: str = ""
+
+
 def shown(value) -> str:
     """A value of a file for a message: never long, whatever the file holds."""
     try:

@@ -60,6 +60,8 @@ def read_image_file(path: Path) -> tuple[Grid, Voxels] | None:
     """
     try:
         str(path).encode()  # SimpleITK would end the whole process
+        if path.is_dir():  # ITK would print a page on it
+            raise ImageFileError("is a folder: give the image file")
         if path.stat().st_size == 0:
             raise ImageFileError("is empty (0 bytes): copy it again")
         if path.name.endswith(_OTHER_READERS):
@@ -195,7 +197,7 @@ def _summarize(chunks: Iterator[np.ndarray], stride: int, slope: float, inter: f
                 chunk = np.where(finite, chunk, 0)
         if size:
             ends += [chunk.min(), chunk.max()]
-            sample.append(chunk[-position % stride :: stride])
+            sample.append(chunk[-position % stride :: stride].copy())  # a view would keep the whole chunk in memory
         position += size
     with np.errstate(over="ignore", invalid="ignore"):  # in a damaged file these may be any numbers
         scaled = np.array(ends or [0], np.float64) * slope + inter

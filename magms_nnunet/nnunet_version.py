@@ -1,11 +1,26 @@
 """Which nnU-Net this package is tested with."""
 
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 
-from magms_nnunet.errors import InputWarning
+from magms_nnunet.errors import InputError, InputWarning
 
 TESTED_NNUNET = "2.8.1"
+
+
+def check_hooks(base: type, names: Sequence[str]) -> None:
+    """See that nnU-Net has the methods that we override: one that it has renamed would never be called.
+
+    Raises:
+        InputError: it lacks one.
+    """
+    for name in names:
+        if not hasattr(base, name):
+            raise InputError(
+                f"nnunetv2 {version('nnunetv2')} has no {base.__name__}.{name}, which magms_nnunet replaces: "
+                f"install nnunetv2 {TESTED_NNUNET}"
+            )
 
 
 def untested_nnunet_warnings() -> list[str]:

@@ -9,8 +9,16 @@ from magms_nnunet.appearance import PLANS_KEY, learn
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model_json import check_dataset_json
 from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
+from magms_nnunet.nnunet_version import check_hooks
 from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
 from magms_nnunet.preprocessing.training_images import check_training_images
+
+_HOOKS = (
+    "static_estimate_VRAM_usage",
+    "determine_normalization_scheme_and_whether_mask_is_used_for_norm",
+    "save_plans",
+    "generate_data_identifier",
+)
 
 
 class MAGMSPlanner(ExperimentPlanner):
@@ -36,6 +44,7 @@ class MAGMSPlanner(ExperimentPlanner):
         overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
         suppress_transpose: bool = False,
     ):
+        check_hooks(ExperimentPlanner, _HOOKS)
         # Without a memory target: nnU-Net's planners warn of any but their own.
         super().__init__(
             dataset_name_or_id,

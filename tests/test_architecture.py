@@ -72,6 +72,8 @@ ALLOWED = {
     "planners": {"modalities", "model_json", "appearance", "networks", "preprocessing"},  # a leaf, too
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor
     "autoload": set(),  # holds the leaves' names as strings
+    "child_processes": set(),
+    "cores": set(),
     "errors": set(),
     "freed_memory": set(),
     "files": set(),
@@ -80,8 +82,11 @@ ALLOWED = {
     "nnunet_version": set(),
     "output_lock": set(),
     "streams": set(),
+    "signals": set(),
 }
 SHARED = {
+    "child_processes",
+    "cores",
     "errors",
     "files",
     "foreign_json",
@@ -89,10 +94,13 @@ SHARED = {
     "new_folders",
     "nnunet_version",
     "output_lock",
+    "signals",
     "streams",
     "magms_nnunet",
 }
-STDLIB_ONLY = ["__init__", "autoload", "errors", "files", "foreign_json", "new_folders", "output_lock", "streams"]
+STDLIB_ONLY = [
+    *("__init__", "autoload", "errors", "files", "foreign_json", "new_folders", "output_lock", "signals", "streams")
+]
 
 
 def sources() -> dict[str, Path]:

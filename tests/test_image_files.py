@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel
@@ -180,3 +181,19 @@ def test_matrix_of_brain_locations_is_no_image(tmp_path):
     nibabel.save(cifti2.Cifti2Image(np.ones((1, 64), np.float32), (scalars, locations)), tmp_path / "a.nii")
     with pytest.raises(ImageFileError, match="is a Cifti2Image, not a NIfTI image: export it again"):
         read_image_file(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mha"])
+def test_what_is_kept_of_an_image_is_small(name, tmp_path):
+    """Views as samples would keep all of it in memory: 32 MB here."""
+    array = np.zeros((128, 256, 256), np.float32)
+    array[::7] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / name))
+    read_image_file(tmp_path / name)  # imports, once
+    tracemalloc.start()
+    _, voxels = read_image_file(tmp_path / name)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert voxels.sample.nbytes < 1 << 20
+    assert kept < 4 << 20
+    assert peak < 8 << 20 or name == "a.mha"  # that is read as a whole

@@ -92,7 +92,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         _print(summary, args.o)
     if args.attach and failed:
         exits.say(f"{args.o} is not attached to the model, as cases failed", sys.stderr)
-    return exits.failures("magms_evaluate", failed)
+    return exits.failures("magms_evaluate", failed, args.debug)
 
 
 def _merge(args: argparse.Namespace) -> int:

@@ -2,18 +2,21 @@
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from magms_nnunet.cli.signals import Stopped, stopped_in_time
-from magms_nnunet.errors import InputError, InputWarning, one_line
+from magms_nnunet.cli.surroundings import check_variables, read_names_as_utf8
+from magms_nnunet.errors import FaultMessage, InputError, InputWarning, one_line
+from magms_nnunet.signals import Stopped, stopped_in_time
 from magms_nnunet.streams import lasting_streams
 
 
 def run(command: str, function: Callable[[], int], debug: bool) -> int:
-    """Call ``function`` and turn what it raises into one line and an exit code; ``debug`` lets it through."""
+    """Call ``function`` and turn what it raises into one line and an exit code, with ``debug`` after a traceback."""
+    read_names_as_utf8(command)
     with lasting_streams(), _no_imports_from_here():
         return _run(command, function, debug)
 
@@ -21,18 +24,19 @@ def run(command: str, function: Callable[[], int], debug: bool) -> int:
 def _run(command: str, function: Callable[[], int], debug: bool) -> int:
     try:
         with stopped_in_time(), _warnings_as_lines(command):
+            check_variables()
             return function()
     except KeyboardInterrupt as stop:
         print(f"{command}: interrupted", file=sys.stderr)
         return stop.exit_code if isinstance(stop, Stopped) else 130
     except InputError as error:
         if debug:
-            raise
+            say(traceback.format_exc(), sys.stderr)
         print(f"{command}: error: {one_line(error)}", file=sys.stderr)
         return 2
     except Exception as error:
         if debug:
-            raise
+            say(traceback.format_exc(), sys.stderr)
         reason = one_line((str(error).splitlines() or [""])[0])
         print(f"{command}: unexpected {type(error).__name__}: {reason} (--debug shows where)", file=sys.stderr)
         return 1
@@ -78,8 +82,12 @@ def say(text: object, file: TextIO | None = None) -> None:
         print(one_line(line), file=file, flush=True)
 
 
-def failures(command: str, failed: dict[str, str]) -> int:
-    """Name the cases that failed; the exit code."""
+def failures(command: str, failed: dict[str, str], debug: bool) -> int:
+    """Name the cases that failed, with ``debug`` also where a fault of ours is; the exit code."""
     for case, message in failed.items():
+        if debug and isinstance(message, FaultMessage):
+            say(message.traceback, sys.stderr)
         print(f"{command}: {one_line(f'{case}: {message}')}", file=sys.stderr)
+    if any(isinstance(message, FaultMessage) for message in failed.values()):
+        return 1
     return 3 if failed else 0

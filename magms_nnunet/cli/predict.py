@@ -64,7 +64,7 @@ def _predict(args: argparse.Namespace) -> int:
             progress_bar=not args.disable_progress_bar,
         )
     )
-    return exits.failures("magms_predict", failed)
+    return exits.failures("magms_predict", failed, args.debug)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from magms_nnunet.evaluation.scores import Reference
 from magms_nnunet.files import UNFINISHED, full_disk_is_said, make_folder, publish
 from magms_nnunet.inference.written_image import check_written
 from magms_nnunet.labels import listed, not_whole, whole_labels
+from magms_nnunet.preprocessing.reading import read_voxels
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,12 @@ def score_logits(
         logits = torch.from_numpy(logits)
         entropy = mean_entropy_nats(logits, label_manager.has_regions)
         segmentation = convert_predicted_logits_to_segmentation_with_correct_shape(
-            logits, plans_manager, plans_manager.get_configuration(configuration), label_manager, properties
+            logits,
+            plans_manager,
+            plans_manager.get_configuration(configuration),
+            label_manager,
+            properties,
+            num_threads_torch=torch.get_num_threads(),
         )
         rows = prepared.score(labelled.case.name, subset, squeeze_2d(segmentation, properties["spacing"])[0])
         scores[subset] = SubsetScores(rows, entropy, segmentation[z])
@@ -112,10 +118,7 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
         CaseError: the file cannot be read, or has labels that dataset.json does not know.
     """
     name, file = labelled.case.name, labelled.reference.name
-    try:
-        segmentation, properties = reader.read_seg(str(labelled.reference))
-    except Exception as error:  # each of nnU-Net's readers has its own
-        raise CaseError(name, f"reference {file} cannot be read ({str(error).splitlines()[0]}): replace it") from error
+    segmentation, properties = read_voxels(reader.read_seg, str(labelled.reference), name, f"reference {file}")
     labels = whole_labels(segmentation[0])
     values = dataset_json["labels"].values()
     known = {0} | {v for value in values for v in (value if isinstance(value, list | tuple) else (value,))}
@@ -165,7 +168,8 @@ def slice_of_images(labelled: LabelledCase, channels: Sequence[int], plans: dict
     reader = PlansManager(plans).image_reader_writer_class()
     labels, _ = read_reference(labelled, reader, dataset_json)
     z = best_slice(labels, regions_from_dataset_json(dataset_json))
-    images, properties = reader.read_images([str(labelled.case.files[channel]) for channel in channels])
+    files = [str(labelled.case.files[channel]) for channel in channels]
+    images, properties = read_voxels(reader.read_images, files, labelled.case.name, "an image")
     shown = []
     for image in images[:, z]:
         low, high = np.percentile(image, (1, 99.5))

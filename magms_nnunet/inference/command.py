@@ -119,7 +119,7 @@ def _jobs(
         except Exception as error:  # a case must not take the others with it
             ours = is_ours(request.output / f"{case.name}.json")
             stays = f"; {case.name}{ending} in {request.output} is of an earlier run" if ours else ""
-            failed[case.name] = failure_message(error) + stays
+            failed[case.name] = failure_message(error, stays)
     return jobs
 
 

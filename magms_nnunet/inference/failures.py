@@ -1,12 +1,13 @@
 """The cases that failed, while the others go on."""
 
 import sys
+import traceback
 from concurrent.futures import CancelledError, Future
 
 import torch
 from tqdm import tqdm
 
-from magms_nnunet.errors import CaseError, InputError, one_line
+from magms_nnunet.errors import CaseError, FaultMessage, InputError, one_line
 from magms_nnunet.inference.processes import ProcessDiedError
 
 
@@ -40,13 +41,22 @@ class Failures:
         return future
 
 
-def failure_message(error: Exception) -> str:
-    """One line on why a case failed."""
+def failure_message(error: Exception, addition: str = "") -> str:
+    """One line on why a case failed; a :class:`FaultMessage` where neither the input nor the machine is the reason.
+
+    Args:
+        error: that it ended with.
+        addition: to the line.
+    """
     if isinstance(error, CaseError):
-        return error.message
+        return f"{error.message}{addition}"
     if isinstance(error, InputError | ProcessDiedError):
-        return str(error)
+        return f"{error}{addition}"
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in reason:
-        return f"not enough memory ({reason}): try --not_on_device, -device cpu, or smaller -npp and -nps"
-    return reason
+        return f"not enough memory ({reason}): try --not_on_device, -device cpu, or smaller -npp and -nps{addition}"
+    if isinstance(error, OSError):
+        return f"{reason}{addition}"
+    message = FaultMessage(f"unexpected {reason}{addition} (--debug shows where)")
+    message.traceback = "".join(traceback.format_exception(error))
+    return message

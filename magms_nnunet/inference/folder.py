@@ -224,6 +224,7 @@ def _export(
             dataset_json,
             str(hidden),
             save_probabilities,
+            torch.get_num_threads(),
         )
         check_written(Path(f"{hidden}{ending}"))
         if (odd := oddity(plans_manager.image_reader_writer_class().read_seg(f"{hidden}{ending}")[0])) is not None:

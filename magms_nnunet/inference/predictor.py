@@ -3,14 +3,13 @@
 import io
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
 
-import numpy as np
 import SimpleITK as sitk
 import torch
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
@@ -21,6 +20,7 @@ from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks, check_case, check_previous_stage
 from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.inference.given_image import Image, as_file
 from magms_nnunet.inference.model import Fold, TrainedModel, load_model
 from magms_nnunet.inference.sliding_window import SlidingWindow
 from magms_nnunet.inference.written_image import oddity
@@ -29,9 +29,6 @@ from magms_nnunet.networks.subset_network import SubsetNetwork
 from magms_nnunet.networks.sweep_network import SweepNetwork
 from magms_nnunet.preprocessing.fill import fill_absent
 from magms_nnunet.preprocessing.subset import preprocess_case
-
-Image = str | Path | sitk.Image | tuple[np.ndarray, Sequence[float]]
-"""A file, an image, or an array ``(z, y, x)`` with its spacing in mm in the same order."""
 
 _STDOUT = Lock()
 """Held while it is redirected, which is so for all threads of a process."""
@@ -204,19 +201,23 @@ class Predictor:
             InputWarning: an image looks like none of its modality, something was let through, or nothing or every voxel
                 is segmented.
         """
-        if not images:
-            raise InputError(f"no images: give at least one of {self.modalities.listing()}")
-        self.check_subset(self.modalities.parse(list(images)))
+        if not isinstance(images, Mapping) or not images:
+            given = "no images" if isinstance(images, Mapping) else f"images are a {type(images).__name__}"
+            raise InputError(f"{given}: give modality -> image, at least one of {self.modalities.listing()}")
+        self.check_subset(self.modalities.parse([*map(str, images)]))
         if self.model.is_cascaded != (previous_stage is not None):
             need = "needs" if self.model.is_cascaded else "does not take"
             raise InputError(f"{self.model.configuration} {need} the segmentation of a previous stage")
         ending = self.model.dataset_json["file_ending"]
         with tempfile.TemporaryDirectory() as folder:
+            given = {self.modalities.parse([str(name)])[0]: image for name, image in images.items()}
+            labels = {channel: f"the {self.modalities.names[channel]} image" for channel in given}
             files = {
-                self.modalities.parse([name])[0]: _as_file(image, Path(folder) / f"image_{i:04d}{ending}")
-                for i, (name, image) in enumerate(images.items())
+                channel: as_file(image, labels[channel], Path(folder) / f"image_{channel:04d}{ending}")
+                for channel, image in given.items()
             }
-            case = Case("image", files)
+            in_memory = {channel: label for channel, label in labels.items() if files[channel].parent == Path(folder)}
+            case = Case("image", files, labels=in_memory)
             checked = check_case(
                 case,
                 tuple(sorted(files)),
@@ -231,7 +232,7 @@ class Predictor:
             subset = checked.subset
             model, previous = self.model, None
             if previous_stage is not None:
-                file = _as_file(previous_stage, Path(folder) / f"previous_stage{ending}")
+                file = as_file(previous_stage, "the previous stage", Path(folder) / f"previous_stage{ending}")
                 check_previous_stage(case, subset, file, checks)
                 previous = str(file)
             data, properties = preprocess_case(
@@ -240,21 +241,15 @@ class Predictor:
             logits = self.predict_logits(torch.from_numpy(data), subset)
             result = Path(folder) / "result"
             export_prediction_from_logits(
-                logits, properties, self._configuration, self._plans_manager, model.dataset_json, str(result)
+                logits,
+                properties,
+                self._configuration,
+                self._plans_manager,
+                model.dataset_json,
+                str(result),
+                num_threads_torch=torch.get_num_threads(),
             )
             segmentation = sitk.ReadImage(f"{result}{ending}")
         if (odd := oddity(sitk.GetArrayViewFromImage(segmentation))) is not None:
             warnings.warn(odd, InputWarning, stacklevel=2)
         return segmentation
-
-
-def _as_file(image: Image, path: Path) -> Path:
-    """The model's reader reads files, and all input goes through it: write what is in memory to ``path``."""
-    if isinstance(image, str | Path):
-        return Path(image)
-    if isinstance(image, tuple):
-        array, spacing_mm = image
-        image = sitk.GetImageFromArray(array)
-        image.SetSpacing([float(value) for value in reversed(spacing_mm)])
-    sitk.WriteImage(image, str(path), useCompression=False)
-    return path

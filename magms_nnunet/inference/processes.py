@@ -1,13 +1,16 @@
 """Processes beside the network. Each is known by the call that it has: where one dies, that call fails and no other."""
 
 import os
+import pickle
 import signal
-import threading
+import sys
+import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
+from magms_nnunet.child_processes import follow_the_parent
 from magms_nnunet.streams import lasting_streams
 
 
@@ -17,6 +20,13 @@ class ProcessDiedError(Exception):
     def __init__(self, exit_code: int | None):
         how = f"by {signal.Signals(-exit_code).name}" if exit_code and exit_code < 0 else f"with exit code {exit_code}"
         super().__init__(f"its process was ended {how}, perhaps for lack of memory: use smaller -npp and -nps")
+
+
+class TracebackOfProcess(Exception):  # noqa: N818 it is no error of its own
+    """Where an exception was raised in another process, as text; the exception's cause in this one."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 class Processes(Executor):
@@ -90,13 +100,13 @@ class _Process:
     def call(self, fn: Callable, args: tuple, kwargs: dict):
         try:
             self._connection.send((fn, args, kwargs))
-            succeeded, result = self._connection.recv()
+            result, where = self._connection.recv()
         except (EOFError, OSError):
             self.kill()
             raise ProcessDiedError(self._process.exitcode) from None
-        if succeeded:
+        if where is None:
             return result
-        raise result
+        raise result from TracebackOfProcess(where)
 
     def is_alive(self) -> bool:
         return self._process.is_alive()
@@ -107,8 +117,14 @@ class _Process:
 
 
 def _serve(connection: Connection) -> None:
-    """What a process does: calls, until the other end of the connection is closed."""
-    _follow_the_parent()
+    """What a process does: calls, until the other end of the connection is closed.
+
+    With one thread: there are other processes, and the network needs the cores.
+    """
+    follow_the_parent()
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it as the first call imports it
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     with lasting_streams():
         _answer(connection)
 
@@ -120,22 +136,20 @@ def _answer(connection: Connection) -> None:
         except EOFError:
             return
         try:
-            reply = True, fn(*args, **kwargs)
+            reply = fn(*args, **kwargs), None
         except Exception as error:
-            reply = False, error
+            reply = _sendable(error), traceback.format_exc()
         try:
             connection.send(reply)
         except Exception as error:  # it cannot be pickled
-            connection.send((False, RuntimeError(f"{type(reply[1]).__name__} cannot be sent back ({error})")))
+            where = reply[1] or traceback.format_exc()
+            connection.send((RuntimeError(f"{type(reply[0]).__name__} cannot be sent back ({error})"), where))
         del fn, args, kwargs, reply  # they may be large, and the next call may be long in coming
 
 
-def _follow_the_parent() -> None:
-    """Leave interrupts to it, and end with it: a process whose parent was killed may still be in a long call."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_it() -> None:
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_it, daemon=True).start()
+def _sendable(error: Exception) -> Exception:
+    """The error, or one that says the same where it would not arrive."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its class does then
+        return RuntimeError(f"{type(error).__name__}: {error}")

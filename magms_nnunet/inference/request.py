@@ -1,6 +1,5 @@
 """Which model, and how its sliding window runs: what every command that predicts is told by its flags."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from nnunetv2.utilities.file_path_utilities import get_output_folder
 
 from magms_nnunet.agreement import split_folder_name
 from magms_nnunet.checkpoints import read_checkpoint
+from magms_nnunet.cores import use_available_cores
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import check_writable
 from magms_nnunet.freed_memory import keep_freed_memory
@@ -86,7 +86,7 @@ class WindowRequest:
     fast_sweep: bool = False
 
     def check_device(self) -> None:
-        """Raise InputError where the device is not there; on the CPU take all cores, or what OMP_NUM_THREADS allows."""
+        """Raise InputError where the device is not there; on the CPU take the cores that this process may use."""
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("-device cuda: torch finds no CUDA GPU here; use -device cpu")
         if self.device == "mps" and not torch.backends.mps.is_available():
@@ -94,8 +94,7 @@ class WindowRequest:
         on_cpu = self.device != "cuda" and not (self.device is None and torch.cuda.is_available())
         if on_cpu:
             keep_freed_memory()
-        if on_cpu and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(os.cpu_count() or 1)
+            use_available_cores()
 
     def predictor(self, model: TrainedModel) -> Predictor:
         """A predictor for this model."""

@@ -14,6 +14,7 @@ from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import CaseError
 from magms_nnunet.labels import listed, not_whole, whole_labels
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.preprocessing.reading import read_voxels
 from magms_nnunet.preprocessing.resampling import run_preprocessor
 
 autoload.install()  # workers import this module, also where .pth files are not read
@@ -85,13 +86,13 @@ def preprocess_case(
     label_manager = plans_manager.get_label_manager(dataset_json)
     segmentation = None
     if previous_stage is not None:
-        segmentation = whole_labels(reader.read_seg(previous_stage)[0])
+        file = f"{Path(previous_stage).name} of the previous stage"
+        segmentation = whole_labels(read_voxels(reader.read_seg, previous_stage, case.name, file)[0])
         if undeclared := sorted(set(np.unique(segmentation).tolist()) - {0, *label_manager.all_labels}):
             raise CaseError(
                 case.name,
-                f"{Path(previous_stage).name} of the previous stage has labels [{listed(undeclared)}]"
-                f"{not_whole(undeclared)}, which dataset.json does not declare: give the segmentation by this model's "
-                "previous stage",
+                f"{file} has labels [{listed(undeclared)}]{not_whole(undeclared)}, which dataset.json does not declare: "
+                "give the segmentation by this model's previous stage",
             )
     data, segmentation, properties = run_preprocessor(
         case.name, images, segmentation, properties, plans_manager, configuration_manager, dataset_json
@@ -108,7 +109,9 @@ def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float
 
     Formats that :mod:`magms_nnunet.cases` looks into have been compared more closely there.
     """
-    images, properties = zip(*(reader.read_images([str(case.files[channel])]) for channel in subset), strict=True)
+    files = [case.files[channel] for channel in subset]
+    read = (read_voxels(reader.read_images, [str(file)], case.name, file.name) for file in files)
+    images, properties = zip(*read, strict=True)
     for channel, image, found in zip(subset, images, properties, strict=True):
         name, first = case.files[channel].name, case.files[subset[0]].name
         if len(image) != 1:

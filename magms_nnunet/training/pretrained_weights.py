@@ -1,6 +1,7 @@
 """Fine-tuning (``-pretrained_weights``): nnU-Net unpickles that file where no trainer is asked, so we step in there."""
 
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,19 +10,32 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights as load
 from torch import nn
 
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.geometry import times
+
+_ENTRY = "nnunetv2.run.run_training"
 
 
 def guard_pretrained_weights() -> None:
     """Have this process's nnUNetv2_train read pretrained weights as data.
 
     A trainer is made before they are read, in every process of a training, and nnU-Net's own trainers never get here.
+
+    Warns:
+        InputWarning: nnU-Net reads them in another way than the tested one.
     """
-    for name in ("nnunetv2.run.run_training", "__main__"):  # the latter: python -m nnunetv2.run.run_training
+    for name in (_ENTRY, "__main__"):  # the latter: python -m nnunetv2.run.run_training
         module = sys.modules.get(name)
         if getattr(module, "load_pretrained_weights", None) is load_anything:
             module.load_pretrained_weights = load_data
+    entry = sys.modules.get(_ENTRY)
+    if entry is not None and getattr(entry, "load_pretrained_weights", None) is not load_data:
+        warnings.warn(
+            "this nnU-Net reads the file of -pretrained_weights in a way that magms_nnunet does not know, and may "
+            "execute what is in it: use files only from those whom you trust",
+            InputWarning,
+            stacklevel=2,
+        )
 
 
 def load_data(network: nn.Module, fname: str, verbose: bool = False) -> None:

@@ -11,16 +11,26 @@ from torch import nn
 
 from magms_nnunet.agreement import check_continues, check_trained_with, with_current_keys
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
+from magms_nnunet.child_processes import forks_follow
+from magms_nnunet.cores import few_augmenting_processes, limit_threads
 from magms_nnunet.errors import InputError, one_line
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model_json import check_configuration, check_dataset_json, check_plans
 from magms_nnunet.networks.architecture import check_architecture
+from magms_nnunet.nnunet_version import check_hooks
 from magms_nnunet.output_lock import locked_output
 from magms_nnunet.training.finite import check_epoch, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
 from magms_nnunet.training.run_length import run_length_from_environment, run_length_of_checkpoint
+from magms_nnunet.training.stopping import Signals, end_augmentation, kill
+
+_HOOKS = (
+    *("build_network_architecture", "initialize", "_build_loss", "configure_optimizers", "get_dataloaders"),
+    *("on_train_start", "train_step", "validation_step", "on_train_epoch_end", "run_training"),
+    *("perform_actual_validation", "save_checkpoint", "load_checkpoint"),
+)
 
 
 class ModalityTrainer(nnUNetTrainer):
@@ -41,10 +51,12 @@ class ModalityTrainer(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 nnU-Net's signature
     ):
+        check_hooks(nnUNetTrainer, _HOOKS)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.modalities = Modalities.from_dataset_json(dataset_json)
         self._check_that_the_model_can_be_loaded()
         self._apply_run_length(run_length_from_environment())
+        self._lock, self._signals, self._augmenting = ExitStack(), Signals(), []
         guard_pretrained_weights()
 
     def _check_that_the_model_can_be_loaded(self) -> None:
@@ -79,9 +91,10 @@ class ModalityTrainer(nnUNetTrainer):
 
     def on_train_start(self):
         """Also keeps other runs out of the output folder, and writes what is ours into the log."""
-        self._lock = ExitStack()
         if self.local_rank == 0:
             self._lock.enter_context(locked_output(Path(self.output_folder)))
+        if self.device.type == "cpu":
+            limit_threads()
         super().on_train_start()
         if self.device.type == "cpu":
             keep_freed_memory()  # after nnU-Net has started its processes for augmentation
@@ -91,18 +104,55 @@ class ModalityTrainer(nnUNetTrainer):
             f"{self.num_iterations_per_epoch} iterations, a checkpoint every {self.save_every} epochs"
         )
 
-    def on_train_end(self):
-        """Also lets other runs into the output folder."""
-        super().on_train_end()
-        self._lock.close()
+    def get_dataloaders(self):
+        """nnU-Net's; the processes that augment end with this one, and are no more than the cores that it may use."""
+        with forks_follow() as self._augmenting, few_augmenting_processes(), self._signals.held():
+            self.dataloader_train, self.dataloader_val = super().get_dataloaders()
+        return self.dataloader_train, self.dataloader_val
+
+    def run_training(self):
+        """nnU-Net's; SIGINT and SIGTERM end it with a checkpoint. In any case other runs get into the output folder."""
+        last_words = "The training did not end in time: --c continues it from the last checkpoint."
+        try:
+            with self._signals.end(self._stop_training, last_words):
+                super().run_training()
+        finally:
+            kill(self._augmenting)
+            self._lock.close()
+
+    def _stop_training(self, signal: str) -> None:
+        outcome = "before the first epoch: give the same command again"
+        if self.dataloader_train is not None:
+            outcome = f"in epoch {self.current_epoch}: the same command with --c continues"
+            self.current_epoch -= 1  # the one to continue with is kept, not the one that is done
+            try:
+                self.save_checkpoint(str(Path(self.output_folder, "checkpoint_latest.pth")))
+            except (InputError, OSError) as error:
+                outcome += f" from an earlier checkpoint, as checkpoint_latest.pth cannot be written ({error})"
+        end_augmentation((self.dataloader_train, self.dataloader_val), self._augmenting)
+        self.print_to_log_file(f"magms_nnunet: stopped by {signal} {outcome}")
+
+    def perform_actual_validation(self, save_probabilities: bool = False):
+        """nnU-Net's; SIGINT and SIGTERM end it and its processes."""
+
+        def stop(signal: str) -> None:
+            self.print_to_log_file(
+                f"magms_nnunet: stopped by {signal} in the validation: the same command with --val repeats it"
+            )
+
+        if self.device.type == "cpu":
+            limit_threads()
+        with self._signals.end(stop, "The validation did not end in time: --val repeats it."):
+            super().perform_actual_validation(save_probabilities)
 
     def train_step(self, batch: dict) -> dict:
-        """nnU-Net's step.
+        """nnU-Net's step, for the end of which a signal waits.
 
         Raises:
             InputError: the loss is not finite.
         """
-        result = super().train_step(batch)
+        with self._signals.held():
+            result = super().train_step(batch)
         check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
         return result
 

@@ -40,12 +40,20 @@ def wait_for(condition: Callable, seconds: float = 120):
     raise TimeoutError(f"{condition} did not come true within {seconds} s")
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for of_thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, of_thread.read_text().split())
+    return found
+
+
 def worker_processes(pid: int) -> list[int]:
     """The processes that a command has started to preprocess or export."""
     found = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+    for child in children(pid):
         with suppress(OSError):
-            for child in children.read_text().split():
-                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(int(child))
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
     return found

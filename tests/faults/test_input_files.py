@@ -67,7 +67,7 @@ def missing(path):
         (wrong_checksum, "truncated or damaged (CRC check failed", "copy it again"),
         (garbage, "truncated or damaged", "copy it again"),
         (compressed_garbage, "not an image", "replace it"),
-        (a_folder, "cannot be read (Is a directory)", ""),
+        (a_folder, "is a folder", "give the image file"),
         (missing, "cannot be read (No such file or directory)", ""),
     ],
 )

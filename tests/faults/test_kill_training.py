@@ -3,11 +3,13 @@
 import os
 import random
 import re
+import signal
 import time
 
 import pytest
 import torch
 
+from tests.faults.commands import children, wait_for
 from tests.integration.workspace import Dataset, Workspace, short_run
 
 KILLS = 25
@@ -70,6 +72,33 @@ def test_row14_training_killed_at_random_moments_continues(planned):
 
 
 @pytest.mark.slow
-def test_row14_processes_that_augment_outlive_a_killed_training_and_keep_no_other_out(planned):
+def test_row14_a_killed_training_keeps_no_other_out(planned):
+    """Not while the processes that augment, which have its lock, are ending."""
     assert train_and_kill(planned, 0, augmenting_processes=2)
     assert train_and_kill(planned, 0, augmenting_processes=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=str)
+def test_row14_row18_processes_that_augment_end_with_the_training(number, planned):
+    """SIGTERM and SIGINT reach all processes, as a cluster and a terminal send them."""
+    command = (planned.id, "3d_fullres", 0, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", "-device", "cpu")
+    variables = short_run(EPOCHS, 1) | {"nnUNet_n_proc_DA": "2"}
+    with planned.start("nnUNetv2_train", *command, **variables) as training:
+        printed = ""
+        while len(EPOCH.findall(printed)) < 2:
+            printed += training.stdout.readline()
+        forked = children(training.pid)
+        assert len(forked) == 3  # one of them for validation
+        for process in [training.pid, *forked] if number != signal.SIGKILL else [training.pid]:
+            os.kill(process, number)
+        rest, _ = training.communicate(timeout=60)
+    wait_for(lambda: not any(os.path.exists(f"/proc/{process}") for process in forked), 20)
+    if number == signal.SIGKILL:
+        return
+    assert training.returncode == 128 + number
+    assert "Traceback" not in rest
+    epoch = re.search(rf"stopped by {number.name} in epoch (\d+): the same command with --c continues", rest)
+    kept = torch.load(planned.model() / "fold_0/checkpoint_latest.pth", weights_only=False)
+    assert kept["current_epoch"] == int(epoch[1]) >= 1
+    assert not list((planned.model() / "fold_0").glob(".magms*"))

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from magms_nnunet.cli.signals import GRACE_SECONDS
+from magms_nnunet.signals import GRACE_SECONDS
 from tests.faults.commands import start, wait_for, worker_processes
 from tests.faults.tiny import SIDE_FILES, T1C, give
 from tests.integration.workspace import ENDING, write_image

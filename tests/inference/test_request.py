@@ -1,10 +1,10 @@
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from magms_nnunet import cores
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.trainers import MAGMSTrainer
@@ -115,17 +115,18 @@ def test_a_device_that_is_not_there(device, monkeypatch):
         ("cpu", False, None, [7]),
         (None, False, None, [7]),
         ("cpu", True, None, [7]),
-        ("cpu", False, "1", []),  # OMP_NUM_THREADS has been obeyed already
+        ("cpu", False, "1", [1]),
+        ("cpu", False, "9", [7]),
         (None, True, None, []),
         ("cuda", True, None, []),
     ],
 )
-def test_the_cpu_works_with_all_cores_or_as_many_as_are_allowed(device, gpu, limit, threads, monkeypatch):
+def test_the_cpu_works_with_the_cores_that_it_may_use_or_fewer(device, gpu, limit, threads, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if limit:
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(cores, "available_cores", lambda: 7)
     taken = []
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     replace(WINDOW, device=device).check_device()

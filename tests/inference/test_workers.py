@@ -6,6 +6,7 @@ import time
 from concurrent.futures import CancelledError
 
 import pytest
+import torch
 
 from magms_nnunet.inference.processes import ProcessDiedError
 from magms_nnunet.inference.workers import workers
@@ -31,6 +32,28 @@ def test_as_many_calls_at_a_time_as_there_are_processes():
         assert len(pids) <= 2
         assert os.getpid() not in pids
         assert all(future.result() is None for future in futures)
+
+
+def test_a_process_computes_with_one_thread():
+    with workers(1) as executor:
+        assert executor.submit(torch.get_num_threads).result() == 1
+
+
+class TwoArgumentsError(Exception):
+    """Which pickle would make again with one."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def raise_two_arguments():
+    raise TwoArgumentsError("this", "that")
+
+
+def test_an_error_that_does_not_survive_pickling_is_said():
+    with workers(1) as executor, pytest.raises(RuntimeError, match="TwoArgumentsError: this and that") as error:
+        executor.submit(raise_two_arguments).result()
+    assert "in raise_two_arguments" in str(error.value.__cause__)
 
 
 def test_what_cannot_be_sent_is_said():

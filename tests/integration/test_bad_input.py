@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from magms_nnunet.errors import InputError
 from tests.integration.workspace import ENDING, SHAPE, files_in, give, write_image
 
 T1C = f"case6_0002{ENDING}"
@@ -107,9 +106,11 @@ def test_nnunet_results_is_not_set(predict, workspace, tmp_path, capfd, monkeypa
     assert "nnUNet_results is not defined" in line
 
 
-def test_debug_shows_where_an_error_came_from(predict, workspace, tmp_path):
-    with pytest.raises(InputError, match="unknown modality"):
-        predict(workspace.test, tmp_path / "out", "--debug", "--modalities", "PET")
+def test_debug_shows_where_an_error_came_from(predict, workspace, tmp_path, capfd):
+    assert predict(workspace.test, tmp_path / "out", "--debug", "--modalities", "PET") == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1].startswith("magms_predict: error: unknown modality")
 
 
 # --- the folders -----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 from nnunetv2.run import run_training
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.training import pretrained_weights
 from tests.trainers.conftest import make_trainer  # noqa: F401 (a fixture)
 
@@ -53,10 +53,18 @@ def test_a_trainer_of_ours_steps_in_once(make_trainer):  # noqa: F811
     assert run_training.load_pretrained_weights is pretrained_weights.load_data
 
 
-def test_what_somebody_else_has_put_there_stays(make_trainer, monkeypatch):  # noqa: F811
+def test_what_somebody_else_has_put_there_stays_and_is_warned_of(make_trainer, monkeypatch):  # noqa: F811
     monkeypatch.setattr(run_training, "load_pretrained_weights", print)
-    make_trainer()
+    with pytest.warns(InputWarning, match="use files only from those whom you trust"):
+        make_trainer()
     assert run_training.load_pretrained_weights is print
+
+
+def test_a_guard_that_finds_nothing_to_guard_says_so(monkeypatch):
+    """As with an nnU-Net that has renamed the function."""
+    monkeypatch.delattr(run_training, "load_pretrained_weights")
+    with pytest.warns(InputWarning, match="-pretrained_weights"):
+        pretrained_weights.guard_pretrained_weights()
 
 
 def test_nnunets_module_that_is_not_imported_is_left_alone(monkeypatch):

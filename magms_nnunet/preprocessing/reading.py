@@ -1,0 +1,29 @@
+"""nnU-Net's readers, each of which has errors of its own."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from magms_nnunet.errors import CaseError
+
+
+def read_voxels(read: Callable, files: str | list[str], case: str, label: str) -> tuple[np.ndarray, dict]:
+    """Voxels and properties, by a method of one of nnU-Net's readers.
+
+    Args:
+        read: the method; ``files``: what it takes.
+        case: name; ``label``: of the file, for messages.
+
+    Raises:
+        CaseError: the file cannot be read.
+        MemoryError, RuntimeError: there is no memory for it; SimpleITK says that in its own way.
+    """
+    try:
+        return read(files)
+    except MemoryError:
+        raise
+    except Exception as error:
+        if "can't allocate memory" in str(error):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # SimpleITK begins with its own place
+        raise CaseError(case, f"{label} cannot be read ({reason}): replace it") from error

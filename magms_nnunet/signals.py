@@ -1,0 +1,81 @@
+"""SIGINT and SIGTERM end a command within seconds."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+GRACE_SECONDS = 3
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised where the command is when the signal comes, so that it tidies up on its way out."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    """The handler of both signals.
+
+    Raises:
+        Stopped: always.
+    """
+    raise Stopped(number)
+
+
+@contextmanager
+def stopped_in_time(
+    seconds: float = GRACE_SECONDS, handler: Callable[[int, FrameType | None], None] = stop, last_words: str = ""
+) -> Iterator[None]:
+    """Raise :class:`Stopped` on SIGINT and SIGTERM; and end the process if it has not ended ``seconds`` later.
+
+    Python handles signals between two of its own steps only, and a step into a library may take minutes; so may its
+    own end on a busy machine. Ending there is safe: nothing incomplete has its final name, and the next run removes
+    what is left. A program that has called a command and goes on after it is not ended.
+
+    Args:
+        seconds: that the process has to end by itself.
+        handler: of both signals.
+        last_words: printed where it has not.
+    """
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, handler) for number in numbers}
+    receiving, sending = os.pipe()
+    os.set_blocking(sending, False)
+    previous = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)  # written to at once, whatever Python is doing
+    left = threading.Event()
+
+    def end_in_time() -> None:
+        with open(receiving, "rb", buffering=0) as received:
+            while number := received.read(1):
+                if number[0] in numbers:
+                    time.sleep(seconds)
+                    if left.is_set() and not _is_ending():
+                        return
+                    if last_words:
+                        print(last_words, file=sys.stderr, flush=True)
+                    os._exit(128 + number[0])
+
+    threading.Thread(target=end_in_time, daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(previous)
+        os.close(sending)  # which ends the thread, unless it has received a signal
+        for number, former in handlers.items():
+            signal.signal(number, former)
+
+
+def _is_ending() -> bool:
+    """Whether the interpreter waits for its threads, the first thing that it does at its end."""
+    return getattr(threading, "_SHUTTING_DOWN", False)

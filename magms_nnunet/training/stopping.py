@@ -1,0 +1,81 @@
+"""A training that is told to stop: after the step that it is in, with a checkpoint, and without leaving processes."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from types import FrameType
+
+from magms_nnunet.signals import Stopped, stopped_in_time
+
+GRACE_SECONDS = 25  # clusters give 30 before they kill
+_AUGMENTING_SECONDS = 3  # for the batch that a process is at
+
+
+class Signals:
+    """SIGINT and SIGTERM, which wait while a step changes the weights."""
+
+    def __init__(self):
+        self._held = False
+        self._waiting: int | None = None
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if not self._held:
+            raise Stopped(number)
+        self._waiting = number
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, a signal waits for the end.
+
+        Raises:
+            Stopped: there was one.
+        """
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._waiting is not None:
+            raise Stopped(self._waiting)
+
+    @contextmanager
+    def end(self, tidy_up: Callable[[str], None], last_words: str) -> Iterator[None]:
+        """Inside, a signal ends the program.
+
+        Args:
+            tidy_up: called with the signal's name; signals that follow are too late.
+            last_words: printed where that takes too long, a single step for instance.
+
+        Raises:
+            SystemExit: with 130 or 143, after a signal.
+        """
+        with stopped_in_time(GRACE_SECONDS, self._receive, last_words):
+            try:
+                yield
+            except Stopped as stop:
+                self._held = True
+                tidy_up(str(stop))
+                raise SystemExit(stop.exit_code) from None
+
+
+def end_augmentation(augmenters: Sequence, processes: Sequence[BaseProcess]) -> None:
+    """End what makes batches, within seconds.
+
+    Args:
+        augmenters: nnU-Net's, those that have processes and others.
+        processes: all that they have started.
+    """
+    killer = threading.Timer(_AUGMENTING_SECONDS, kill, [processes])
+    killer.start()
+    for augmenter in augmenters:
+        if hasattr(augmenter, "_finish"):
+            augmenter._finish(timeout=_AUGMENTING_SECONDS + 1)
+    killer.cancel()
+    kill(processes)
+
+
+def kill(processes: Sequence[BaseProcess]) -> None:
+    """End processes, whatever they do; none of them has anything to tidy up."""
+    for process in processes:
+        process.kill()
