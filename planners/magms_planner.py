@@ -14,6 +14,7 @@ from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
 from magms_nnunet.preprocessing.training_images import check_training_images
 
 _HOOKS = (
+    "plan_experiment",
     "static_estimate_VRAM_usage",
     "determine_normalization_scheme_and_whether_mask_is_used_for_norm",
     "save_plans",
