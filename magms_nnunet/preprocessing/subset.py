@@ -91,8 +91,8 @@ def preprocess_case(
         if undeclared := sorted(set(np.unique(segmentation).tolist()) - {0, *label_manager.all_labels}):
             raise CaseError(
                 case.name,
-                f"{file} has labels [{listed(undeclared)}]{not_whole(undeclared)}, which dataset.json does not declare: "
-                "give the segmentation by this model's previous stage",
+                f"{file} has labels [{listed(undeclared)}]{not_whole(undeclared)}, which dataset.json does not "
+                "declare: give the segmentation by this model's previous stage",
             )
     data, segmentation, properties = run_preprocessor(
         case.name, images, segmentation, properties, plans_manager, configuration_manager, dataset_json
