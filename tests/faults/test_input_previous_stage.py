@@ -78,7 +78,7 @@ def other_labels(path):
         (smaller, f"has 15x17x18 voxels, p2_0002{ENDING} has 16x17x18"),
         (elsewhere, f"begins at 100 0 0 mm, p2_0002{ENDING} at 0 0 0 mm"),
         (half_nan, "holds 2176 NaN or infinite voxels: repair it, or make it again"),
-        (other_labels, "has labels [10.0, 20.0], which dataset.json does not declare"),
+        (other_labels, "has labels [10, 20], which dataset.json does not declare"),
     ],
 )
 def test_row06_segmentation_by_the_previous_stage_that_is_not_of_this_case_fails(
