@@ -84,7 +84,7 @@ def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
     endings = "|".join(re.escape(end) for end in (file_ending, *_IMAGE_ENDINGS) if end not in other_half)
     pattern = re.compile(rf"(?P<name>.+)_(?P<channel>[0-9]{{4}})(?P<ending>{endings})", re.IGNORECASE)
     found: dict[str, Case] = {}
-    misnamed = []
+    misnamed = sorted(folder.glob(f"{UNFINISHED}*_[0-9][0-9][0-9][0-9]{file_ending}"))  # no leftover: it has a channel
     for path in paths:
         match = pattern.fullmatch(path.name)
         if match:

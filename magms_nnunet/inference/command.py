@@ -73,7 +73,8 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():
         raise InputError(f"-prev_stage_predictions and -o are the same folder, {request.output}: choose another -o")
     failed = {
-        path.name: f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
+        path.name: refused_as_name(path.name)
+        or f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
         for path in misnamed[request.part :: request.parts]
     }
     mine = cases[request.part :: request.parts]
