@@ -29,7 +29,7 @@ def test_cases_are_found_with_whatever_channels_they_have(tmp_path):
 
 
 def test_files_that_a_system_leaves_are_passed_over_and_said_once(tmp_path):
-    for name in ("p_0000", "._p_0000", "._q_0000", ".DS_Store", ".magms_1_p_0000"):
+    for name in ("p_0000", "._p_0000", "._q_0000", ".DS_Store", ".magms_1"):
         (tmp_path / (name if name == ".DS_Store" else f"{name}.nii.gz")).touch()
     (tmp_path / "__MACOSX").mkdir()
     with pytest.warns(InputWarning) as warned:
