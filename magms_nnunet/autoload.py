@@ -14,6 +14,7 @@ import os
 import sys
 
 TRAINERS = {
+    "AnySubsetTrainer": "magms_nnunet.trainers.any_subset_trainer",
     "MAGMSTrainer": "magms_nnunet.trainers.magms_trainer",
     "MAGTrainer": "magms_nnunet.trainers.mag_trainer",
     "HeMISTrainer": "magms_nnunet.trainers.hemis_trainer",

@@ -1,5 +1,6 @@
 """One class per ``-tr`` name. nnU-Net finds them through :mod:`magms_nnunet.autoload`."""
 
+from magms_nnunet.trainers.any_subset_trainer import AnySubsetTrainer
 from magms_nnunet.trainers.hemis_trainer import HeMISTrainer
 from magms_nnunet.trainers.mag_trainer import MAGTrainer
 from magms_nnunet.trainers.magms_trainer import MAGMSTrainer
@@ -7,6 +8,7 @@ from magms_nnunet.trainers.modality_dropout_trainer import ModalityDropoutTraine
 from magms_nnunet.trainers.unetr_trainers import MAGMSUNETRTrainer, MAGUNETRTrainer, UNETRTrainer
 
 __all__ = [
+    "AnySubsetTrainer",
     "HeMISTrainer",
     "MAGMSTrainer",
     "MAGMSUNETRTrainer",

@@ -1,15 +1,29 @@
 """``-tr HeMISTrainer``: segmentation from mean and variance of features (Havaei et al., arXiv 1607.05194)."""
 
+from dataclasses import asdict
+
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from magms_nnunet.networks.availability import mark_absent
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from magms_nnunet.networks.hemis_unet import HeMISUNet
+from magms_nnunet.training.subset_law import SubsetLaw
 from magms_nnunet.training.trainer import ModalityTrainer
 
 
 class HeMISTrainer(ModalityTrainer):
-    """nnU-Net's trainer and loss with :class:`HeMISUNet`, which draws a random subset for every sample."""
+    """nnU-Net's trainer and loss with :class:`HeMISUNet`; half of the samples keep a random incomplete subset.
+
+    Attributes:
+        law: which modalities a sample keeps.
+    """
+
+    law = SubsetLaw()
+
+    def described(self) -> dict:
+        """The law."""
+        return {"law": asdict(self.law)}
 
     @staticmethod
     def build_network_architecture(
@@ -23,3 +37,8 @@ class HeMISTrainer(ModalityTrainer):
         return build_multi_encoder_unet(
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision, HeMISUNet
         )
+
+    def train_step(self, batch: dict) -> dict:
+        """nnU-Net's step on the batch with marks in place of what the random subsets lack."""
+        kept = self.law.draw(self.available(batch))
+        return super().train_step({**batch, "data": mark_absent(batch["data"], kept)})

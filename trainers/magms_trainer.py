@@ -9,6 +9,7 @@ from torch import nn
 
 from magms_nnunet.losses.modality_agnostic import ModalityAgnosticLoss
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
+from magms_nnunet.training.muon import muon_and_schedule
 from magms_nnunet.training.settings import Settings
 from magms_nnunet.training.trainer import ModalityTrainer
 
@@ -47,7 +48,7 @@ class MAGMSTrainer(ModalityTrainer):
 
     def _build_loss(self) -> nn.Module:
         of_the_loss = asdict(self.settings)
-        del of_the_loss["recompute_encoders"]
+        del of_the_loss["recompute_encoders"], of_the_loss["ramp"]
         return ModalityAgnosticLoss(
             super()._build_loss(),
             self.plain_network.decoder,
@@ -55,6 +56,15 @@ class MAGMSTrainer(ModalityTrainer):
             ignore_label=self.label_manager.ignore_label,
             **of_the_loss,
         )
+
+    def configure_optimizers(self):
+        """Muon, with a learning rate that falls along a cosine."""
+        return muon_and_schedule(self)
+
+    def on_train_epoch_start(self):
+        """Also sets how much distillation counts in this epoch."""
+        super().on_train_epoch_start()
+        self.loss.distillation = self.settings.distillation(self.current_epoch / self.num_epochs)
 
     def train_step(self, batch: dict) -> dict:
         """nnU-Net's step; its result also holds the loss's terms, ``(M + 1, 3)``."""

@@ -1,6 +1,6 @@
-"""Whether two systems differ on the same cases: Wilcoxon's signed-rank test with Holm's correction."""
+"""Whether and by how much systems differ on the same cases: Wilcoxon with Holm, bootstrap, more is worse."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,3 +32,45 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p_values))
     corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1)
     return corrected.tolist()
+
+
+def bootstrap_interval(
+    values: Sequence[float], level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval of the mean, with the values resampled with replacement.
+
+    Args:
+        values: one per patient: paired differences, say. At least one.
+        level: of the interval.
+        resamples: number of bootstrap samples.
+        seed: of the resampling, so that the same values have the same interval.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    values = np.asarray(values, float)
+    if not len(values):
+        raise ValueError("an interval needs at least one value")
+    drawn = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    low, high = np.quantile(values[drawn].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def more_is_worse(dice: Mapping[frozenset, Sequence[float]], tolerance: float = 0.01) -> tuple[int, int]:
+    """How often an additional modality lowers the Dice of a case by more than ``tolerance``.
+
+    Args:
+        dice: subset -> a value per case, in the same order of cases for each subset.
+        tolerance: loss that does not count.
+
+    Returns:
+        The number of such triples of case, subset and added modality, and that of all triples.
+    """
+    worse = total = 0
+    for subset, values in dice.items():
+        for larger, others in dice.items():
+            if subset < larger and len(larger) == len(subset) + 1:
+                loss = np.asarray(values, float) - np.asarray(others, float)
+                worse += int((loss > tolerance).sum())
+                total += len(loss)
+    return worse, total

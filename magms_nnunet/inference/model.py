@@ -25,8 +25,9 @@ from magms_nnunet.inference.manifest import check_unaltered, read_manifest
 from magms_nnunet.inference.rehearsal import rehearse
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model_json import check_configuration, read_dataset_json, read_plans
+from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.architecture import check_architecture
-from magms_nnunet.networks.from_plans import build_multi_encoder_unet
+from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_encoder_unet
 from magms_nnunet.networks.hemis_unet import HeMISUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
@@ -35,6 +36,7 @@ Fold = int | str
 # Networks of trainers that need not be imported: nnU-Net's trainer, with all that augments and plots, takes as long to
 # import as torch. Others, those of users too, are found by nnU-Net's search.
 NETWORKS = {
+    "AnySubsetTrainer": build_any_subset_unet,
     "MAGMSTrainer": build_multi_encoder_unet,
     "MAGTrainer": build_multi_encoder_unet,
     "HeMISTrainer": partial(build_multi_encoder_unet, network=HeMISUNet),
@@ -81,8 +83,8 @@ class TrainedModel:
 
     @property
     def takes_subsets(self) -> bool:
-        """Whether its network has an encoder per modality; a stock network takes all, or has to be filled up."""
-        return isinstance(self.network, MultiEncoderUNet)
+        """Whether its network takes any subset; a stock network takes all modalities, or has to be filled up."""
+        return isinstance(self.network, AnySubsetUNet | MultiEncoderUNet)
 
 
 def load_model(

@@ -8,10 +8,8 @@ from torch import Tensor, nn
 
 from magms_nnunet.losses.distillation import feature_distance, kl_bernoulli, kl_softmax
 from magms_nnunet.losses.gradients_at_once import sum_with_gradients_at_once
+from magms_nnunet.losses.targets import Target, counted_voxels, full_resolution
 from magms_nnunet.networks.multi_encoder_unet import BranchFeatures, Logits
-
-Target = Tensor | list[Tensor]
-"""``(B, 1, *spatial)`` labels, or ``(B, regions [+ 1 for ignore], *spatial)``; with deep supervision a list."""
 
 
 class ModalityAgnosticLoss(nn.Module):
@@ -36,6 +34,7 @@ class ModalityAgnosticLoss(nn.Module):
     Attributes:
         last_terms: of the last training step, ``(M + 1, 3)``, detached, for the log: columns DC, KL, features, with
             their weights; row 0 the teacher, row 1 + m modality m, which is 0 where it was not drawn.
+        distillation: factor of lambda and gamma, which a trainer may let rise from 0 to 1.
         gradient_scale: see :func:`sum_with_gradients_at_once`.
     """
 
@@ -62,6 +61,7 @@ class ModalityAgnosticLoss(nn.Module):
         self.temperature = temperature
         self.teacher_gradient = teacher_gradient
         self.students_per_step = students_per_step
+        self.distillation = 1.0
         self.last_terms: Tensor | None = None
         self.gradient_scale: Tensor | None = None
 
@@ -103,34 +103,24 @@ class ModalityAgnosticLoss(nn.Module):
         logits = self.decoder(teacher_features)
         none = torch.zeros((), device=teacher_features[0].device)
         yield self._row(self.segmentation_loss(logits, target), none, none)
-        teacher = _full_resolution(logits)
+        teacher = full_resolution(logits)
         if not self.teacher_gradient:
             teacher, teacher_features = teacher.detach(), [feature.detach() for feature in teacher_features]
-        if self.feature_weight:
+        kl_weight, feature_weight = self.distillation * self.kl_weight, self.distillation * self.feature_weight
+        if feature_weight:
             teacher_features = [feature.float() for feature in teacher_features]  # once for all students
-        mask = self._counted_voxels(_full_resolution(target))
+        mask = counted_voxels(full_resolution(target), self.ignore_label, self.regions)
         divergence = kl_bernoulli if self.regions else kl_softmax
         for features in students:
             kl = distance = none
             logits = self.decoder(features)
-            if self.kl_weight:
-                kl = divergence(teacher, _full_resolution(logits), temperature=self.temperature, mask=mask)
-            if self.feature_weight:
+            if kl_weight:
+                kl = divergence(teacher, full_resolution(logits), temperature=self.temperature, mask=mask)
+            if feature_weight:
                 distance = feature_distance(teacher_features, features)
             dc = self.segmentation_loss(logits, target)
-            yield weight * self._row(dc, self.kl_weight * kl, self.feature_weight * distance)
+            yield weight * self._row(dc, kl_weight * kl, feature_weight * distance)
 
     @staticmethod
     def _row(dc: Tensor, kl: Tensor, distance: Tensor) -> Tensor:
         return torch.stack([dc.float(), kl.float(), distance.float()])
-
-    def _counted_voxels(self, target: Tensor) -> Tensor | None:
-        if self.ignore_label is None:
-            return None
-        if self.regions:
-            return ~target[:, -1:].bool()
-        return target != self.ignore_label
-
-
-def _full_resolution(scales: Tensor | list[Tensor]) -> Tensor:
-    return scales if isinstance(scales, Tensor) else scales[0]

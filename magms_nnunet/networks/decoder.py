@@ -1,6 +1,7 @@
 """nnU-Net's decoder, quicker on a CPU."""
 
 from math import prod
+from types import SimpleNamespace
 
 import torch
 from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
@@ -71,6 +72,18 @@ class Decoder(UNetDecoder):
     def _linear_layers(self) -> list[tuple[nn.Module, nn.Module]]:
         """The upsampling of every stage and the convolution behind it, lowest resolution first."""
         return [(up, blocks.convs[0].conv) for up, blocks in zip(self.transpconvs, self.stages, strict=True)]
+
+
+def decoder_without_encoder(decoder: nn.Module, encoder: nn.Module) -> nn.Module:
+    """The decoder without the encoder that it was built for, and as :class:`Decoder` where it is nnU-Net's.
+
+    ``UNetDecoder`` registers its encoder, whose weights would stand in the state_dict twice. After construction it
+    needs two lists of it.
+    """
+    if hasattr(decoder, "encoder"):
+        del decoder.encoder
+        decoder.encoder = SimpleNamespace(strides=encoder.strides, output_channels=encoder.output_channels)
+    return Decoder(decoder) if type(decoder) is UNetDecoder else decoder
 
 
 def channels_last_if_quicker(features: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
-"""Builds the multi-encoder network from any plans of nnU-Net."""
+"""Builds our networks from any plans of nnU-Net."""
 
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.convolution import faster_convolutions
 from magms_nnunet.networks.instance_norm import faster_norm
@@ -30,27 +31,44 @@ def build_multi_encoder_unet(
     Raises:
         InputError: the plans have more modalities than the dataset, or another network than those two.
     """
-    check_architecture(configuration)
     M, extra = split_channels(configuration, num_input_channels)
-    unets = [
-        get_network_from_plans(
-            configuration.network_arch_class_name,
-            faster_norm(configuration.network_arch_init_kwargs),
-            configuration.network_arch_init_kwargs_req_import,
-            1 + extra,
-            num_output_channels,
-            allow_init=True,
-            deep_supervision=deep_supervision,
-        )
-        for _ in range(M)
-    ]
-    if not isinstance(unets[0], PlainConvUNet | ResidualEncoderUNet):
-        raise InputError(
-            f"the plans ask for {configuration.network_arch_class_name}; an encoder per modality is made from "
-            "PlainConvUNet or ResidualEncoderUNet: plan with MAGMSPlanner, ExperimentPlanner or one of nnU-Net's "
-            "ResEnc planners"
-        )
+    unets = [_unet(configuration, 1 + extra, num_output_channels, deep_supervision) for _ in range(M)]
     return faster_convolutions(network(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder))
+
+
+def build_any_subset_unet(
+    configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int, deep_supervision: bool
+) -> AnySubsetUNet:
+    """The network that the plans describe, for any subset of its channels; arguments and errors as above."""
+    M, _ = split_channels(configuration, num_input_channels)
+    unet = _unet(configuration, num_input_channels, num_output_channels, deep_supervision)
+    network = AnySubsetUNet(
+        encoder=unet.encoder, decoder=unet.decoder, num_modalities=M, num_outputs=num_output_channels
+    )
+    return faster_convolutions(network)
+
+
+def _unet(
+    configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int, deep_supervision: bool
+) -> PlainConvUNet | ResidualEncoderUNet:
+    """The plans' own network with the faster norm."""
+    check_architecture(configuration)
+    unet = get_network_from_plans(
+        configuration.network_arch_class_name,
+        faster_norm(configuration.network_arch_init_kwargs),
+        configuration.network_arch_init_kwargs_req_import,
+        num_input_channels,
+        num_output_channels,
+        allow_init=True,
+        deep_supervision=deep_supervision,
+    )
+    if not isinstance(unet, PlainConvUNet | ResidualEncoderUNet):
+        raise InputError(
+            f"the plans ask for {configuration.network_arch_class_name}; networks for any subset of the modalities are "
+            "made from PlainConvUNet or ResidualEncoderUNet: plan with MAGMSPlanner, ExperimentPlanner or one of "
+            "nnU-Net's ResEnc planners"
+        )
+    return unet
 
 
 def split_channels(configuration: ConfigurationManager, num_input_channels: int) -> tuple[int, int]:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from magms_nnunet.networks.availability import checked_available, marked_available, without_absent
 from magms_nnunet.networks.fusion import mean_fusion
-from magms_nnunet.networks.modality_dropout import random_available, without_absent
 from magms_nnunet.networks.multi_encoder_unet import Logits, MultiEncoderUNet
 
 
@@ -34,7 +34,7 @@ class HeMISUNet(MultiEncoderUNet):
 
     The original is a shallow 2-D network that fuses once. This one has the encoders and the decoder of the plans, as
     every other system that is compared with it; a 1x1x1 convolution per level takes the 2 C moments to the C channels
-    that the decoder was built for. In training each sample sees a random non-empty subset.
+    that the decoder was built for. In training NaN marks what a sample lacks (``availability.py``).
 
     Args:
         encoders, decoder: as for :class:`MultiEncoderUNet`.
@@ -57,12 +57,12 @@ class HeMISUNet(MultiEncoderUNet):
         return [abstraction(level) for abstraction, level in zip(self.abstraction, moments, strict=True)]
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Logits:
-        """Logits; arguments as for :class:`MultiEncoderUNet`, but in training None means random subsets."""
+        """Logits; arguments as for :class:`MultiEncoderUNet`, but in training None means what the batch's marks say."""
         if not self.training:
             return super().forward(x, available)
         if available is None:
-            available = random_available(len(x), self.num_modalities, x.device)
+            available = marked_available(x, self.num_modalities)
         else:
-            available = self._checked(available, x)
+            available = checked_available(available, x, self.num_modalities)
         x = without_absent(x, available)
         return self.decode(self.fuse({m: self.encode(x, m) for m in range(self.num_modalities)}, available))

@@ -1,17 +1,15 @@
 """One encoder per modality, mean fusion, one shared decoder (Figure 1 and section 2.1 of arXiv 2306.03730)."""
 
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from magms_nnunet.networks.decoder import Decoder, channels_last_if_quicker
+from magms_nnunet.networks.availability import checked_available, without_absent
+from magms_nnunet.networks.decoder import channels_last_if_quicker, decoder_without_encoder
 from magms_nnunet.networks.fusion import mean_fusion
-from magms_nnunet.networks.modality_dropout import without_absent
 
 Logits = Tensor | list[Tensor]
 """``(B, classes, *spatial)``; with deep supervision a list of them, highest resolution first."""
@@ -56,12 +54,7 @@ class MultiEncoderUNet(nn.Module):
         for projection in self.projections.modules():
             if isinstance(projection, first.conv_op):
                 nn.init.dirac_(projection.weight)  # starts as the U-Net that the plans describe
-        if hasattr(decoder, "encoder"):
-            # UNetDecoder registers the encoder it was built for, whose weights would stand twice in the state_dict.
-            # What it needs of it afterwards is two lists.
-            del decoder.encoder
-            decoder.encoder = SimpleNamespace(strides=first.strides, output_channels=first.output_channels)
-        self.decoder = Decoder(decoder) if type(decoder) is UNetDecoder else decoder
+        self.decoder = decoder_without_encoder(decoder, first)
         self.recompute_encoders = False
 
     @property
@@ -114,7 +107,7 @@ class MultiEncoderUNet(nn.Module):
         """
         modalities = range(self.num_modalities)
         if available is not None:
-            available = self._checked(available, x)
+            available = checked_available(available, x, self.num_modalities)
             if not self.training:
                 modalities = available.any(0).nonzero().flatten().tolist()
             if available[:, modalities].all():
@@ -131,16 +124,6 @@ class MultiEncoderUNet(nn.Module):
         if self.training and self.recompute_encoders:
             return checkpoint(self.encode, x, modality, use_reentrant=False)
         return self.encode(x, modality)
-
-    def _checked(self, available: Tensor, x: Tensor) -> Tensor:
-        """On the CPU, where looking at it does not wait for the GPU when the caller made it there."""
-        available = available.to("cpu", torch.bool)
-        if available.shape != (len(x), self.num_modalities):
-            wanted = (len(x), self.num_modalities)
-            raise ValueError(f"available must be (B, M) = {wanted}, got {tuple(available.shape)}")
-        if not available.any(1).all():
-            raise ValueError("a sample without any modality cannot be segmented")
-        return available
 
     def compute_conv_feature_map_size(self, input_size: tuple[int, ...]) -> int:
         """Voxels of all feature maps of one training pass, nnU-Net's measure of memory; see the function below."""

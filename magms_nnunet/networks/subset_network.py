@@ -1,9 +1,10 @@
-"""A multi-encoder network seen by nnU-Net's sliding window as a network of some of its modalities."""
+"""A network for any subset seen by nnU-Net's sliding window as a network of some of its modalities."""
 
 import torch
 from torch import Tensor, nn
 
 from magms_nnunet.modalities import Subset
+from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.multi_encoder_unet import Logits, MultiEncoderUNet
 
 
@@ -15,7 +16,7 @@ class SubsetNetwork(nn.Module):
         subset: sorted channels, at least one.
     """
 
-    def __init__(self, network: MultiEncoderUNet, subset: Subset):
+    def __init__(self, network: MultiEncoderUNet | AnySubsetUNet, subset: Subset):
         super().__init__()
         self.network = network
         self.subset = list(subset)

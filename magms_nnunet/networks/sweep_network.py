@@ -1,4 +1,4 @@
-"""Many subsets in one pass: each modality is encoded once, then fused and decoded for every subset."""
+"""Many subsets in one pass of the sliding window."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from magms_nnunet.modalities import Subset
+from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.decoder import Decoder
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 
 class SweepNetwork(nn.Module):
-    """A multi-encoder network seen by nnU-Net's sliding window as one whose classes are those of all subsets.
+    """A network for any subset seen by nnU-Net's sliding window as one whose classes are those of all subsets.
 
-    All 2^M - 1 subsets cost M encoder passes in place of M 2^(M - 1), and the logits are those of one by one.
+    The logits are those of one subset at a time. Where there is an encoder per modality, each tile is encoded once per
+    modality, so that all 2^M - 1 subsets cost M encoder passes in place of M 2^(M - 1).
 
     Args:
         network: in eval mode.
@@ -22,11 +24,13 @@ class SweepNetwork(nn.Module):
             nonlinear, and average that: on a CPU about a sixth less time. The logits are then the same up to rounding.
     """
 
-    def __init__(self, network: MultiEncoderUNet, subsets: Sequence[Subset], *, fast: bool = False):
+    def __init__(self, network: MultiEncoderUNet | AnySubsetUNet, subsets: Sequence[Subset], *, fast: bool = False):
         super().__init__()
         self.network = network
         self.subsets = list(subsets)
-        averages = type(network).fuse is MultiEncoderUNet.fuse and isinstance(network.decoder, Decoder)
+        averages = getattr(type(network), "fuse", None) is MultiEncoderUNet.fuse and isinstance(
+            network.decoder, Decoder
+        )
         self._shares_linear_parts = fast and averages
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,12 +38,21 @@ class SweepNetwork(nn.Module):
 
         Voxels of a modality reach the logits of those subsets only that have it.
         """
+        if not isinstance(self.network, MultiEncoderUNet):
+            return torch.cat([self.network(x, mask.expand(len(x), -1)) for mask in self._available()], 1)
         network, prepare, decode = self.network, list, self.network.decode
         if self._shares_linear_parts:
             prepare, decode = network.decoder.linear_parts, network.decoder.decode_linear_parts
         modalities = sorted({m for subset in self.subsets for m in subset})
         features = {m: prepare(network.encode(x, m)) for m in modalities}
         return torch.cat([decode(network.fuse({m: features[m] for m in s})) for s in self.subsets], 1)
+
+    def _available(self) -> Tensor:
+        """bool ``(subsets, 1, M)``"""
+        available = torch.zeros(len(self.subsets), 1, self.network.num_modalities, dtype=torch.bool)
+        for row, subset in zip(available, self.subsets, strict=True):
+            row[0, list(subset)] = True
+        return available
 
     def load_state_dict(self, state_dict: dict, *args, **kwargs):
         """Weights of the network itself: nnU-Net loads each fold's checkpoint through this."""

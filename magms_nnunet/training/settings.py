@@ -1,6 +1,7 @@
 """What can be set about MAG-MS training, each field with its reason."""
 
 from dataclasses import dataclass
+from math import exp
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,14 @@ class Settings:
             the memory of all branches at once.
         students_per_step: K, how many of the M students a step trains, drawn anew each time; their terms count M / K
             fold, so that the sum of equation 2 is right in expectation. None, or M and more: all.
+        ramp: share of the training over which lambda and gamma rise from nearly 0 to their values, as
+            exp(-5 (1 - t / ramp)^2) of the time t. At the start there is nothing worth distilling, and the terms slow
+            learning down. 0: the plain form of the paper, whose weights are constant.
         recompute_encoders: run the encoders again in the backward pass in place of keeping what they computed.
 
     Raises:
-        ValueError: a weight is negative, the temperature is not above 0, or there would be no student.
+        ValueError: a weight is negative, the temperature is not above 0, there would be no student, or the ramp
+            is not between 0 and 1.
     """
 
     kl_weight: float = 1.0
@@ -26,6 +31,7 @@ class Settings:
     temperature: float = 1.0
     teacher_gradient: bool = False
     students_per_step: int | None = None
+    ramp: float = 0.3
     recompute_encoders: bool = False
 
     def __post_init__(self):
@@ -35,3 +41,9 @@ class Settings:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
         if self.students_per_step is not None and self.students_per_step < 1:
             raise ValueError(f"students_per_step must be >= 1, got {self.students_per_step}")
+        if not 0 <= self.ramp <= 1:
+            raise ValueError(f"ramp must be between 0 and 1, got {self.ramp}")
+
+    def distillation(self, time: float) -> float:
+        """Factor of lambda and gamma at a time of the training, 0 to 1."""
+        return exp(-5 * (1 - min(1.0, time / self.ramp)) ** 2) if self.ramp else 1.0

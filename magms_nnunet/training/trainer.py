@@ -83,6 +83,10 @@ class ModalityTrainer(nnUNetTrainer):
         """What a trainer wants kept in the checkpoint and the log about itself: plain values."""
         return {}
 
+    def available(self, batch: dict) -> torch.Tensor:
+        """Which modalities the samples of a batch have: bool ``(B, M)``; a complete dataset's have all."""
+        return torch.ones(len(batch["data"]), len(self.modalities), dtype=torch.bool)
+
     @property
     def plain_network(self) -> nn.Module:
         """The network without the wrappers of DistributedDataParallel and torch.compile."""

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from magms_nnunet.evaluation.statistics import SMALLEST_N, holm, wilcoxon
+from magms_nnunet.evaluation.statistics import SMALLEST_N, bootstrap_interval, holm, more_is_worse, wilcoxon
 
 
 def exact(differences):
@@ -45,3 +45,28 @@ def test_holm_by_hand():
     assert holm([0.6, 0.7]) == [1, 1]
     assert holm([0.03]) == [0.03]
     assert holm([]) == []
+
+
+def test_a_bootstrap_interval_holds_the_mean_and_is_reproducible():
+    values = np.linspace(-1, 3, 50)
+    low, high = bootstrap_interval(values)
+    assert low < 1 < high
+    # standard error of the mean: 1.178 / sqrt(50) = 0.1666
+    assert high - low == pytest.approx(2 * 1.96 * 0.1666, rel=0.05)
+    assert bootstrap_interval(values) == (low, high)
+    assert bootstrap_interval([0.25]) == (0.25, 0.25)
+    with pytest.raises(ValueError, match="at least one"):
+        bootstrap_interval([])
+
+
+def test_more_is_worse_counts_additions_of_one_modality():
+    a, b, c = "abc"
+    dice = {
+        frozenset(a): [0.5, 0.5],
+        frozenset(b): [0.3, 0.6],
+        frozenset(a + b): [0.495, 0.4],  # 0.1 worse than a and 0.2 than b in the second case
+        frozenset(a + b + c): [0.9, 0.9],  # two more than a and b: only compared with a + b
+    }
+    assert more_is_worse(dice) == (2, 6)
+    assert more_is_worse(dice, tolerance=0.15) == (1, 6)
+    assert more_is_worse({}) == (0, 0)

@@ -15,11 +15,17 @@ from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
-from magms_nnunet.trainers import HeMISTrainer, MAGMSTrainer
+from magms_nnunet.trainers import AnySubsetTrainer, HeMISTrainer, MAGMSTrainer
 from tests.trainers.conftest import CHANNELS, LABELS, plans
 
 M = Modalities(tuple(CHANNELS.values()))
-SYSTEMS = [(MAGMSTrainer, None), (HeMISTrainer, None), (nnUNetTrainer, "zero"), (nnUNetTrainer, "mean")]
+SYSTEMS = [
+    (AnySubsetTrainer, None),
+    (MAGMSTrainer, None),
+    (HeMISTrainer, None),
+    (nnUNetTrainer, "zero"),
+    (nnUNetTrainer, "mean"),
+]
 systems = pytest.mark.parametrize(("trainer_class", "fill"), SYSTEMS)
 
 
@@ -172,7 +178,7 @@ def test_zero_filling_is_a_case_with_zeros(tmp_path):
     assert torch.equal(predictor.predict_logits(data[[0, 2]], (0, 2)), expected)
 
 
-@pytest.mark.parametrize("trainer_class", [MAGMSTrainer, HeMISTrainer])
+@pytest.mark.parametrize("trainer_class", [AnySubsetTrainer, MAGMSTrainer, HeMISTrainer])
 def test_a_network_that_takes_subsets_is_not_filled(trainer_class, tmp_path):
     model = trained(trainer_class, tmp_path)
     assert "fill" not in Predictor(model, device="cpu").settings

@@ -56,9 +56,9 @@ def test_with_one_modality_it_is_the_unet_of_the_plans(build, unet, dim, size):
     network.decoder.load_state_dict(decoder)
     x = image(1, dim, size=size)
     expected = stock(x)
-    torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(network(x), expected, rtol=0, atol=4e-5)  # kernels differ between CPUs
     with torch.inference_mode():
-        torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(network(x), expected, rtol=0, atol=4e-5)  # kernels differ between CPUs
 
 
 @pytest.mark.parametrize("unet", ["PlainConvUNet", "ResidualEncoderUNet"])

@@ -8,9 +8,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from magms_nnunet.inference.model import load_model
 from magms_nnunet.trainers import ModalityDropoutTrainer
+from magms_nnunet.training.subset_law import SubsetLaw
 from tests.trainers.conftest import LABELS, REGIONS, batch, plans
-
-MODULE = "magms_nnunet.trainers.modality_dropout_trainer"
 
 
 def test_the_constructor_is_nnunets():
@@ -31,7 +30,7 @@ def test_the_network_sees_zeros_and_the_callers_batch_stays(make_trainer, monkey
     trainer = make_trainer(ModalityDropoutTrainer)
     trainer.network.train()
     given = torch.tensor([[True, False, True], [False, True, False]])
-    monkeypatch.setattr(f"{MODULE}.random_available", lambda *_: given)
+    monkeypatch.setattr(SubsetLaw, "draw", lambda *_: given)
     whole = batch(trainer)
     whole["data"][1, 2] = float("nan")  # of an absent modality
     before = whole["data"].clone()
@@ -50,6 +49,7 @@ def test_steps_see_different_subsets_and_validation_all(make_trainer):
     masks = [tuple(x.flatten(2).any(2).flatten().tolist()) for x in seen]
     assert len(set(masks)) > 6
     assert all(any(mask[:3]) and any(mask[3:]) for mask in masks)
+    assert all(all(mask[:3]) or all(mask[3:]) for mask in masks)  # half of the samples are complete
     trainer.network.eval()
     with torch.no_grad():
         (x,) = seen_by_the_network(trainer, lambda: trainer.validation_step(batch(trainer)))

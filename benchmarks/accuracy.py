@@ -1,0 +1,229 @@
+"""Accuracy of several systems at equal wall clock, on real patients, through nnU-Net's own commands. Restartable.
+
+    OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/accuracy.py --data PATH/Dataset240_BraTSCubes --work runs/accuracy
+
+``--data`` is an nnU-Net raw dataset with ``splits_final.json``; where it has a ``dataset_regions.json``, its regions
+are trained. The budget is the time of so many training steps of stock nnU-Net, loading and augmentation included: each
+system's step is timed beside stock nnU-Net's, and it is trained for as many steps as fit. All systems share plans,
+split and augmentation, and are scored by ``magms_evaluate`` on every subset of the modalities. Differences are taken
+per patient over all folds and repeats, against the first system.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from accuracy_tables import write_tables
+
+PLANS, STOCK = "MAGMSPlans", "nnUNetTrainer"
+EPOCH = 40  # iterations
+# name in the tables -> trainer, filling
+SYSTEMS = {
+    "AnySubset": ("AnySubsetTrainer", None),
+    "modality dropout": ("ModalityDropoutTrainer", "zero"),
+    "MAG-MS": ("MAGMSTrainer", None),
+    "MAG": ("MAGTrainer", None),
+    "HeMIS": ("HeMISTrainer", None),
+    "nnU-Net, all modalities": (STOCK, None),
+    "nnU-Net, zero filled": (STOCK, "zero"),
+    "nnU-Net, mean filled": (STOCK, "mean"),
+}
+
+
+def main() -> None:
+    """Parse, then do what is missing, one fold of all systems after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the raw dataset")
+    parser.add_argument("--work", type=Path, required=True, help="folder for everything that is written")
+    parser.add_argument("--systems", nargs="+", default=["AnySubset", "modality dropout"], metavar="SYSTEM")
+    parser.add_argument("--trainers", nargs="+", default=[], metavar="TRAINER", help="more systems, by class name")
+    parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--repeats", type=int, default=1, help="trainings of each system and fold")
+    parser.add_argument("--budgets", nargs="+", type=int, default=[800], help="in training steps of stock nnU-Net")
+    parser.add_argument("--configuration", default="3d_fullres")
+    parser.add_argument("--width", type=int, default=8, help="features of the first stage (nnU-Net: 32)")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--spacing", type=float, nargs="+", help="target spacing in mm; default: the planned one")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--tables-only", action="store_true", help="train nothing, write the tables of what there is")
+    args = parser.parse_args()
+    systems = {name: SYSTEMS[name] for name in args.systems} | {name: (name, None) for name in args.trainers}
+    work, dataset = args.work.resolve(), args.data.name
+    for folder in ("raw", "preprocessed"):
+        os.environ[f"nnUNet_{folder}"] = str(work / folder)
+    if not args.tables_only:
+        prepare(args, work)
+        costs = {trainer: cost(work, dataset, trainer, args) for trainer, _ in systems.values()}
+    for budget in args.budgets:
+        for repeat in range(args.repeats):
+            run_folder = work / f"budget_{budget}" / f"repeat_{repeat}"
+            os.environ |= {"nnUNet_results": str(run_folder / "results")}
+            for fold in args.folds if not args.tables_only else []:
+                for name, (trainer, fill) in systems.items():
+                    steps = budget / costs[trainer]
+                    train(run_folder, dataset, trainer, fold, max(1, round(steps / EPOCH)), args)
+                    evaluate(run_folder, dataset, name, trainer, fill, fold, args)
+        write_tables(work / f"budget_{budget}", list(systems), patients_of(args.data))
+
+
+def run(*command: str | Path) -> None:
+    """Run a command, shown as a person would type it."""
+    print("$", " ".join([Path(command[0]).name, *map(str, command[1:])]), flush=True)
+    subprocess.run([str(part) for part in command], check=True)
+
+
+def tool(name: str) -> Path:
+    """A command of this environment."""
+    return Path(sys.executable).parent / name
+
+
+def prepare(args: argparse.Namespace, work: Path) -> None:
+    """Raw folder, plans, preprocessed cases; then widths and batch size in the plans."""
+    raw, preprocessed = work / "raw" / args.data.name, work / "preprocessed" / args.data.name
+    done = preprocessed / "prepared"
+    if done.is_file():
+        return
+    raw.mkdir(parents=True, exist_ok=True)
+    for folder in ("imagesTr", "labelsTr"):
+        if not (raw / folder).exists():
+            (raw / folder).symlink_to(args.data.resolve() / folder)
+    regions = args.data / "dataset_regions.json"
+    shutil.copy(regions if regions.is_file() else args.data / "dataset.json", raw / "dataset.json")
+    plan = [tool("nnUNetv2_plan_and_preprocess"), "-d", dataset_id(args.data.name), "-pl", "MAGMSPlanner"]
+    spacing = ["-overwrite_target_spacing", *args.spacing] if args.spacing else []
+    run(*plan, "-c", args.configuration, "-np", "1", "-npfp", "1", *map(str, spacing))
+    shutil.copy(args.data / "splits_final.json", preprocessed / "splits_final.json")
+    plans_file = preprocessed / f"{PLANS}.json"
+    plans = json.loads(plans_file.read_text())
+    configuration = plans["configurations"][args.configuration]
+    architecture = configuration["architecture"]["arch_kwargs"]
+    architecture["features_per_stage"] = [f * args.width // 32 for f in architecture["features_per_stage"]]
+    configuration["batch_size"] = args.batch
+    plans_file.write_text(json.dumps(plans, indent=2))
+    done.touch()
+
+
+def dataset_id(name: str) -> str:
+    """``240`` of ``Dataset240_BraTSCubes``."""
+    return str(int(name[len("Dataset") :].split("_")[0]))
+
+
+def cost(work: Path, dataset: str, trainer: str, args: argparse.Namespace) -> float:
+    """Time of a training step as a ratio to stock nnU-Net's, measured once and kept."""
+    file = work / "costs.json"
+    costs = json.loads(file.read_text()) if file.is_file() else {STOCK: 1.0}
+    if trainer not in costs:
+        os.environ |= {"nnUNet_results": str(work / "costs")}
+        command = [sys.executable, __file__, "--cost", dataset_id(dataset), args.configuration, args.device, trainer]
+        output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+        costs[trainer] = float(output.split()[-1])
+        file.write_text(json.dumps(costs, indent=2))
+    print(f"a step of {trainer} costs {costs[trainer]:.2f} of stock nnU-Net's", flush=True)
+    return costs[trainer]
+
+
+def measure_cost(dataset: str, configuration: str, device: str, name: str) -> None:
+    """Print the ratio: median over alternating blocks of steps, each with the loading of its batch."""
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    trainers = [
+        get_trainer_from_args(dataset, configuration, 0, trainer, PLANS, device=torch.device(device))
+        for trainer in (STOCK, name)
+    ]
+    use_allowed_cores()
+    for trainer in trainers:
+        trainer.initialize()
+        trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
+        trainer.network.train()
+    clock = time.process_time if device == "cpu" else time.perf_counter  # a busy machine does not slow the former
+    ratios = []
+    for block in range(8):
+        seconds = []
+        for trainer in trainers:
+            start = clock()
+            for _ in range(6):
+                trainer.train_step(next(trainer.dataloader_train))
+            if device == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(clock() - start)
+        if block:  # the first one warms up
+            ratios.append(seconds[1] / seconds[0])
+    print(statistics.median(ratios))
+
+
+def use_allowed_cores() -> None:
+    """Keep nnU-Net from starting a thread per core of the machine where fewer are allowed."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
+    torch.set_num_threads = lambda number: None
+
+
+def train(folder: Path, dataset: str, trainer: str, fold: int, epochs: int, args: argparse.Namespace) -> None:
+    """Train a fold, going on from the last checkpoint."""
+    model = folder / "results" / dataset / f"{trainer}__{PLANS}__{args.configuration}" / f"fold_{fold}"
+    if (model / "checkpoint_final.pth").is_file():
+        return
+    os.environ |= {"MAGMS_NUM_EPOCHS": str(epochs), "MAGMS_ITERATIONS_PER_EPOCH": str(EPOCH)}
+    resume = ["--c"] if list(model.glob("checkpoint_*.pth")) else []
+    command = [sys.executable, __file__, "--train", dataset_id(dataset), args.configuration, fold]
+    run(*map(str, command), "-tr", trainer, "-p", PLANS, "-device", args.device, *resume)
+
+
+def nnunet_train(arguments: list[str]) -> None:
+    """``nnUNetv2_train``; nnU-Net's own trainers have no setting for their length, so it is applied to them as well."""
+    from nnunetv2.run.run_training import run_training_entry
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from magms_nnunet.training.run_length import run_length_from_environment
+
+    construct = nnUNetTrainer.__init__
+
+    def constructed(self, plans, configuration, fold, dataset_json, device=None):  # nnU-Net reads these names
+        construct(self, plans, configuration, fold, dataset_json, device)
+        for attribute, value in run_length_from_environment().items():
+            setattr(self, attribute, value)
+
+    nnUNetTrainer.__init__ = constructed
+    nnUNetTrainer.perform_actual_validation = lambda self, save_probabilities=False: None  # magms_evaluate scores
+    use_allowed_cores()
+    sys.argv = ["nnUNetv2_train", *arguments]
+    run_training_entry()
+
+
+def evaluate(
+    folder: Path, dataset: str, name: str, trainer: str, fill: str | None, fold: int, args: argparse.Namespace
+) -> None:
+    """Score a fold on every subset that the system takes."""
+    out = folder / "evaluations" / f"{name}_fold{fold}".replace(", ", "_").replace(" ", "_")
+    if (out / "report.html").is_file():
+        return
+    model = ["-d", dataset_id(dataset), "-c", args.configuration, "-f", str(fold), "-p", PLANS, "-tr", trainer]
+    flags = ["-device", args.device, "--disable_tta", "-npp", "0", "-nps", "0", "--disable_progress_bar"]
+    run(tool("magms_evaluate"), *model, "-o", out, *flags, *(["--fill", fill] if fill else []))
+
+
+def patients_of(data: Path) -> dict[str, str]:
+    """Case -> patient where ``patients.csv`` lists them; else each case is a patient."""
+    file = data / "patients.csv"
+    if not file.is_file():
+        return {}
+    with file.open(newline="", encoding="utf-8") as rows:
+        return {row["case"]: row["patient"] for row in csv.DictReader(rows) if "case" in row}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--cost"]:
+        measure_cost(*sys.argv[2:])
+    elif sys.argv[1:2] == ["--train"]:
+        nnunet_train(sys.argv[2:])
+    else:
+        np.random.seed(0)
+        main()
