@@ -3,14 +3,13 @@
 PyTorch computes it as batch normalisation with each sample and channel as a channel of its own. Group normalisation
 with a group per channel is the same function; on a CPU its kernel is about twice as fast. Not so for channels-last
 features, where both kernels add up all voxels one by one in single precision and are off by 0.001 standard deviations
-at 128^3; matrix products of blocks give their variances. Half precision is PyTorch's matter: its group normalisation rounds
-more there.
+at 128^3; matrix products of blocks give their variances. Half precision is left to PyTorch, whose group normalisation
+rounds more there.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
 
 _BLOCK = 2048
 """Voxels whose squares one matrix product adds up."""
