@@ -28,7 +28,7 @@ from magms_nnunet.training.stopping import Signals, end_augmentation, kill
 
 _HOOKS = (
     *("build_network_architecture", "initialize", "_build_loss", "configure_optimizers", "get_dataloaders"),
-    *("on_train_start", "train_step", "validation_step", "on_train_epoch_end", "run_training"),
+    *("on_train_start", "on_train_epoch_start", "train_step", "validation_step", "on_train_epoch_end", "run_training"),
     *("perform_actual_validation", "save_checkpoint", "load_checkpoint"),
 )
 
