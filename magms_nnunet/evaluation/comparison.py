@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.guidance import guidance
 from magms_nnunet.evaluation.scores import METRICS, case_means
-from magms_nnunet.evaluation.statistics import holm, wilcoxon
+from magms_nnunet.evaluation.statistics import bootstrap_interval, holm, more_is_worse, wilcoxon
 from magms_nnunet.evaluation.systems import System, listing
 from magms_nnunet.modalities import Modalities, Subset
 
@@ -78,8 +78,8 @@ class Comparison:
     def tests(self) -> list[dict]:
         """Wilcoxon's test of every other system against the first, for Dice and HD95 of every subset that both have.
 
-        ``difference`` is the mean over cases of the other system minus the first; ``p_holm`` is corrected for all the
-        tests of the list.
+        ``difference`` is the mean over cases of the other system minus the first, ``low`` and ``high`` its 95 %
+        bootstrap interval; ``p_holm`` is corrected for all the tests of the list.
         """
         first, tests = self.systems[0], []
         for system in self.systems[1:]:
@@ -89,15 +89,26 @@ class Comparison:
                     if any(values is None for values in pair):
                         continue
                     differences = pair[1] - pair[0]
+                    low, high = bootstrap_interval(differences)
                     tests.append(
                         {
                             **{"system": system.name, "against": first.name, "subset": self.modalities.format(subset)},
                             **{"metric": metric, "n": len(differences), "difference": float(differences.mean())},
+                            **{"low": low, "high": high},
                             "p": wilcoxon(differences),
                         }
                     )
         corrected = holm([test["p"] for test in tests])
         return [test | {"p_holm": p} for test, p in zip(tests, corrected, strict=True)]
+
+    def more_is_worse(self, system: System) -> tuple[int, int]:
+        """How often one more modality lowers the Dice of a case by more than ``tolerance``; of how many additions."""
+        dice = {
+            frozenset(subset): values.reindex(self.cases)
+            for subset in self.subsets
+            if (values := self.values(system, subset, "dice")) is not None
+        }
+        return more_is_worse(dice, self.tolerance)
 
     def guidance(self, system: System, region: str | None = None) -> dict | None:
         """Which modalities the system needs; None unless it has all subsets of those that it knows."""

@@ -89,17 +89,18 @@ def tests_table(data: Comparison, tests: Sequence[dict]) -> TextTable:
     rows = [
         [
             *(test["system"], test["subset"], TITLES[test["metric"]], str(test["n"])),
-            *(f"{test['difference']:+.3f}", _p(test["p"]), _p(test["p_holm"])),
+            *(f"{test['difference']:+.3f}", f"{test['low']:+.3f} to {test['high']:+.3f}"),
+            *(_p(test["p"]), _p(test["p_holm"])),
         ]
         for test in tests
     ]
     note = (
         f"Wilcoxon's signed-rank test, two-sided, paired by case; Holm's correction over all {len(tests)} tests of "
-        "this table. Difference: the system minus the first one, mean over cases."
+        "this table. Difference: the system minus the first one, mean over cases. Interval: bootstrap over cases."
     )
     if len(data.cases) < SMALLEST_N:
         note += f" With n = {len(data.cases)}, fewer than {SMALLEST_N}, no p below 0.05 is possible."
-    header = ["System", "Subset", "Metric", "n", "Difference", "p", "p (Holm)"]
+    header = ["System", "Subset", "Metric", "n", "Difference", "95 % interval", "p", "p (Holm)"]
     return TextTable(f"Tests against {data.systems[0].name}", header, rows, note)
 
 
@@ -155,6 +156,7 @@ def guidance_table(data: Comparison, system: System) -> TextTable | None:
     keys = ("shapley", "alone", "gain", "dropped")
     rows = [[name, *(f"{found[key][name]:.3f}" for key in keys)] for name in found["shapley"]]
     best, smallest, complete = found["best"], found["smallest_within_tolerance"], found["complete"]
+    worse, total = data.more_is_worse(system)
     hurts = [
         f"{pair['added']} to {pair['subset']} ({pair['dice_before']:.3f} to {pair['dice_after']:.3f})"
         for pair in found["hurts"]
@@ -163,6 +165,7 @@ def guidance_table(data: Comparison, system: System) -> TextTable | None:
         f"Best: {best['subset']} ({best['dice']:.3f}); all: {complete['dice']:.3f}; the smallest within "
         f"{smallest['tolerance']:g} of the best: {smallest['subset']} ({smallest['dice']:.3f}). "
         f"Adding lowers the mean Dice: {', '.join(hurts) or 'never'}. "
+        f"It lowers the Dice of a case by more than {data.tolerance:g} in {worse} of {total} additions. "
         "Shapley: mean gain over all orders of arrival, nothing at all counting as 0."
     )
     header = ["Modality", "Shapley value", "Alone", "Mean gain when added", "Loss when left out of all"]

@@ -27,7 +27,7 @@ def marked_available(x: Tensor, num_modalities: int) -> Tensor:
         x: ``(B, M + extra, *spatial)`` from :func:`mark_absent`; without marks every modality is available.
         num_modalities: M.
     """
-    return ~x[:, :num_modalities].flatten(2)[:, :, 0].isnan()
+    return ~x[:, :num_modalities].flatten(2).isnan().all(2)  # an image with some NaN is damaged, and shall be noticed
 
 
 def checked_available(available: Tensor, x: Tensor, num_modalities: int) -> Tensor:

@@ -67,6 +67,7 @@ def test_wins_tests_and_holm(tmp_path, two):
     assert tests["p_holm"].tolist() == pytest.approx([12 / 64] * 6)
     both = tests[(tests["subset"] == "FLAIR+T1c") & (tests["metric"] == "dice")].iloc[0]
     assert both["difference"] == pytest.approx(-0.1)
+    assert both["low"] <= both["difference"] <= both["high"] < 0
 
 
 def test_the_lower_hd95_is_the_better_one(tmp_path, two):
@@ -125,6 +126,7 @@ def test_cost_entropy_and_guidance(tmp_path, two):
     assert rows[2][2:] == ["0.2000 ± 0.0000", "0.0500 ± 0.0548", "-0.1500 ± 0.0548"]
     assert rows[1][2:] == ["–", "–", "–"]
     rows, note = section(tmp_path / "out", "What each modality adds to Dice: first")
+    assert "by more than 0.2 in 0 of 12 additions" in note
     # 0.525 alone, 0.625 alone, 0.825 together: (0.525 + 0.2) / 2 and (0.625 + 0.3) / 2
     assert float(rows[1][1]) == pytest.approx(0.3625, abs=6e-4)
     assert rows[1][2:] == ["0.525", "0.200", "0.200"]

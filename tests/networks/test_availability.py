@@ -29,3 +29,9 @@ def test_marks_are_read_back_and_cover_every_voxel():
     assert torch.equal(marked.isnan()[:, :3].all(3).all(2), ~available)
     assert torch.equal(marked[:, 3], x[:, 3])
     assert marked_available(x, 3).all()
+
+
+def test_an_image_with_some_nan_is_not_taken_for_absent():
+    x = torch.randn(1, 2, 4, 4)
+    x[0, 0, :2] = NAN
+    assert marked_available(x, 2).all()
