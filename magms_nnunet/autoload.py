@@ -5,6 +5,11 @@ other and asking each for an attribute of that name. We answer for the first mod
 executed it gains a module-level ``__getattr__`` (PEP 562) that knows our names and imports our class only when one of
 them is asked for.
 
+That search also ends at the first module that cannot be imported, whatever class it looks for: nnU-Net's Primus
+trainers need torchvision, and one that does not fit torch would hide every trainer behind them, those of
+``nnUNet_extTrainer`` too. It steps over a module that "is not found", so that is what we make of the error, with a
+warning.
+
 ``zz_magms_nnunet.pth`` imports this module at the start of every Python process, spawned workers included, so it uses
 the standard library only, and as little of that as it can. ``MAGMS_AUTOLOAD=0`` switches that off. Where ``.pth`` files
 are not read (``pip install --target``, PYTHONPATH), call :func:`install`, as our own commands do.
@@ -41,20 +46,25 @@ _HOOKS = {
     "nnunetv2.preprocessing.normalization.default_normalization_schemes": NORMALIZATIONS,
 }
 
+_TRAINERS_OF_NNUNET = "nnunetv2.training.nnUNetTrainer."  # what lies in there is optional, but for the trainer itself
+
 
 class _Finder:
     """A meta path finder that leaves finding to the others and only adds to what a hooked module answers."""
 
     def find_spec(self, name, path=None, target=None):
         names = _HOOKS.get(name)
-        if names is None:
+        if names is None and not name.startswith(_TRAINERS_OF_NNUNET):
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                _or_warn(_answer_after_execution, spec.loader, names)
+                if names is None:
+                    _or_warn(_not_found_if_broken, spec.loader)
+                else:
+                    _or_warn(_answer_after_execution, spec.loader, names)
                 return spec
         return None
 
@@ -65,6 +75,23 @@ def _answer_after_execution(loader, names):
     def exec_module(module):
         execute(module)
         _or_warn(add_names, module, names)
+
+    loader.exec_module = exec_module
+
+
+def _not_found_if_broken(loader):
+    execute = loader.exec_module
+
+    def exec_module(module):
+        try:
+            execute(module)
+        except Exception as error:
+            import warnings
+
+            name, reason = module.__name__, f"{type(error).__name__}: {error}"
+            text = f"nnU-Net's trainers in {name} cannot be used ({reason}); magms_doctor says what to do"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            raise ModuleNotFoundError(f"{name} cannot be imported ({reason})", name=name) from error
 
     loader.exec_module = exec_module
 

@@ -11,7 +11,7 @@ import pytest
 
 from magms_nnunet.cli import doctor
 from magms_nnunet.environment.examination import check_with_torch
-from magms_nnunet.environment.finding import FAIL, OK
+from magms_nnunet.environment.finding import FAIL, OK, WARN
 from magms_nnunet.environment.folders import NEEDED_FOR
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +41,7 @@ def test_a_working_environment(folders, capfd):
         "self-test",
     ):
         assert status[subject] == OK, answer
+    assert status["other trainers"] in (OK, WARN)  # the latter where torchvision does not fit torch
     assert list(folders.iterdir()) == []  # the self-test works elsewhere
 
 
@@ -66,7 +67,9 @@ def test_a_failure_is_exit_code_2_and_says_what_to_do(folders, monkeypatch, capf
     assert any(line.startswith("FAIL  trainers: nnU-Net does not find MAGMSTrainer, ") for line in lines)
     assert any(line.startswith("FAIL  planners: nnU-Net does not find MAGMSPlanner, ") for line in lines)
     assert any(line.startswith("OK    self-test: ") for line in lines)  # our own commands still work
-    assert lines[-1].startswith("4 failures, ")
+    failures = sum(line.startswith("FAIL") for line in lines)
+    assert failures >= 4  # and where torchvision does not fit torch, nnU-Net's other trainers
+    assert lines[-1].startswith(f"{failures} failures, ")
 
 
 def broken_torch(folder: Path, code: str) -> dict[str, str]:
