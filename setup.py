@@ -68,13 +68,22 @@ setup(
     package_dir={"magms_nnunet.trainers": "trainers", "magms_nnunet.planners": "planners"},
     install_requires=[
         "torch>=2.6",
-        "nnunetv2>=2.8,<2.9",
-        "batchgenerators>=0.25.1",
+        "nnunetv2>=2.8,<3",  # commands, trainers and planners warn of a minor version that is untested
+        "batchgenerators>=0.25.1",  # by nnU-Net: trainings here load their data through it, though no module imports it
         "SimpleITK>=2.2.1",
         "numpy>=1.24",
         "safetensors>=0.4",
+        # nnU-Net says which versions of these it takes.
+        "acvl-utils",
+        "dynamic-network-architectures",
+        "jinja2",
+        "markupsafe",
+        "matplotlib",
+        "nibabel",
+        "pandas",
+        "pillow",
         "scipy",
-        "acvl-utils>=0.2.6,<0.3",
+        "tqdm",
     ],
     package_data={"magms_nnunet.evaluation": ["templates/*", "published_tables/*"]},
     extras_require={

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from magms_nnunet.errors import InputError, InputWarning
 
@@ -25,13 +25,16 @@ def check_hooks(base: type, names: Sequence[str]) -> None:
 
 def untested_nnunet_warnings() -> list[str]:
     """A sentence where another nnU-Net is installed; the last number of its version may differ."""
-    found = version("nnunetv2")
+    try:
+        found = version("nnunetv2")
+    except PackageNotFoundError:
+        return [f"nnunetv2 is not installed: pip install nnunetv2=={TESTED_NNUNET}"]
     if found.split(".")[:2] == TESTED_NNUNET.split(".")[:2]:
         return []
     return [f"nnunetv2 {found} is untested, {TESTED_NNUNET} is tested: compare a known case before you rely on results"]
 
 
 def warn_of_untested_nnunet() -> None:
-    """Say so, once per command."""
+    """Say so: every command, trainer and planner does, once."""
     for text in untested_nnunet_warnings():
         warnings.warn(text, InputWarning, stacklevel=2)

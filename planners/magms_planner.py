@@ -9,7 +9,7 @@ from magms_nnunet.appearance import PLANS_KEY, learn
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model_json import check_dataset_json
 from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
-from magms_nnunet.nnunet_version import check_hooks
+from magms_nnunet.nnunet_version import check_hooks, warn_of_untested_nnunet
 from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
 from magms_nnunet.preprocessing.training_images import check_training_images
 
@@ -46,6 +46,7 @@ class MAGMSPlanner(ExperimentPlanner):
         suppress_transpose: bool = False,
     ):
         check_hooks(ExperimentPlanner, _HOOKS)
+        warn_of_untested_nnunet()
         # Without a memory target: nnU-Net's planners warn of any but their own.
         super().__init__(
             dataset_name_or_id,

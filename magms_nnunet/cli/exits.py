@@ -10,6 +10,7 @@ from typing import TextIO
 
 from magms_nnunet.cli.surroundings import check_variables, read_names_as_utf8
 from magms_nnunet.errors import FaultMessage, InputError, InputWarning, one_line
+from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 from magms_nnunet.signals import Stopped, stopped_in_time
 from magms_nnunet.streams import lasting_streams
 
@@ -25,6 +26,8 @@ def _run(command: str, function: Callable[[], int], debug: bool) -> int:
     try:
         with stopped_in_time(), _warnings_as_lines(command):
             check_variables()
+            if command != "magms_doctor":  # whose report has a line on it
+                warn_of_untested_nnunet()
             return function()
     except KeyboardInterrupt as stop:
         print(f"{command}: interrupted", file=sys.stderr)

@@ -26,7 +26,6 @@ from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import check_output
 from magms_nnunet.modalities import Modalities, Subset, union
 from magms_nnunet.model_json import read_dataset_json, read_plans
-from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 from magms_nnunet.output_lock import locked_output
 
 
@@ -40,7 +39,6 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
         InputError: nothing can be scored; nothing has been written.
     """
     request.window.check_device()
-    warn_of_untested_nnunet()
     if request.attach and request.parts > 1:
         raise InputError("--attach needs all cases and this is a part of them: use it with --merge")
     folder = request.model.folder()

@@ -26,7 +26,6 @@ from magms_nnunet.inference.folder import Job, file_stamps, predict_folder
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model_json import read_dataset_json, read_plans
-from magms_nnunet.nnunet_version import warn_of_untested_nnunet
 from magms_nnunet.output_lock import locked_output
 
 MODEL_FILES = ("dataset", "plans")  # their JSONs are copied to the output folder
@@ -62,7 +61,6 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         InputError: nothing can be predicted; nothing has been written.
     """
     request.window.check_device()
-    warn_of_untested_nnunet()
     dataset_json, plans = read_dataset_json(request.model.folder()), read_plans(request.model.folder())
     modalities, ending = Modalities.from_dataset_json(dataset_json), dataset_json["file_ending"]
     if request.output.resolve() == request.model.folder().resolve():

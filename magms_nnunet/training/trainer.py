@@ -19,7 +19,7 @@ from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model_json import check_configuration, check_dataset_json, check_plans
 from magms_nnunet.networks.architecture import check_architecture
-from magms_nnunet.nnunet_version import check_hooks
+from magms_nnunet.nnunet_version import check_hooks, untested_nnunet_warnings
 from magms_nnunet.output_lock import locked_output
 from magms_nnunet.training.finite import check_epoch, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
@@ -58,6 +58,8 @@ class ModalityTrainer(nnUNetTrainer):
         self._apply_run_length(run_length_from_environment())
         self._lock, self._signals, self._augmenting = ExitStack(), Signals(), []
         guard_pretrained_weights()
+        for text in untested_nnunet_warnings():
+            self.print_to_log_file(f"magms_nnunet: warning: {text}")
 
     def _check_that_the_model_can_be_loaded(self) -> None:
         """Raise InputError where a command would refuse the trained model for its plans or its dataset.json."""

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from magms_nnunet.cli import evaluate
+from magms_nnunet.cli import compare, convert, evaluate, export, import_model, predict, subset_dataset
 from tests.faults.tiny import FLAIR, SHAPE, SIDE_FILES, T1, T1C, T2, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
@@ -44,6 +44,31 @@ def test_row24_untested_nnunet_is_one_warning_and_kept_with_each_result(
         report = json.loads((tmp_path / "out" / f"{case}.json").read_text())
         assert report["versions"]["nnunetv2"] == version
         assert [warning[: len(text)] for warning in report["warnings"]] == [text]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (compare, ["one", "other"]),
+        (convert, ["brats", "nowhere", "-d", "501"]),
+        (evaluate, ["-m", "nowhere"]),
+        (export, ["-d", "501", "-c", "2d"]),
+        (import_model, ["-i", "nowhere.zip"]),
+        (predict, ["-i", "nowhere", "-m", "nowhere"]),
+        (subset_dataset, ["-d", "501", "--modalities", "T1"]),
+    ],
+)
+def test_row24_every_command_warns_of_untested_nnunet(
+    command, arguments, another_nnunet, tmp_path, monkeypatch, capsys
+):
+    for folder in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{folder}", str(tmp_path / folder))
+    another_nnunet("2.9.0")
+    output = [] if command is import_model else ["-o", str(tmp_path / "out.zip")]
+    assert command.main([*arguments, *output]) == 2
+    first, *others = (line for line in capsys.readouterr().err.splitlines() if "starting" not in line)
+    assert ": warning: nnunetv2 2.9.0 is untested, 2.8.1 is tested: " in first
+    assert not any("untested" in line for line in others)
 
 
 def test_row24_last_number_of_the_version_may_differ(another_nnunet, magms_predict, tmp_path):

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-
 EXTERNAL = """
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from magms_nnunet.planners import (
     MAGMSPlanner,
@@ -126,6 +126,12 @@ def test_residual_encoder_planners(dataset, planner, name, gb):
     assert fullres["architecture"]["network_class_name"].endswith("ResidualEncoderUNet")
     assert fullres["data_identifier"] == f"{name}_3d_fullres"
     assert planner(DATASET, gpu_memory_target_in_gb=12).UNet_vram_target_GB == 12
+
+
+def test_untested_nnunet_is_warned_of(dataset, monkeypatch):
+    monkeypatch.setattr("magms_nnunet.nnunet_version.version", {"nnunetv2": "2.9.0"}.get)
+    with pytest.warns(InputWarning, match=r"^nnunetv2 2\.9\.0 is untested, 2\.8\.1 is tested: "):
+        MAGMSPlanner(dataset(("T1",)))
 
 
 def test_one_modality_is_planned_close_to_nnunet(dataset):
