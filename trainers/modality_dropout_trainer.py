@@ -2,7 +2,11 @@
 
 from dataclasses import asdict
 
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
 from magms_nnunet.networks.availability import without_absent
+from magms_nnunet.networks.input_channels import with_checked_channels
 from magms_nnunet.training.subset_law import SubsetLaw
 from magms_nnunet.training.trainer import ModalityTrainer
 
@@ -21,6 +25,20 @@ class ModalityDropoutTrainer(ModalityTrainer):
     def described(self) -> dict:
         """The law."""
         return {"law": asdict(self.law)}
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """nnU-Net's network, which says what to do where a case lacks files."""
+        network = ModalityTrainer.build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        return with_checked_channels(network, num_input_channels)
 
     def train_step(self, batch: dict) -> dict:
         """nnU-Net's step on the batch without what the random subsets lack."""

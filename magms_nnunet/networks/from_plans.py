@@ -8,6 +8,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.convolution import faster_convolutions
+from magms_nnunet.networks.input_channels import with_checked_channels
 from magms_nnunet.networks.instance_norm import faster_norm
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
@@ -33,7 +34,8 @@ def build_multi_encoder_unet(
     """
     M, extra = split_channels(configuration, num_input_channels)
     unets = [_unet(configuration, 1 + extra, num_output_channels, deep_supervision) for _ in range(M)]
-    return faster_convolutions(network(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder))
+    built = network(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder)
+    return with_checked_channels(faster_convolutions(built), num_input_channels)
 
 
 def build_any_subset_unet(
@@ -45,7 +47,7 @@ def build_any_subset_unet(
     network = AnySubsetUNet(
         encoder=unet.encoder, decoder=unet.decoder, num_modalities=M, num_outputs=num_output_channels
     )
-    return faster_convolutions(network)
+    return with_checked_channels(faster_convolutions(network), num_input_channels)
 
 
 def _unet(

@@ -6,6 +6,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.networks.from_plans import split_channels
+from magms_nnunet.networks.input_channels import with_checked_channels
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def build_unetr(configuration: ConfigurationManager, num_input_channels: int, nu
         raise InputError(
             f'UNETR trainers need MONAI ({error}): pip install "magms_nnunet[unetr]", or train with -tr MAGMSTrainer'
         ) from error
-    return UNETR(num_input_channels, num_output_channels, configuration.patch_size)
+    network = UNETR(num_input_channels, num_output_channels, configuration.patch_size)
+    return with_checked_channels(network, num_input_channels)
 
 
 def build_multi_encoder_unetr(
@@ -37,4 +39,5 @@ def build_multi_encoder_unetr(
     """
     M, extra = split_channels(configuration, num_input_channels)
     unetrs = [build_unetr(configuration, 1 + extra, num_output_channels) for _ in range(M)]
-    return MultiEncoderUNet(encoders=[unetr.encoder for unetr in unetrs], decoder=unetrs[0].decoder)
+    network = MultiEncoderUNet(encoders=[unetr.encoder for unetr in unetrs], decoder=unetrs[0].decoder)
+    return with_checked_channels(network, num_input_channels)
