@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError, InputWarning
-from magms_nnunet.files import UNFINISHED, is_hidden
+from magms_nnunet.files import UNFINISHED, is_hidden, no_folder
 from magms_nnunet.geometry import Grid, contradiction, difference, times
 from magms_nnunet.image_files import ImageFileError, Voxels, read_image_file
 from magms_nnunet.modalities import Modalities, Subset
@@ -52,7 +52,7 @@ def files_of(folder: Path, kind: str) -> list[Path]:
     """What is in a folder, sorted, without hidden files; ``kind`` of folder is for messages.
 
     Raises:
-        InputError: it does not exist or cannot be read.
+        InputError: it does not exist, is a file, or cannot be read.
 
     Warns:
         InputWarning: a hidden file is named like an image; macOS leaves such files beside each that it copies.
@@ -70,14 +70,14 @@ def files_of(folder: Path, kind: str) -> list[Path]:
         raise InputError(
             f"{kind} folder {folder} cannot be read ({error.strerror}): get permission, or copy it"
         ) from error
-    raise InputError(f"{kind} folder {folder} does not exist")
+    raise no_folder(kind, folder)
 
 
 def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
     """All cases of a folder, sorted by name, whatever channels they have; and files of that kind that are misnamed.
 
     Raises:
-        InputError: the folder does not exist, cannot be read, or holds no such file.
+        InputError: the folder does not exist, is a file, cannot be read, or holds no such file.
     """
     paths = files_of(folder, "input")
     other_half = _HALVES.get(file_ending, ())

@@ -208,3 +208,10 @@ def remove_unfinished(folder: Path, keep: str = "") -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()
+
+
+def no_folder(kind: str, folder: Path) -> InputError:
+    """The error for a path that should be a folder and is none; ``kind`` of folder is for the message."""
+    if folder.exists():
+        return InputError(f"{kind} folder {folder} is a file: give the folder that holds it")
+    return InputError(f"{kind} folder {folder} does not exist")

@@ -72,6 +72,12 @@ class Modalities:
         """All 2^M - 1 non-empty subsets in the paper's order: by size, then by channel."""
         return [s for size in range(1, len(self) + 1) for s in combinations(range(len(self)), size)]
 
+    def split(self, tokens: Sequence[str]) -> list[str]:
+        """Tokens of a flag, each of which may also join several with commas: ``T1c,F``."""
+        known = {name.lower() for name in self.names}  # which may hold commas themselves
+        joined = [[token] if token.lower() in known else token.split(",") for token in tokens]
+        return [name for names in joined for name in names if name]
+
     def parse(self, tokens: Sequence[str]) -> Subset:
         """Subset that the user means by names, unambiguous aliases (upper or lower case) or channel indices.
 
@@ -111,7 +117,7 @@ class Modalities:
         if not candidates:
             near = get_close_matches(wanted, lowered, n=1, cutoff=0.5)
             hint = f"; did you mean {self.names[lowered.index(near[0])]}?" if near else ""
-            raise InputError(f"unknown modality {token!r}: this model knows {self.listing()}{hint}")
+            raise InputError(f"unknown modality {token!r}: choose among {self.listing()}{hint}")
         return candidates[0]
 
     def listing(self) -> str:

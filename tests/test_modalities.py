@@ -123,3 +123,9 @@ def test_names_that_numbers_do_not_tell_apart_are_an_error():
 def test_dataset_json_without_numbered_channels_is_an_error(content):
     with pytest.raises(InputError, match="channel_names"):
         Modalities.from_dataset_json(content)
+
+
+def test_names_of_a_flag_may_be_joined_by_commas_unless_a_name_holds_one():
+    assert BRATS.split(["T1c,F"]) == ["T1c", "F"]
+    assert BRATS.split(["T1c,", "F", "T1,2"]) == ["T1c", "F", "T1", "2"]
+    assert Modalities(("T1,post", "T1")).split(["t1,POST", "T1"]) == ["t1,POST", "T1"]

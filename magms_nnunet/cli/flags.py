@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from magms_nnunet.checks import InputChecks
     from magms_nnunet.inference.request import ModelRequest, WindowRequest
 
+_TRAINER, _PLANS = "MAGMSTrainer", "MAGMSPlans"
 TRUST = "unpickle the checkpoint whatever it holds, code included: only if you trust who made it"
 
 
@@ -18,8 +19,8 @@ def add_model(p: argparse.ArgumentParser, default_folds: tuple[str, ...]) -> Non
     add = p.add_argument
     add("-d", metavar="DATASET", help="name or id of the dataset that the model was trained on")
     add("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
-    add("-tr", metavar="TRAINER", default="MAGMSTrainer", help="default: %(default)s")
-    add("-p", metavar="PLANS", default="MAGMSPlans", help="default: %(default)s")
+    add("-tr", metavar="TRAINER", help=f"default: {_TRAINER}")
+    add("-p", metavar="PLANS", help=f"default: {_PLANS}")
     add("-m", metavar="FOLDER", help="the model's folder, instead of -d -c -tr -p")
     add("-f", metavar="FOLD", nargs="+", default=[*default_folds], help=f"default: {' '.join(default_folds)}")
     add("-chk", metavar="FILE", default="checkpoint_final.pth", help="default: %(default)s")
@@ -76,8 +77,12 @@ def _number(variable: str) -> int:
 
 def check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with a message and exit code 2 where values make no sense."""
-    if (args.m is None) == (args.d is None or args.c is None):
-        p.error("say which model: either -d DATASET -c CONFIGURATION or -m FOLDER")
+    which = "say which model: either -d DATASET -c CONFIGURATION or -m FOLDER"
+    named = {"-d": args.d, "-c": args.c, "-tr": args.tr, "-p": args.p}
+    if args.m is not None and (given := [flag for flag, value in named.items() if value is not None]):
+        p.error(f"{which}, which holds all of it: leave out {' '.join(given)}")
+    if args.m is None and None in (args.d, args.c):
+        p.error(which)
     if args.num_parts < 1:
         p.error(f"-num_parts must be 1 or more, got {args.num_parts}")
     if not 0 <= args.part_id < args.num_parts:
@@ -106,8 +111,8 @@ def model_request(args: argparse.Namespace) -> "ModelRequest":
         model=Path(args.m) if args.m else None,
         dataset=args.d,
         configuration=args.c,
-        trainer=args.tr,
-        plans=args.p,
+        trainer=args.tr or _TRAINER,
+        plans=args.p or _PLANS,
         folds=tuple(fold if fold == "all" else int(fold) for fold in args.f),
         checkpoint=args.chk,
         trust_checkpoint=args.trust_checkpoint,

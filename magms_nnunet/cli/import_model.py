@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from magms_nnunet.datasets.nnunet_folders import nnunet_folder
+    from magms_nnunet.nnunet_folders import nnunet_folder
     from magms_nnunet.sharing.install import install_models
 
     installed, left_out = install_models(

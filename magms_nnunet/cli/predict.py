@@ -22,8 +22,8 @@ def parser() -> argparse.ArgumentParser:
         "--modalities",
         metavar="NAME",
         nargs="*",
-        help="predict from exactly these (names of dataset.json, their usual aliases, or channel numbers), e.g. T1c F; "
-        "no other file is read. Default: each case from what it has",
+        help="predict from exactly these (names of dataset.json, usual aliases or channel numbers), T1c F or T1c,F; no "
+        "other file is read. Default: each case from what it has",
     )
     flags.add_model(p, ("0", "1", "2", "3", "4"))
     add("--save_probabilities", action="store_true", help="write .npz as well, for nnUNetv2_ensemble")

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from magms_nnunet.datasets.nnunet_folders import nnunet_folder
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import write_then_rename
 from magms_nnunet.new_folders import new_folders
+from magms_nnunet.nnunet_folders import nnunet_folder
 
 SPLITS_FILE = "splits_final.json"
 TEMPORARY = ".magms-dataset_"

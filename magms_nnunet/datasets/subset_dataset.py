@@ -9,12 +9,12 @@ from pathlib import Path
 
 from magms_nnunet.cases import Case, find_cases
 from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
-from magms_nnunet.datasets.nnunet_folders import find_raw_dataset, new_dataset_name, nnunet_folder
 from magms_nnunet.datasets.source import check_case_name
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import is_hidden
 from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.nnunet_folders import find_raw_dataset, new_dataset_name, nnunet_folder
 from magms_nnunet.raw_dataset import file_ending, listed_files
 
 
@@ -46,7 +46,7 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
 
     Args:
         source: name or id of a raw dataset.
-        modalities: names, aliases or channel numbers.
+        modalities: names, aliases or channel numbers, also joined by commas.
         target: id of the new dataset, whose name is then made from the source's and the modalities, or its full name.
         overwrite: replace a dataset of that name.
 
@@ -56,7 +56,7 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
     folder = find_raw_dataset(source)
     description = _read_json(folder / "dataset.json")
     known = Modalities.from_dataset_json(description)
-    subset = known.parse(modalities)
+    subset = known.parse(known.split(modalities))
     channels = description.get("channel_names") or description["modality"]
     names = tuple(str(channels[str(channel)]) for channel in subset)  # as they are: they choose the normalisation
     name = new_dataset_name(target, "_".join([folder.name[len("DatasetXXX_") :], *map(_as_file_name, names)]))

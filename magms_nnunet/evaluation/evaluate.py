@@ -45,6 +45,7 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
     dataset_json = read_dataset_json(folder)
     modalities = Modalities.from_dataset_json(dataset_json)
     subsets = parse_subsets(request.subsets, modalities)
+    request.model.check(request.window, min(subsets, key=len) if subsets else None, modalities)
     cases = find_labelled_cases(request, dataset_json, modalities, read_plans(folder)["dataset_name"])
     evaluation.check_case_names([labelled.case.name for labelled in cases])
     check_output(request.output, request.images)

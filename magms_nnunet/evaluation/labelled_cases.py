@@ -13,6 +13,7 @@ from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.inference.model import Fold
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model_json import read_json
+from magms_nnunet.nnunet_folders import nnunet_folder
 from magms_nnunet.raw_dataset import file_ending, listed_files
 
 _LISTED = 8
@@ -37,7 +38,9 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
         InputError: nnU-Net's folders, the split, or files are missing, the dataset has other channels, or its
             dataset.json makes no sense.
     """
-    raw, preprocessed = (_nnunet_folder(kind) / dataset for kind in ("raw", "preprocessed"))
+    raw, preprocessed = (
+        nnunet_folder(f"nnUNet_{kind}", ", or give -i and -l") / dataset for kind in ("raw", "preprocessed")
+    )
     dataset_json = _dataset_json(raw, modalities)
     splits = preprocessed / "splits_final.json"
     if fold == "all":
@@ -136,15 +139,6 @@ def check_labelled_files(
     label = f"{labelled.reference.name} (reference)"
     remedy = "resample it to the images' grid, or correct its header; --geometry-tolerance lets small shifts through"
     check_segmentation(labelled.case, subset, labelled.reference, checks, label, remedy)
-
-
-def _nnunet_folder(kind: str) -> Path:
-    from nnunetv2 import paths
-
-    folder = getattr(paths, f"nnUNet_{kind}")
-    if not folder.is_set():
-        raise InputError(f"the variable nnUNet_{kind} is not set: set it as for training, or give -i and -l")
-    return Path(folder)
 
 
 def _dataset_json(folder: Path, modalities: Modalities) -> dict:

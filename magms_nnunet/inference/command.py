@@ -65,7 +65,8 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     modalities, ending = Modalities.from_dataset_json(dataset_json), dataset_json["file_ending"]
     if request.output.resolve() == request.model.folder().resolve():
         raise InputError(f"-o {request.output} is the model's folder: choose another one")
-    requested = None if request.modalities is None else modalities.parse(request.modalities)
+    requested = None if request.modalities is None else modalities.parse(modalities.split(request.modalities))
+    request.model.check(request.window, requested, modalities)
     cases, misnamed = find_cases(request.input, ending)
     check_output(request.output, request.input)
     if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():

@@ -109,7 +109,7 @@ def load_model(
     autoload.install()  # where .pth files are not read
     plans, dataset_json = read_plans(folder), read_dataset_json(folder)
     modalities = Modalities.from_dataset_json(dataset_json)
-    folds = _existing_folds(folder, folds, checkpoint)
+    folds = existing_folds(folder, folds, checkpoint)
     paths = [folder / f"fold_{fold}" / checkpoint for fold in folds]
     hashing = ThreadPoolExecutor(1)
     hashes = [hashing.submit(sha256, path) for path in paths]  # beside the loading
@@ -178,7 +178,17 @@ def fingerprint_of(digests: Sequence[str]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) -> list[Fold]:
+def existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) -> list[Fold]:
+    """Which folds are meant.
+
+    Args:
+        folder: of the model.
+        folds: their names; None: all that have the checkpoint, except ``all``.
+        checkpoint: file name within the fold.
+
+    Raises:
+        InputError: one does not have it, or none does.
+    """
     present = sorted(
         path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}") if path.is_file()
     )

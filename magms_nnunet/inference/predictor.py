@@ -80,9 +80,8 @@ class Predictor:
         fast_sweep: bool = False,
     ):
         self.model = model if isinstance(model, TrainedModel) else load_model(Path(model), folds, checkpoint)
-        if fill and self.model.takes_subsets:
-            raise InputError(f"{self.model.trainer} takes any subset as it is: leave out --fill")
         self.fill = fill
+        self.check_subset(self.modalities.complete)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         with _STDOUT, redirect_stdout(io.StringIO()):  # nnU-Net comments on the CPU here
             self._sliding_window = SlidingWindow(
@@ -149,12 +148,7 @@ class Predictor:
 
     def check_subset(self, subset: Subset) -> None:
         """Raise InputError where the model cannot be given this subset."""
-        if not (self.model.takes_subsets or self.fill or len(subset) == len(self.modalities)):
-            absent = self.modalities.format(m for m in self.modalities.complete if m not in subset)
-            raise InputError(
-                f"{self.model.trainer} needs all modalities and there is no {absent}: "
-                "fill it up with --fill zero or --fill mean, or use a model of MAGMSTrainer"
-            )
+        check_filling(self.model.trainer, self.model.takes_subsets, self.fill, subset, self.modalities)
 
     def _slide(self, network: nn.Module, data: Tensor, outputs: int | None = None) -> Tensor:
         """nnU-Net's sliding window, mirroring and folds with this network; ``outputs``: if not one per class."""
@@ -253,3 +247,26 @@ class Predictor:
         if (odd := oddity(sitk.GetArrayViewFromImage(segmentation))) is not None:
             warnings.warn(odd, InputWarning, stacklevel=2)
         return segmentation
+
+
+def check_filling(trainer: str, takes_subsets: bool, fill: str | None, subset: Subset, modalities: Modalities) -> None:
+    """See that a model can be given a subset.
+
+    Args:
+        trainer: for the message.
+        takes_subsets: whether its network has an encoder per modality.
+        fill: how missing channels are filled, or None.
+        subset: what it is given.
+        modalities: the model's.
+
+    Raises:
+        InputError: a stock network lacks a modality and nothing fills it, or another one is to be filled.
+    """
+    if fill and takes_subsets:
+        raise InputError(f"{trainer} takes any subset as it is: leave out --fill")
+    if not (takes_subsets or fill or len(subset) == len(modalities)):
+        absent = modalities.format(m for m in modalities.complete if m not in subset)
+        raise InputError(
+            f"{trainer} needs all modalities and there is no {absent}: "
+            "fill it up with --fill zero or --fill mean, or use a model of MAGMSTrainer"
+        )

@@ -4,16 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from nnunetv2.utilities.file_path_utilities import get_output_folder
+from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
+from nnunetv2.utilities.file_path_utilities import convert_trainer_plans_config_to_identifier
 
-from magms_nnunet.agreement import split_folder_name
+from magms_nnunet.agreement import encoders, split_folder_name
 from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.cores import use_available_cores
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import check_writable
+from magms_nnunet.files import check_writable, no_folder
 from magms_nnunet.freed_memory import keep_freed_memory
-from magms_nnunet.inference.model import Fold, TrainedModel, load_model
-from magms_nnunet.inference.predictor import Predictor
+from magms_nnunet.inference.model import NETWORKS, Fold, TrainedModel, existing_folds, load_model
+from magms_nnunet.inference.predictor import Predictor, check_filling
+from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.nnunet_folders import nnunet_folder
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,43 @@ class ModelRequest:
         """The model's folder.
 
         Raises:
-            InputError: nnU-Net has no such dataset, or no such model is trained.
+            InputError: nnU-Net has no such dataset, no such model is trained, or the folder is none.
         """
         if self.model is not None:
+            if not self.model.is_dir():
+                raise no_folder("model", self.model)
             return self.model.resolve()  # "." has no name
-        try:
-            folder = Path(get_output_folder(self.dataset, self.trainer, self.plans, self.configuration))
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"-d {self.dataset}: {str(error).splitlines()[0]}") from error
+        results = nnunet_folder("nnUNet_results", ", or name the model's folder with -m")
+        names = convert_trainer_plans_config_to_identifier(self.trainer, self.plans, self.configuration)
+        folder = results / _dataset_name(self.dataset, results) / names
         if not folder.is_dir():
             trained = ", ".join(sorted(path.name for path in folder.parent.glob("*__*__*"))) or "nothing"
             raise InputError(
                 f"no trained model {folder.name} in {folder.parent}; there is {trained}: see -tr, -p and -c"
             )
         return folder
+
+    def check(self, window: "WindowRequest", subset: Subset | None, modalities: Modalities) -> None:
+        """See, without loading the model, that all of it is there and can be given a subset; None: what each case has.
+
+        Raises:
+            InputError: a fold lacks the checkpoint, or ``--fill`` does not suit the model.
+        """
+        folder = self.folder()
+        first = existing_folds(folder, self.folds, self.checkpoint)[0]
+        subset = modalities.complete if subset is None else subset
+        trainer = folder.name.partition("__")[0]
+        if trainer in NETWORKS:
+            takes_subsets = True
+        elif window.fill or len(subset) < len(modalities):  # a stock model: only its weights tell for sure
+            content = read_checkpoint(folder / f"fold_{first}" / self.checkpoint, self.trust_checkpoint)
+            trainer, weights = content.get("trainer_name"), content.get("network_weights")
+            if not isinstance(weights, dict):
+                return  # loading says what is wrong
+            takes_subsets = encoders(weights) > 0
+        else:
+            return
+        check_filling(str(trainer), takes_subsets, window.fill, subset, modalities)
 
     def reads_volumes(self, plans: dict) -> bool:
         """Whether the configuration is 3-D, as far as that can be told before the model is loaded.
@@ -108,6 +134,25 @@ class WindowRequest:
             fill=self.fill,
             fast_sweep=self.fast_sweep,
         )
+
+
+def _dataset_name(dataset: str, results: Path) -> str:
+    """Full name of a dataset that is given by its name or id.
+
+    Raises:
+        InputError: none of nnU-Net's folders has it, or several have one of that id.
+    """
+    if dataset.startswith("Dataset"):
+        return dataset
+    if not dataset.isdecimal():
+        raise InputError(f"-d {dataset}: give an id such as 210, or a full name such as Dataset210_BraTS")
+    names = [str(name) for name in find_candidate_datasets(int(dataset))]
+    if len(names) > 1:
+        raise InputError(f"-d {dataset}: {' and '.join(names)} have this id: give the full name")
+    if not names:
+        there = ", ".join(sorted(path.name for path in results.glob("Dataset*"))) or "nothing"
+        raise InputError(f"-d {dataset}: no dataset has this id; nnUNet_results ({results}) holds {there}")
+    return names[0]
 
 
 def is_3d(plans: dict, configuration: str | None) -> bool:

@@ -197,7 +197,7 @@ def test_a_misnamed_image(home, source, capsys):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"modalities": ("PET",)}, "unknown modality 'PET': this model knows FLAIR, T1, T1c, T2"),
+        ({"modalities": ("PET",)}, "unknown modality 'PET': choose among FLAIR, T1, T1c, T2"),
         ({"target": "0"}, "'0' is no id from 1 to 999"),
         ({"target": "Dataset٥٠١_Name"}, "is no id from 1 to 999"),
         ({"target": "../Dataset211_x"}, "'../Dataset211_x' is no id"),

@@ -146,7 +146,7 @@ def test_fold_all_has_nothing_to_validate_on(raw):
 @pytest.mark.parametrize("kind", ["raw", "preprocessed"])
 def test_a_variable_that_is_not_set_is_named(raw, kind, monkeypatch):
     monkeypatch.delenv(f"nnUNet_{kind}")
-    assert f"the variable nnUNet_{kind} is not set" in one_line(validation_cases, NAME, 0, M)
+    assert f"nnUNet_{kind} is not set: export nnUNet_{kind}=FOLDER" in one_line(validation_cases, NAME, 0, M)
 
 
 @pytest.mark.parametrize("names", [("T1c", "FLAIR"), ("FLAIR", "T1c", "T2"), ("FLAIR",)])

@@ -7,6 +7,7 @@ import torch
 from magms_nnunet import cores
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
+from magms_nnunet.modalities import Modalities
 from magms_nnunet.trainers import MAGMSTrainer
 from tests.inference.test_predictor import trained
 
@@ -35,6 +36,7 @@ def test_a_model_by_its_names_is_where_nnunet_keeps_it(results):
 
 def test_a_model_by_its_folder_needs_none_of_nnunets_variables(tmp_path, monkeypatch):
     monkeypatch.delenv("nnUNet_results", raising=False)
+    (tmp_path / "mine").mkdir()
     assert replace(BY_NAME, model=tmp_path / "mine", dataset=None, configuration=None).folder() == tmp_path / "mine"
 
 
@@ -63,9 +65,9 @@ def test_plans_may_have_two_underscores_in_their_name(plans, tmp_path):
 
 def test_a_checkpoint_that_cannot_tell_the_configuration(tmp_path):
     mine = replace(BY_NAME, model=tmp_path / "mine")
-    assert mine.reads_volumes(PLANS) is False
     checkpoint = tmp_path / "mine/fold_0/checkpoint_final.pth"
     checkpoint.parent.mkdir(parents=True)
+    assert mine.reads_volumes(PLANS) is False
     torch.save({"init_args": 3}, checkpoint)
     assert mine.reads_volumes(PLANS) is False
     checkpoint.write_bytes(b"damaged")
@@ -89,15 +91,39 @@ def test_a_model_that_is_not_trained_lists_those_that_are(results):
         replace(BY_NAME, dataset="Dataset902_None").folder()
 
 
-def test_an_unknown_dataset_is_one_line(results):
-    with pytest.raises(InputError, match=r"-d 999: .*999") as caught:
+def test_an_unknown_dataset_is_one_line_with_those_that_are_there(results):
+    with pytest.raises(InputError) as caught:
         replace(BY_NAME, dataset="999").folder()
-    assert "\n" not in str(caught.value)
+    there = f"nnUNet_results ({results.parent}) holds Dataset901_Balls"
+    assert str(caught.value) == f"-d 999: no dataset has this id; {there}"
+    with pytest.raises(InputError, match=r"^-d balls: give an id such as 210, or a full name such as Dataset210_"):
+        replace(BY_NAME, dataset="balls").folder()
+    (results.parent / "Dataset901_Cubes").mkdir()
+    with pytest.raises(InputError, match=r"^-d 901: Dataset901_Balls and Dataset901_Cubes have this id: give the full"):
+        replace(BY_NAME, dataset="901").folder()
+
+
+@pytest.mark.parametrize(("fill", "tokens"), [("zero", ["T1"]), ("mean", ["T1", "T2"])])
+def test_a_model_of_a_trainer_that_we_do_not_know_is_told_by_its_weights(fill, tokens, tmp_path):
+    window, modalities = replace(WINDOW, fill=fill), Modalities(("T1", "T2"))
+    subset = modalities.parse(tokens)
+    request = replace(BY_NAME, model=tmp_path / "Theirs__P__3d")
+    checkpoint = request.model / "fold_0/checkpoint_final.pth"
+    checkpoint.parent.mkdir(parents=True)
+    torch.save({"trainer_name": "Theirs", "network_weights": {"encoders.0.w": torch.zeros(1)}}, checkpoint)
+    request.check(WINDOW, subset, modalities)
+    with pytest.raises(InputError, match=r"^Theirs takes any subset as it is: leave out --fill$"):
+        request.check(window, subset, modalities)
+    torch.save({"trainer_name": "Theirs", "network_weights": {"encoder.w": torch.zeros(1)}}, checkpoint)
+    request.check(window, subset, modalities)
+    request.check(WINDOW, None, modalities)
+    with pytest.raises(InputError, match=r"^Theirs needs all modalities and there is no T2: fill it up"):
+        request.check(WINDOW, (0,), modalities)
 
 
 def test_a_variable_that_is_not_set_is_named(monkeypatch):
     monkeypatch.delenv("nnUNet_results", raising=False)
-    with pytest.raises(InputError, match="nnUNet_results is not defined"):
+    with pytest.raises(InputError, match="nnUNet_results is not set: export nnUNet_results=FOLDER"):
         BY_NAME.folder()
 
 

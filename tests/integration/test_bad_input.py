@@ -103,7 +103,7 @@ def test_nnunet_results_is_not_set(predict, workspace, tmp_path, capfd, monkeypa
     monkeypatch.delenv("nnUNet_results", raising=False)
     assert predict(workspace.test, tmp_path / "out") == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "nnUNet_results is not defined" in line
+    assert "nnUNet_results is not set: export nnUNet_results=FOLDER" in line
 
 
 def test_debug_shows_where_an_error_came_from(predict, workspace, tmp_path, capfd):

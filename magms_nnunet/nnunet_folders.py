@@ -9,15 +9,19 @@ from magms_nnunet.errors import InputError
 _NAME = re.compile(r"Dataset(?P<id>[0-9]{3})_[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
-def nnunet_folder(variable: str) -> Path:
+def nnunet_folder(variable: str, otherwise: str = "") -> Path:
     """The folder that ``nnUNet_raw``, ``nnUNet_preprocessed`` or ``nnUNet_results`` names.
+
+    Args:
+        variable: its name.
+        otherwise: what a user can do who has none, for the message.
 
     Raises:
         InputError: the variable is not set.
     """
     folder = os.environ.get(variable)
     if not folder:
-        raise InputError(f"{variable} is not set: export {variable}=FOLDER, as for nnU-Net's own commands")
+        raise InputError(f"{variable} is not set: export {variable}=FOLDER, as for nnU-Net's own commands{otherwise}")
     return Path(folder)
 
 
