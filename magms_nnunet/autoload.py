@@ -10,6 +10,8 @@ trainers need torchvision, and one that does not fit torch would hide every trai
 ``nnUNet_extTrainer`` too. It steps over a module that "is not found", so that is what we make of the error, with a
 warning.
 
+And nnU-Net's fingerprint of a dataset, which no planner precedes, names the training cases that lack files.
+
 ``zz_magms_nnunet.pth`` imports this module at the start of every Python process, spawned workers included, so it uses
 the standard library only, and as little of that as it can. ``MAGMS_AUTOLOAD=0`` switches that off. Where ``.pth`` files
 are not read (``pip install --target``, PYTHONPATH), call :func:`install`, as our own commands do.
@@ -46,6 +48,7 @@ _HOOKS = {
     "nnunetv2.preprocessing.normalization.default_normalization_schemes": NORMALIZATIONS,
 }
 
+_FINGERPRINT = "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor"
 _TRAINERS_OF_NNUNET = "nnunetv2.training.nnUNetTrainer."  # what lies in there is optional, but for the trainer itself
 
 
@@ -54,27 +57,33 @@ class _Finder:
 
     def find_spec(self, name, path=None, target=None):
         names = _HOOKS.get(name)
-        if names is None and not name.startswith(_TRAINERS_OF_NNUNET):
+        if names is None and name != _FINGERPRINT and not name.startswith(_TRAINERS_OF_NNUNET):
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                if names is None:
-                    _or_warn(_not_found_if_broken, spec.loader)
-                else:
+                if names is not None:
                     _or_warn(_answer_after_execution, spec.loader, names)
+                elif name == _FINGERPRINT:
+                    _or_warn(_after_execution, spec.loader, name_incomplete_cases)
+                else:
+                    _or_warn(_not_found_if_broken, spec.loader)
                 return spec
         return None
 
 
 def _answer_after_execution(loader, names):
+    _after_execution(loader, lambda module: add_names(module, names))
+
+
+def _after_execution(loader, change):
     execute = loader.exec_module
 
     def exec_module(module):
         execute(module)
-        _or_warn(add_names, module, names)
+        _or_warn(change, module)
 
     loader.exec_module = exec_module
 
@@ -112,6 +121,37 @@ def add_names(module, names):
     module.__getattr__ = __getattr__
 
 
+def name_incomplete_cases(module):
+    """Have nnU-Net's fingerprint, which comes before any planner, name training cases that lack files.
+
+    It would end in an IndexError, and that after it has read all images.
+    """
+    extractor = module.DatasetFingerprintExtractor
+    run = extractor.run
+
+    def checked_run(self, *args, **kwargs):
+        _raise_if_incomplete(self, several_channels_per_file=True)
+        try:
+            return run(self, *args, **kwargs)
+        except IndexError:
+            _raise_if_incomplete(self)
+            raise
+
+    extractor.run = checked_run
+
+
+def _raise_if_incomplete(extractor, **options):
+    try:
+        from magms_nnunet.errors import InputError
+        from magms_nnunet.raw_dataset import incompleteness
+
+        problem = incompleteness(extractor.dataset, extractor.dataset_json, **options)
+    except Exception:  # what we cannot read may be fine for nnU-Net
+        return
+    if problem:
+        raise InputError(problem)
+
+
 def _or_warn(action, *args):
     """Whatever fails in here must not fail in nnU-Net."""
     try:
@@ -129,6 +169,8 @@ def install():
     for name, names in _HOOKS.items():  # modules that nnU-Net has imported before us
         if name in sys.modules:
             _or_warn(add_names, sys.modules[name], names)
+    if _FINGERPRINT in sys.modules:
+        _or_warn(name_incomplete_cases, sys.modules[_FINGERPRINT])
     sys.meta_path.insert(0, _Finder())
 
 

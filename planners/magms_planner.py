@@ -12,6 +12,7 @@ from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
 from magms_nnunet.nnunet_version import check_hooks, warn_of_untested_nnunet
 from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
 from magms_nnunet.preprocessing.training_images import check_training_images
+from magms_nnunet.raw_dataset import check_complete
 
 _HOOKS = (
     "plan_experiment",
@@ -45,6 +46,11 @@ class MAGMSPlanner(ExperimentPlanner):
         overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
         suppress_transpose: bool = False,
     ):
+        """As nnU-Net's.
+
+        Raises:
+            InputError: training cases lack files.
+        """
         check_hooks(ExperimentPlanner, _HOOKS)
         warn_of_untested_nnunet()
         # Without a memory target: nnU-Net's planners warn of any but their own.
@@ -56,6 +62,7 @@ class MAGMSPlanner(ExperimentPlanner):
             suppress_transpose=suppress_transpose,
         )
         check_dataset_json(Path(self.raw_dataset_folder) / "dataset.json", self.dataset_json)
+        check_complete(self.dataset, self.dataset_json)
         self.UNet_vram_target_GB = gpu_memory_target_in_gb or self.default_gpu_memory_gb
 
     def plan_experiment(self):

@@ -22,7 +22,7 @@ ALLOWED = {
     "nifti_header": {"geometry"},
     "image_files": {"geometry", "nifti_header"},
     "cases": {"modalities", "geometry", "image_files"},
-    "raw_dataset": set(),
+    "raw_dataset": {"modalities"},
     "nnunet_folders": set(),
     "appearance": {"image_files"},
     "checks": {"modalities", "appearance", "cases", "geometry", "image_files"},
@@ -83,9 +83,9 @@ ALLOWED = {
         "environment",
     },
     "trainers": {"modalities", "networks", "losses", "training"},  # a leaf: nobody imports it
-    "planners": {"modalities", "model_json", "appearance", "networks", "preprocessing"},  # a leaf, too
+    "planners": {"modalities", "raw_dataset", "model_json", "appearance", "networks", "preprocessing"},  # a leaf, too
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor
-    "autoload": set(),  # holds the leaves' names as strings
+    "autoload": {"raw_dataset"},  # and holds the leaves' names as strings
     "child_processes": set(),
     "cores": set(),
     "errors": set(),

@@ -25,9 +25,11 @@ from magms_nnunet.training.finite import check_epoch, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
 from magms_nnunet.training.run_length import run_length_from_environment, run_length_of_checkpoint
 from magms_nnunet.training.stopping import Signals, end_augmentation, kill
+from magms_nnunet.training.training_cases import check_cases
 
 _HOOKS = (
     *("build_network_architecture", "initialize", "_build_loss", "configure_optimizers", "get_dataloaders"),
+    *("get_tr_and_val_datasets",),
     *("on_train_start", "on_train_epoch_start", "train_step", "validation_step", "on_train_epoch_end", "run_training"),
     *("perform_actual_validation", "save_checkpoint", "load_checkpoint"),
 )
@@ -94,6 +96,17 @@ class ModalityTrainer(nnUNetTrainer):
         """The network without the wrappers of DistributedDataParallel and torch.compile."""
         network = self.network.module if self.is_ddp else self.network
         return getattr(network, "_orig_mod", network)
+
+    def get_tr_and_val_datasets(self):
+        """nnU-Net's, of cases that have all modalities.
+
+        Raises:
+            InputError: some do not; see :func:`magms_nnunet.training.training_cases.check_cases`.
+        """
+        datasets = super().get_tr_and_val_datasets()
+        if warning := check_cases(datasets, self.modalities.names):
+            self.print_to_log_file(f"magms_nnunet: warning: {warning}")
+        return datasets
 
     def on_train_start(self):
         """Also keeps other runs out of the output folder, and writes what is ours into the log."""

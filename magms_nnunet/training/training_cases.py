@@ -1,0 +1,66 @@
+"""Preprocessed cases that lack a modality: nnU-Net would end in an IndexError, or learn from black images."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from magms_nnunet.errors import InputError
+
+_LISTED = 8
+_BOX = 9  # voxels along each axis: where these in the middle differ, the rest need not be read
+
+
+class Dataset(Protocol):
+    """nnU-Net's, of preprocessed cases."""
+
+    identifiers: Sequence[str]
+
+    def load_case(self, identifier: str) -> tuple:
+        """Images ``(C, *spatial)``, which may still lie on the disk, then labels and more."""
+
+
+def check_cases(datasets: Sequence[Dataset], names: Sequence[str]) -> str | None:
+    """See that each case has all modalities.
+
+    Args:
+        datasets: for training and for validation.
+        names: of the modalities, in channel order.
+
+    Returns:
+        A warning that names the cases with a channel of one value everywhere; None: there are none.
+
+    Raises:
+        InputError: cases have another number of channels; names them, and what can be done.
+    """
+    incomplete, empty = {}, {}
+    for dataset in datasets:
+        for case in dataset.identifiers:
+            images = dataset.load_case(case)[0]
+            if images.shape[0] != len(names):
+                incomplete[case] = f"{case} ({images.shape[0]} of {len(names)} channels)"
+            elif constant := [name for channel, name in enumerate(names) if _is_constant(images, channel)]:
+                empty[case] = f"{case} ({', '.join(constant)})"
+    if incomplete:
+        raise InputError(
+            f"{len(incomplete)} preprocessed cases do not have all modalities: {_list(incomplete.values())}: add their "
+            "files, or move the cases out of imagesTr and labelsTr, then plan and preprocess again"
+        )
+    if not empty:
+        return None
+    return (
+        f"{len(empty)} cases hold one value everywhere in a modality: {_list(empty.values())}: the model learns from "
+        "that as from an image; put real images in, or train without these cases"
+    )
+
+
+def _is_constant(images: np.ndarray, channel: int) -> bool:
+    """Whether a channel of ``images``, ``(C, *spatial)``, is; resampling leaves a rounding."""
+    middle = tuple(slice(max(0, (n - _BOX) // 2), (n + _BOX) // 2) for n in images.shape[1:])
+    return all(np.ptp(np.asarray(images[(channel, *where)])) < 1e-6 for where in (middle, (...,)))
+
+
+def _list(texts: Iterable[str]) -> str:
+    texts = list(texts)
+    more = len(texts) - _LISTED
+    return ", ".join(texts[:_LISTED]) + (f" and {more} more" if more > 0 else "")

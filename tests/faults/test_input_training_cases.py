@@ -1,0 +1,135 @@
+"""Training cases that lack a file, or have a black image in its place."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+from magms_nnunet import autoload
+from magms_nnunet.errors import InputError
+from magms_nnunet.planners import MAGMSPlanner
+from magms_nnunet.raw_dataset import incompleteness
+from tests.faults.tiny import NAMES, T1, T1C, T2, give
+from tests.integration.workspace import ENDING
+
+DATASET = "Dataset997_Gaps"
+ALL = range(len(NAMES))
+GAPS = {"p1": ALL, "p2": [c for c in ALL if c != T1], "p3": ALL, "p4": [c for c in ALL if c not in (T1C, T2)]}
+SAYS = (
+    r"^2 of 4 training cases are incomplete, and training needs every modality of each: p2 lacks T1; p4 lacks T1c and "
+    r"T2: add the files, move these cases out of imagesTr and labelsTr, or train on what all have: "
+    r"magms_subset_dataset --modalities FLAIR$"
+)
+
+
+def describe(**more) -> dict:
+    return {
+        "channel_names": {str(channel): name for channel, name in enumerate(NAMES)},
+        "labels": {"background": 0, "a": 1},
+        "numTraining": 4,
+        "file_ending": ENDING,
+        **more,
+    }
+
+
+@pytest.fixture
+def raw(tmp_path, monkeypatch):
+    """A raw dataset with gaps, and the fingerprint of an earlier, complete one."""
+    for folder in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{folder}", str(tmp_path / folder))
+    raw, preprocessed = tmp_path / "raw" / DATASET, tmp_path / "preprocessed" / DATASET
+    give(raw / "imagesTr", GAPS)
+    preprocessed.mkdir(parents=True)
+    (raw / "dataset.json").write_text(json.dumps(describe()))
+    (preprocessed / "dataset_fingerprint.json").write_text("{}")
+    return raw
+
+
+def test_row02_planner_names_training_cases_that_lack_files(raw):
+    with pytest.raises(InputError, match=SAYS):
+        MAGMSPlanner(DATASET)
+
+
+def test_row02_fingerprint_names_training_cases_that_lack_files(raw):
+    """nnUNetv2_plan_and_preprocess comes here first, with an IndexError at its end."""
+    with pytest.raises(InputError, match=SAYS):
+        DatasetFingerprintExtractor(DATASET, 1).run(overwrite_existing=True)
+
+
+def test_row02_files_that_are_listed_and_missing(raw):
+    listed = {
+        case: {"images": [str(raw / f"imagesTr/{case}_{c:04d}{ENDING}") for c in ALL], "label": "x"} for case in GAPS
+    }
+    (raw / "dataset.json").write_text(json.dumps(describe(dataset=listed)))
+    with pytest.raises(InputError, match=SAYS):
+        MAGMSPlanner(DATASET)
+
+
+class Extractor:
+    """nnU-Net's, after it has read the images of cases that all lack the same one."""
+
+    def __init__(self, dataset_json: dict):
+        self.dataset = {name: {"images": [f"{name}_0000.nii.gz"]} for name in ("p1", "p2")}
+        self.dataset_json = dataset_json
+
+    def run(self, overwrite_existing: bool = False) -> dict:
+        raise IndexError("list index out of range")
+
+
+@pytest.mark.parametrize(
+    ("dataset_json", "error", "says"),
+    [
+        (describe(), InputError, "^2 of 2 training cases are incomplete.*: p1 lacks T1 and T1c and T2; p2 lacks "),
+        (describe(channel_names={"0": "T1"}), IndexError, "^list index out of range$"),  # a fault of another kind
+        ({"channel_names": 3}, IndexError, "^list index out of range$"),  # nothing that we could tell
+    ],
+)
+def test_row02_all_cases_lack_the_same_file(dataset_json, error, says):
+    class Fresh(Extractor):
+        run = Extractor.run
+
+    autoload.name_incomplete_cases(SimpleNamespace(DatasetFingerprintExtractor=Fresh))
+    with pytest.raises(error, match=says):
+        Fresh(dataset_json).run()
+
+
+def test_one_file_may_hold_all_channels():
+    cases = {name: {"images": [f"{name}_0000.png"]} for name in ("p1", "p2")}
+    assert incompleteness(cases, describe(), several_channels_per_file=True) is None
+
+
+@pytest.fixture
+def preprocessed(make_trainer, tmp_path):
+    """preprocessed(channels of each case, black=(case, channel)) -> a trainer whose fold has these cases."""
+
+    def preprocessed(channels: dict[str, int], black: tuple[str, int] | None = None):
+        trainer = make_trainer()
+        folder = tmp_path / "preprocessed/Dataset999_Nothing"
+        for name, number in channels.items():
+            images = np.random.default_rng(0).normal(size=(number, 12, 13, 14)).astype(np.float32)
+            if black and black[0] == name:
+                images[black[1]] = 0
+            labels = np.zeros((1, 12, 13, 14), np.int8)
+            nnUNetDatasetBlosc2.save_case(images, labels, {}, str(folder / "tiny" / name))
+        *train, val = channels
+        (folder / "splits_final.json").write_text(json.dumps([{"train": train, "val": [val]}]))
+        return trainer
+
+    return preprocessed
+
+
+def test_row02_trainer_names_preprocessed_cases_that_lack_channels(preprocessed):
+    trainer = preprocessed({"p1": 3, "p2": 2, "p3": 1})
+    says = r"^2 preprocessed cases do not have all modalities: p2 \(2 of 3 channels\), p3 \(1 of 3 channels\): add "
+    with pytest.raises(InputError, match=says):
+        trainer.get_tr_and_val_datasets()
+
+
+def test_row04_trainer_warns_of_black_images(preprocessed):
+    trainer = preprocessed({"p1": 3, "p2": 3, "p3": 3}, black=("p2", 2))
+    trainer.get_tr_and_val_datasets()
+    (line,) = (line for line in open(trainer.log_file) if "warning" in line)
+    assert "magms_nnunet: warning: 1 cases hold one value everywhere in a modality: p2 (T1c): " in line
