@@ -8,7 +8,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.files import UNFINISHED, is_hidden, no_folder
-from magms_nnunet.geometry import Grid, contradiction, difference, times
+from magms_nnunet.geometry import Grid, contradiction, off_grid, times
 from magms_nnunet.image_files import ImageFileError, Voxels, read_image_file
 from magms_nnunet.modalities import Modalities, Subset
 
@@ -202,12 +202,6 @@ def check_files(
             raise CaseError(case.name, f"{label} {problem}: {REMEDY_OF_TWO_POSITIONS}, {OR_ALLOW_THEM}")
         if first is None:
             first = label, grid
-        elif problem := difference(grid, first[1], first[0], geometry_tolerance):
-            raise CaseError(case.name, f"{label} {problem}: resample them to one grid{_or_tolerate(grid, first[1])}")
+        elif problem := off_grid(grid, first[1], first[0], geometry_tolerance):
+            raise CaseError(case.name, f"{label} {problem}")
     return contents
-
-
-def _or_tolerate(grid: Grid, other: Grid) -> str:
-    if grid.size != other.size or grid.orientation != other.orientation:
-        return ""
-    return f", or accept it with --geometry-tolerance (they lie {grid.shift(other):.2g} voxels apart)"

@@ -11,7 +11,7 @@ import numpy as np
 from magms_nnunet.appearance import Appearance
 from magms_nnunet.cases import GEOMETRY_TOLERANCE, OR_ALLOW_THEM, REMEDY_OF_TWO_POSITIONS, Case, check_files
 from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.geometry import Grid, contradiction, difference
+from magms_nnunet.geometry import Grid, contradiction, off_grid
 from magms_nnunet.image_files import ImageFileError, Voxels, read_array, read_grid, read_image_file
 from magms_nnunet.modalities import Modalities, Subset
 
@@ -177,8 +177,8 @@ def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChec
     grids = content[0], read_grid(first)
     if checks.allow_two_positions:  # of an image with two of them, SimpleITK's is that of segmentations made from it
         grids = [replace(grid, forms={}) for grid in grids]
-    if problem := difference(*grids, case.labels.get(subset[0], first.name), checks.geometry_tolerance):
-        raise CaseError(case.name, f"{label} {problem}: {remedy}")
+    if problem := off_grid(*grids, case.labels.get(subset[0], first.name), checks.geometry_tolerance, remedy):
+        raise CaseError(case.name, f"{label} {problem}")
 
 
 def _positions(case: Case, grids: dict[int, Grid], modalities: Modalities, checks: InputChecks) -> Iterator[str]:

@@ -114,6 +114,25 @@ def contradiction(grid: Grid, tolerance_voxels: float) -> str | None:
     return None
 
 
+def off_grid(
+    grid: Grid, other: Grid, name: str, tolerance_voxels: float, remedy: str = "resample them to one grid"
+) -> str | None:
+    """The check of every command whether two images of a case lie on one grid.
+
+    Args:
+        grid, other, name, tolerance_voxels: as for :func:`difference`.
+        remedy: for the message.
+
+    Returns:
+        What sets them apart and what to do about it, as the end of a sentence; None: they are on one grid.
+    """
+    problem = difference(grid, other, name, tolerance_voxels)
+    if problem is None or grid.size != other.size or grid.orientation != other.orientation:
+        return problem and f"{problem}: {remedy}"
+    apart = f"they lie {grid.shift(other):.2g} voxels apart"
+    return f"{problem}: {remedy}, or accept it with --geometry-tolerance ({apart})"
+
+
 def times(values: tuple[float, ...]) -> str:
     """``240x240x155``."""
     return "x".join(f"{value:.8g}" for value in values)

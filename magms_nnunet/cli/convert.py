@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from magms_nnunet.cli import exits
+from magms_nnunet.cli import exits, flags
 from magms_nnunet.datasets.convert import CONVERTERS
 from magms_nnunet.errors import one_line
 
@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-d", metavar="DATASET", required=True, help="id of the new dataset, or its name DatasetXXX_NAME")
     p.add_argument("--seed", metavar="N", type=int, default=0, help="of the random split, default: %(default)s")
     p.add_argument("--skip-incomplete", action="store_true", help="leave out cases that lack a file")
+    flags.add_tolerance(p)
     p.add_argument("--overwrite", action="store_true", help="replace a dataset of that name")
     p.add_argument("--debug", action="store_true", help="show where an error came from")
     return p
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         p.error(f"--seed must be from 0 to {2**32 - 1}, got {args.seed}")
+    flags.check_tolerance(p, args.geometry_tolerance)
     return exits.run(p.prog, lambda: _convert(args), args.debug)
 
 
@@ -40,7 +42,9 @@ def _convert(args: argparse.Namespace) -> int:
     from magms_nnunet.datasets.convert import convert
     from magms_nnunet.datasets.new_dataset import next_commands
 
-    made = convert(args.kind, args.source, args.d, args.seed, args.overwrite, args.skip_incomplete)
+    made = convert(
+        args.kind, args.source, args.d, args.seed, args.overwrite, args.skip_incomplete, args.geometry_tolerance
+    )
     for note in made.notes:
         exits.say(f"note: {one_line(note)}")
     split = made.split

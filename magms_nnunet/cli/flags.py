@@ -51,14 +51,8 @@ def add_window(p: argparse.ArgumentParser) -> None:
 
 def add_checks(p: argparse.ArgumentParser, *, treat_empty: bool) -> None:
     """What is let through of images that are refused otherwise; ``treat_empty``: also empty ones."""
+    add_tolerance(p)
     add = p.add_argument
-    add(
-        "--geometry-tolerance",
-        metavar="VOXELS",
-        type=float,
-        default=1e-3,
-        help="how far the same voxel may lie apart in two modalities of a case, default: %(default)s",
-    )
     add("--allow-identical", action="store_true", help="the same image may be given as two modalities")
     add("--nan-to-zero", action="store_true", help="count NaN and infinite voxels as 0")
     add(
@@ -68,6 +62,17 @@ def add_checks(p: argparse.ArgumentParser, *, treat_empty: bool) -> None:
     )
     if treat_empty:
         add("--treat-empty-as-missing", action="store_true", help="leave out images that hold one value everywhere")
+
+
+def add_tolerance(p: argparse.ArgumentParser) -> None:
+    """How exactly the grids of a case must agree."""
+    p.add_argument(
+        "--geometry-tolerance",
+        metavar="VOXELS",
+        type=float,
+        default=1e-3,
+        help="how far the same voxel may lie apart in two files of a case, default: %(default)s",
+    )
 
 
 def _number(variable: str) -> int:
@@ -89,11 +94,16 @@ def check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         p.error(f"-part_id must be from 0 to num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
     if not 0 < args.step_size <= 1:
         p.error(f"-step_size must be above 0 and at most 1, got {args.step_size}")
-    if not 0 <= args.geometry_tolerance < float("inf"):
-        p.error(f"--geometry-tolerance must be 0 or more voxels, got {args.geometry_tolerance}")
+    check_tolerance(p, args.geometry_tolerance)
     if args.npp < 0 or args.nps < 0:
         p.error("-npp and -nps must be 0 or more")
     check_folds(p, args.f)
+
+
+def check_tolerance(p: argparse.ArgumentParser, tolerance: float) -> None:
+    """As :func:`check`, of ``--geometry-tolerance`` alone."""
+    if not 0 <= tolerance < float("inf"):
+        p.error(f"--geometry-tolerance must be 0 or more voxels, got {tolerance}")
 
 
 def check_folds(p: argparse.ArgumentParser, folds: Sequence[str]) -> None:

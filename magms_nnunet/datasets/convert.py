@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from magms_nnunet.cases import GEOMETRY_TOLERANCE
 from magms_nnunet.datasets import brats, iseg2017, msd_task01
 from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
 from magms_nnunet.datasets.nifti import check_same_grid, read_volume, volume_like
@@ -47,7 +48,13 @@ class Conversion:
 
 
 def convert(
-    kind: str, folder: Path, dataset: str, seed: int = 0, overwrite: bool = False, skip_incomplete: bool = False
+    kind: str,
+    folder: Path,
+    dataset: str,
+    seed: int = 0,
+    overwrite: bool = False,
+    skip_incomplete: bool = False,
+    geometry_tolerance: float = GEOMETRY_TOLERANCE,
 ) -> Conversion:
     """Write a published dataset into nnUNet_raw, all of it or nothing.
 
@@ -61,6 +68,7 @@ def convert(
         seed: of the split.
         overwrite: replace a dataset of that name.
         skip_incomplete: leave out cases that lack a file.
+        geometry_tolerance: how far the same voxel may lie apart in two files of a case, in voxels.
 
     Raises:
         InputError: says what is wrong with the folder, with which cases, or with the target.
@@ -79,7 +87,7 @@ def convert(
         raise InputError(f"{folder} lies in {target}, which would be replaced: choose another -d, or move it elsewhere")
     split = random_split({case.name: case.patient for case in source.cases}, source.proportions, seed)
     with new_dataset(name, overwrite) as building:
-        values = _write_cases(source, set(split.test), building)
+        values = _write_cases(source, set(split.test), building, geometry_tolerance)
         sizes = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
         description = _dataset_json(source, values, sizes["train"] + sizes["val"])
         description["split"] = {"seed": seed, **sizes}  # nnU-Net passes over keys that it does not know
@@ -89,14 +97,14 @@ def convert(
     return Conversion(name, target, split, seed, notes)
 
 
-def _write_cases(source: Source, test: set[str], building: Path) -> set[int]:
+def _write_cases(source: Source, test: set[str], building: Path, tolerance: float) -> set[int]:
     """Write all images and labels; the label values that occur."""
     from tqdm import tqdm
 
     values, failed = set(), []
     for case in tqdm(source.cases, desc=source.name, unit="case", disable=None):
         try:
-            values |= _write_case(source, case, building, "Ts" if case.name in test else "Tr")
+            values |= _write_case(source, case, building, "Ts" if case.name in test else "Tr", tolerance)
         except CaseError as error:
             failed.append(str(error))
     if failed:
@@ -104,10 +112,10 @@ def _write_cases(source: Source, test: set[str], building: Path) -> set[int]:
     return values
 
 
-def _write_case(source: Source, case: SourceCase, building: Path, part: str) -> set[int]:
+def _write_case(source: Source, case: SourceCase, building: Path, part: str, tolerance: float) -> set[int]:
     images = _read_images(source, case)
     label = read_volume(case.name, case.label, "label")
-    check_same_grid(case.name, {**images, f"{case.label.name} (label)": label})
+    check_same_grid(case.name, {**images, f"{case.label.name} (label)": label}, tolerance)
     labels = _map_labels(source, case, np.asanyarray(label.dataobj))
     for folder in (f"images{part}", f"labels{part}"):
         (building / folder).mkdir(exist_ok=True)

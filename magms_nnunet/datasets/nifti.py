@@ -10,7 +10,7 @@ import numpy as np
 from magms_nnunet.cases import GEOMETRY_TOLERANCE, REMEDY_OF_TWO_POSITIONS
 from magms_nnunet.errors import CaseError
 from magms_nnunet.files import open_regular
-from magms_nnunet.geometry import contradiction
+from magms_nnunet.geometry import Grid, contradiction, off_grid, times
 from magms_nnunet.image_files import ImageFileError, misnamed, read_grid
 
 if TYPE_CHECKING:
@@ -80,29 +80,19 @@ def volume_like(image: "nibabel.Nifti1Image", voxels: np.ndarray) -> "nibabel.Ni
     return nibabel.Nifti1Image(voxels, image.affine, header)
 
 
-def check_same_grid(case: str, volumes: dict[str, "nibabel.Nifti1Image"]) -> None:
-    """Check that all volumes (name -> volume) have three axes, the same size, spacing and orientation.
-
-    The origin may differ, as nnU-Net only warns of that, too.
+def check_same_grid(
+    case: str, volumes: dict[str, "nibabel.Nifti1Image"], tolerance_voxels: float = GEOMETRY_TOLERANCE
+) -> None:
+    """Check that all volumes (name -> volume) have three axes and lie on one grid.
 
     Raises:
-        CaseError: names the first that differs.
+        CaseError: names the first that does not.
     """
-    first_name, first = next(iter(volumes.items()))
+    grids: dict[str, Grid] = {}
     for name, volume in volumes.items():
         if len(volume.shape) != 3:
-            raise CaseError(case, f"{name} has {len(volume.shape)} axes ({_times(volume.shape)}): give 3-D volumes")
-        if volume.shape != first.shape:
-            raise CaseError(
-                case,
-                f"{name} has {_times(volume.shape)} voxels, {first_name} has {_times(first.shape)}: "
-                "resample them to one grid",
-            )
-        if not np.allclose(volume.affine[:3, :3], first.affine[:3, :3], atol=1e-3):
-            raise CaseError(
-                case, f"{name} differs from {first_name} in spacing or orientation: resample them to one grid"
-            )
-
-
-def _times(sizes: tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes))
+            raise CaseError(case, f"{name} has {len(volume.shape)} axes ({times(volume.shape)}): give 3-D volumes")
+        grids[name] = Grid.from_nifti(volume.shape, volume.affine)
+        first = next(iter(grids))
+        if problem := off_grid(grids[name], grids[first], first, tolerance_voxels):
+            raise CaseError(case, f"{name} {problem}")

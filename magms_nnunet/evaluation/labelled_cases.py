@@ -137,7 +137,7 @@ def check_labelled_files(
     for text in checked.warnings:
         warnings.warn(f"{labelled.case.name}: {text}", InputWarning, stacklevel=2)
     label = f"{labelled.reference.name} (reference)"
-    remedy = "resample it to the images' grid, or correct its header; --geometry-tolerance lets small shifts through"
+    remedy = "resample it to the images' grid, or correct its header"
     check_segmentation(labelled.case, subset, labelled.reference, checks, label, remedy)
 
 

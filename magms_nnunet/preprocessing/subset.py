@@ -12,6 +12,7 @@ from magms_nnunet import autoload
 from magms_nnunet.cases import Case
 from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import CaseError
+from magms_nnunet.geometry import Grid, off_grid
 from magms_nnunet.labels import listed, not_whole, whole_labels
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.preprocessing.reading import read_voxels
@@ -107,6 +108,8 @@ def preprocess_case(
 def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float) -> tuple[np.ndarray, dict]:
     """As the reader reads the files together, which would refuse spacings that differ by more than rounding.
 
+    Of the grids, size and spacing are compared, which is what all readers tell.
+
     Formats that :mod:`magms_nnunet.cases` looks into have been compared more closely there.
     """
     files = [case.files[channel] for channel in subset]
@@ -118,8 +121,12 @@ def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float
             raise CaseError(
                 case.name, f"{name} holds {len(image)} channels: give one file with one channel per modality"
             )
-        if image.shape != images[0].shape or not np.allclose(
-            found["spacing"], properties[0]["spacing"], rtol=max(tolerance, 1e-5)
-        ):
-            raise CaseError(case.name, f"{name} and {first} differ in shape or spacing: resample them to one grid")
+        if problem := off_grid(_grid(image, found), _grid(images[0], properties[0]), first, tolerance):
+            raise CaseError(case.name, f"{name} {problem}")
     return np.concatenate(images), properties[0]
+
+
+def _grid(image: np.ndarray, properties: dict) -> Grid:
+    """Size and spacing of an image ``(1, z, y, x)``, as the reader gives it."""
+    size, spacing_mm = image.shape[:0:-1], tuple(map(float, reversed(properties["spacing"])))
+    return Grid(size, spacing_mm, (0.0,) * len(size), tuple(np.eye(len(size)).ravel().tolist()))

@@ -29,9 +29,8 @@ from magms_nnunet.training.training_cases import check_cases
 
 _HOOKS = (
     *("build_network_architecture", "initialize", "_build_loss", "configure_optimizers", "get_dataloaders"),
-    *("get_tr_and_val_datasets",),
-    *("on_train_start", "on_train_epoch_start", "train_step", "validation_step", "on_train_epoch_end", "run_training"),
-    *("perform_actual_validation", "save_checkpoint", "load_checkpoint"),
+    *("get_tr_and_val_datasets", "run_training", "on_train_start", "on_train_epoch_start", "train_step"),
+    *("validation_step", "on_train_epoch_end", "perform_actual_validation", "save_checkpoint", "load_checkpoint"),
 )
 
 

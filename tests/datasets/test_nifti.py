@@ -116,13 +116,15 @@ def grid_error(other):
 
 def test_grids(tmp_path):
     moved, spaced, turned = AFFINE.copy(), AFFINE.copy(), AFFINE.copy()
-    moved[0, 3] += 9
+    moved[0, 3] += 50
+    assert "(label) begins at" in grid_error(nibabel.Nifti1Image(image(1), moved))
+    moved[0, 3] = AFFINE[0, 3] + 1e-5
     check_same_grid("p1", {name: nibabel.Nifti1Image(image(1), a) for name, a in {"a": AFFINE, "b": moved}.items()})
     assert "b.nii (label) has 4x5x7 voxels, a.nii (T1) has 4x5x6" in grid_error(
         nibabel.Nifti1Image(image(1, (4, 5, 7)), AFFINE)
     )
     spaced[2, 2] = 2.1
     turned[0, 0] = 1
-    for affine in (spaced, turned):
-        assert "differs from a.nii (T1) in spacing or orientation" in grid_error(nibabel.Nifti1Image(image(1), affine))
+    assert "(label) has a spacing of " in grid_error(nibabel.Nifti1Image(image(1), spaced))
+    assert "(label) is oriented " in grid_error(nibabel.Nifti1Image(image(1), turned))
     assert "4 axes (4x5x6x2)" in grid_error(nibabel.Nifti1Image(image(1, (4, 5, 6, 2)), AFFINE))

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from magms_nnunet.cli.convert import main as magms_convert
 from magms_nnunet.cli.evaluate import main as magms_evaluate
+from tests.datasets.nnunet_home import AFFINE
+from tests.datasets.test_brats import NEW, write_case
 from tests.faults.spoiled_image import FILE, LABEL, like
 from tests.faults.tiny import SHAPE, give, voxels
 from tests.integration.workspace import ENDING, QUIET, write_image
@@ -59,6 +62,34 @@ def test_row06_tolerance_is_in_voxels_and_taken_at_its_word(geometry, images, pr
     prediction("--geometry-tolerance", 0.5)
     shutil.rmtree(images.parent / "out")
     assert "accept it with --geometry-tolerance (they lie 0." in failure("--geometry-tolerance", 0.3)
+
+
+@pytest.fixture
+def brats(tmp_path, monkeypatch):
+    """BraTS of two cases, as published."""
+    for kind in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / kind))
+    for case in ("BraTS-GLI-00001-000", "BraTS-GLI-00002-000"):
+        write_case(tmp_path / "source" / case, case, NEW, "-", seg=(0, 1, 2, 3))
+    return tmp_path / "source"
+
+
+@pytest.mark.parametrize(
+    ("part", "named", "first"), [("seg", "label", "FLAIR"), ("t1n", "T1", "FLAIR"), ("t2w", "T2", "FLAIR")]
+)
+def test_row06_conversion_refuses_the_grids_that_prediction_refuses(part, named, first, brats, tmp_path, capsys):
+    case = "BraTS-GLI-00001-000"
+    path, arguments = brats / case / f"{case}-{part}{ENDING}", ["brats", str(brats), "-d", "501"]
+    moved = AFFINE.copy()
+    moved[1, 3] -= 50  # mm, of 1 mm each
+    nibabel.save(nibabel.Nifti1Image(np.asanyarray(nibabel.load(path).dataobj), moved), path)
+    assert magms_convert(arguments) == 2
+    says = f"{path.name} ({named}) begins at 0 -189 5 mm, {case}-t2f{ENDING} ({first}) at 0 -239 5 mm: resample them to"
+    accept = "one grid, or accept it with --geometry-tolerance (they lie 50 voxels apart)"
+    assert f"{says} {accept}" in capsys.readouterr().err
+    assert not (tmp_path / "raw/Dataset501_BraTS").exists()
+    assert magms_convert([*arguments, "--geometry-tolerance", "50.1"]) == 0
+    assert (tmp_path / "raw/Dataset501_BraTS/dataset.json").is_file()
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf"])

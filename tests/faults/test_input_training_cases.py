@@ -1,6 +1,7 @@
 """Training cases that lack a file, or have a black image in its place."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,5 +132,5 @@ def test_row02_trainer_names_preprocessed_cases_that_lack_channels(preprocessed)
 def test_row04_trainer_warns_of_black_images(preprocessed):
     trainer = preprocessed({"p1": 3, "p2": 3, "p3": 3}, black=("p2", 2))
     trainer.get_tr_and_val_datasets()
-    (line,) = (line for line in open(trainer.log_file) if "warning" in line)
+    (line,) = (line for line in Path(trainer.log_file).read_text().splitlines() if "warning" in line)
     assert "magms_nnunet: warning: 1 cases hold one value everywhere in a modality: p2 (T1c): " in line

@@ -57,7 +57,7 @@ def test_images_of_other_readers_must_have_one_shape_and_one_channel(tmp_path):
     for path, image in zip(paths.values(), (noise[..., 0], noise[:7, :, 0], noise), strict=True):
         sitk.WriteImage(sitk.GetImageFromArray(image, isVector=image.ndim == 3), str(path))
     for subset, problem in (
-        ((0, 1), r"p1: p1_0001.png and p1_0000.png differ in shape or spacing: resample"),
+        ((0, 1), r"p1: p1_0001.png has 9x7x1 voxels, p1_0000.png has 9x8x1: resample them to one grid$"),
         ((2,), r"p1: p1_0002.png holds 3 channels: give one file with one channel per modality"),
     ):
         with pytest.raises(CaseError, match=problem):
