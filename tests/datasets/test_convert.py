@@ -105,7 +105,7 @@ def test_all_damaged_cases_are_named_and_nothing_is_written(home, source, capsys
     assert "nothing written, 4 of 5 cases failed" in message
     assert "BraTS2021_00000: BraTS2021_00000_t1.nii.gz (T1) is damaged" in message
     assert "BraTS2021_00002: BraTS2021_00002_seg.nii.gz (label) has 4x5x7 voxels" in message
-    assert "BraTS2021_00003_seg.nii.gz (label) differs from BraTS2021_00003_flair.nii.gz (FLAIR)" in message
+    assert "BraTS2021_00003_seg.nii.gz (label) is oriented RPS, BraTS2021_00003_flair.nii.gz (FLAIR) LPS" in message
     assert "BraTS2021_00004_seg.nii.gz has the values 3, 9: BraTS labels have 0, 1, 2, 4" in message
 
 
