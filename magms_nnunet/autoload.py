@@ -142,14 +142,14 @@ def name_incomplete_cases(module):
 
 def _raise_if_incomplete(extractor, **options):
     try:
-        from magms_nnunet.errors import InputError
+        from magms_nnunet.errors import InputError, one_line
         from magms_nnunet.raw_dataset import incompleteness
 
         problem = incompleteness(extractor.dataset, extractor.dataset_json, **options)
     except Exception:  # what we cannot read may be fine for nnU-Net
         return
     if problem:
-        raise InputError(problem)
+        raise InputError(one_line(problem))
 
 
 def _or_warn(action, *args):

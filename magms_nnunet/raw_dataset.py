@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, one_line, shown
 from magms_nnunet.modalities import Modalities
 
 _LISTED = 8
@@ -57,7 +57,7 @@ def check_complete(cases: dict[str, dict], dataset_json: dict) -> None:
         InputError: some lack files.
     """
     if problem := incompleteness(cases, dataset_json):
-        raise InputError(problem)
+        raise InputError(one_line(problem))
 
 
 def incompleteness(

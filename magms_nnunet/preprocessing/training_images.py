@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from magms_nnunet.cases import GEOMETRY_TOLERANCE
 from magms_nnunet.checks import unusable_range
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.geometry import contradiction, difference
@@ -16,7 +17,6 @@ from magms_nnunet.modalities import Modalities
 
 _FILES_AT_ONCE = 4
 _LISTED = 8
-_TOLERANCE = 1e-3  # voxels, as at prediction
 
 
 def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> None:
@@ -30,23 +30,28 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
         InputError: files are damaged, or hold voxels that cannot be trained on; names the cases.
 
     Warns:
-        InputWarning: the files of a case do not lie on one grid, or a header describes two positions.
+        InputWarning: the files of a case do not lie on one grid, a header describes two positions, or an image holds
+            one value everywhere.
     """
-    problems, apart = [], []
+    problems, apart, empty = [], [], []
     with ThreadPoolExecutor(min(_FILES_AT_ONCE, os.cpu_count() or 1)) as threads:
         found = threads.map(lambda files: _examine([*files["images"], files["label"]], modalities), dataset.values())
-        for case, (of_case, shift) in zip(tqdm(dataset, "checking files", unit="case"), found, strict=True):
+        for case, (of_case, shift, constant) in zip(tqdm(dataset, "checking files", unit="case"), found, strict=True):
             problems += [f"{case}: {problem}" for problem in of_case]
             apart += [f"{case}: {shift}"] if shift else []
+            empty += [f"{case}: {', '.join(constant)}"] if constant else []
+    if empty:
+        text = "the model learns from these as from images; put real ones in, or train without the cases"
+        warnings.warn(f"one value everywhere: {_list(empty)}: {text}", InputWarning, stacklevel=2)
     if apart:
         warnings.warn(f"not on one grid: {_list(apart)}", InputWarning, stacklevel=2)
     if problems:
         raise InputError(f"these cases cannot be trained on; repair their files or remove the cases: {_list(problems)}")
 
 
-def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str | None]:
-    """What is wrong with the files of a case, of which the last is its label; and what sets their grids apart."""
-    problems, grids = [], []
+def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str | None, list[str]]:
+    """Of the files of a case, whose last is its label: what is wrong, what sets grids apart, which are constant."""
+    problems, grids, constant = [], [], []
     complete = len(paths) == len(modalities) + 1  # else a file's place does not tell its channel
     kinds = [*(modalities.names if complete else ["image"] * (len(paths) - 1)), "label"]
     for path, kind in zip(map(Path, paths), kinds, strict=True):
@@ -62,18 +67,22 @@ def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str |
         grids.append((grid, label))
         if voxels.nonfinite:
             problems.append(f"{label} holds {voxels.nonfinite} NaN or infinite voxels")
-        elif kind != "label" and voxels.minimum != voxels.maximum and (problem := unusable_range(voxels)):
+        elif kind == "label":
+            continue
+        elif voxels.minimum == voxels.maximum:
+            constant.append(label)
+        elif problem := unusable_range(voxels):
             problems.append(f"{label} {problem}")
-    return problems, next(_differences(grids), None)
+    return problems, next(_differences(grids), None), constant
 
 
 def _differences(grids: list) -> Iterator[str]:
     for grid, label in grids:
-        if problem := contradiction(grid, _TOLERANCE):
+        if problem := contradiction(grid, GEOMETRY_TOLERANCE):
             yield f"{label} {problem}"
     for grid, label in grids[1:]:
         first, name = grids[0]
-        if problem := difference(grid, first, name, _TOLERANCE):
+        if problem := difference(grid, first, name, GEOMETRY_TOLERANCE):
             yield f"{label} {problem}"
 
 

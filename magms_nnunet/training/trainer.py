@@ -104,7 +104,7 @@ class ModalityTrainer(nnUNetTrainer):
         """
         datasets = super().get_tr_and_val_datasets()
         if warning := check_cases(datasets, self.modalities.names):
-            self.print_to_log_file(f"magms_nnunet: warning: {warning}")
+            self.print_to_log_file(f"magms_nnunet: warning: {one_line(warning)}")
         return datasets
 
     def on_train_start(self):

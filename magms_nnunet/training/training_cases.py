@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, one_line
 
 _LISTED = 8
 _BOX = 9  # voxels along each axis: where these in the middle differ, the rest need not be read
@@ -43,8 +43,9 @@ def check_cases(datasets: Sequence[Dataset], names: Sequence[str]) -> str | None
                 empty[case] = f"{case} ({', '.join(constant)})"
     if incomplete:
         raise InputError(
-            f"{len(incomplete)} preprocessed cases do not have all modalities: {_list(incomplete.values())}: add their "
-            "files, or move the cases out of imagesTr and labelsTr, then plan and preprocess again"
+            f"{len(incomplete)} preprocessed cases do not have all modalities: "
+            f"{one_line(_list(incomplete.values()))}: add their files, or move the cases out of imagesTr and labelsTr, "
+            "then plan and preprocess again"
         )
     if not empty:
         return None

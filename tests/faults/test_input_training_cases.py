@@ -10,11 +10,13 @@ from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor impo
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 from magms_nnunet import autoload
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.modalities import Modalities
 from magms_nnunet.planners import MAGMSPlanner
+from magms_nnunet.preprocessing.training_images import check_training_images
 from magms_nnunet.raw_dataset import incompleteness
-from tests.faults.tiny import NAMES, T1, T1C, T2, give
-from tests.integration.workspace import ENDING
+from tests.faults.tiny import NAMES, SHAPE, T1, T1C, T2, give
+from tests.integration.workspace import ENDING, write_image
 
 DATASET = "Dataset997_Gaps"
 ALL = range(len(NAMES))
@@ -52,6 +54,20 @@ def raw(tmp_path, monkeypatch):
 def test_row02_planner_names_training_cases_that_lack_files(raw):
     with pytest.raises(InputError, match=SAYS):
         MAGMSPlanner(DATASET)
+
+
+def test_row04_planner_warns_of_black_images(raw):
+    """In place of what is missing, and of a label, which may be empty."""
+    for case, channels in GAPS.items():
+        for channel in set(ALL) - set(channels):
+            write_image(raw / f"imagesTr/{case}_{channel:04d}{ENDING}", np.zeros(SHAPE, np.float32))
+        write_image(raw / f"labelsTr/{case}{ENDING}", np.zeros(SHAPE, np.uint8))
+    planner = MAGMSPlanner(DATASET)
+    says = (
+        rf"^one value everywhere: p2: p2_0001{ENDING} \(T1\); p4: p4_0002{ENDING} \(T1c\), p4_0003{ENDING} \(T2\): the "
+    )
+    with pytest.warns(InputWarning, match=says):
+        check_training_images(planner.dataset, Modalities(NAMES))
 
 
 def test_row02_fingerprint_names_training_cases_that_lack_files(raw):

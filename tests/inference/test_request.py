@@ -60,7 +60,9 @@ def test_the_configuration_is_in_the_folders_name_or_in_the_checkpoint(configura
 
 @pytest.mark.parametrize("plans", ["P", "ptPlans__X", "a__b__c"])
 def test_plans_may_have_two_underscores_in_their_name(plans, tmp_path):
-    assert replace(BY_NAME, model=tmp_path / f"T__{plans}__3d", configuration="2d").reads_volumes(PLANS)
+    model = tmp_path / f"T__{plans}__3d"
+    model.mkdir()
+    assert replace(BY_NAME, model=model, configuration="2d").reads_volumes(PLANS)
 
 
 def test_a_checkpoint_that_cannot_tell_the_configuration(tmp_path):
