@@ -129,10 +129,10 @@ def name_incomplete_cases(module):
     extractor = module.DatasetFingerprintExtractor
     run = extractor.run
 
-    def checked_run(self, *args, **kwargs):
+    def checked_run(self, overwrite_existing=False):
         _raise_if_incomplete(self, several_channels_per_file=True)
         try:
-            return run(self, *args, **kwargs)
+            return run(self, overwrite_existing)
         except IndexError:
             _raise_if_incomplete(self)
             raise

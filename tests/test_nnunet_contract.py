@@ -29,6 +29,7 @@ SIGNATURES = {
         "nnUNetTrainer._do_i_compile": "self",
         "nnUNetTrainer.configure_optimizers": "self",
         "nnUNetTrainer.get_dataloaders": "self",
+        "nnUNetTrainer.get_tr_and_val_datasets": "self",
         "nnUNetTrainer.on_train_start": "self",
         "nnUNetTrainer.on_train_epoch_end": "self train_outputs",
         "nnUNetTrainer.train_step": "self batch",
@@ -37,6 +38,12 @@ SIGNATURES = {
         "nnUNetTrainer.save_checkpoint": "self filename",
         "nnUNetTrainer.load_checkpoint": "self filename_or_checkpoint",
         "nnUNetTrainer.print_to_log_file": "self args also_print_to_console add_timestamp",
+    },
+    "nnunetv2.training.dataloading.nnunet_dataset": {
+        "nnUNetDatasetBlosc2.load_case": "self identifier",
+    },
+    "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor": {
+        "DatasetFingerprintExtractor.run": "self overwrite_existing",
     },
     "nnunetv2.training.lr_scheduler.polylr": {
         "PolyLRScheduler.__init__": "self optimizer initial_lr max_steps exponent current_step",
