@@ -46,7 +46,7 @@ def check_agreement(folder: Path, path: Path, content: dict, plans: dict, datase
         InputError: two of them disagree; the message says which, and on what.
     """
     trained, name = content["init_args"], path.relative_to(folder)
-    M, count = len(Modalities.from_dataset_json(dataset_json)), encoders(content["network_weights"])
+    M, count = len(Modalities.from_dataset_json(dataset_json)), _encoders(content["network_weights"])
     if count and count != M:
         raise InputError(
             f"{path} does not fit dataset.json beside it: it holds {count} encoders for {M} modalities; they belong "
@@ -106,7 +106,7 @@ def check_continues(path: Path, content: dict, this_run: dict) -> None:
             )
 
 
-def encoders(weights: dict) -> int:
+def _encoders(weights: dict) -> int:
     """Number of encoders, of a network that has one per modality; 0: a stock network."""
     return len({match[1] for match in map(re.compile(r"encoders\.(\d+)\.").match, weights) if match})
 

@@ -41,6 +41,7 @@ NETWORKS = {
     "MAGTrainer": build_multi_encoder_unet,
     "HeMISTrainer": partial(build_multi_encoder_unet, network=HeMISUNet),
 }
+FOR_SUBSETS = ("encoders.", "decision_offset.")  # weights that only networks for any subset have
 
 
 @dataclass(frozen=True)

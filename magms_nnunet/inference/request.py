@@ -7,13 +7,13 @@ import torch
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 from nnunetv2.utilities.file_path_utilities import convert_trainer_plans_config_to_identifier
 
-from magms_nnunet.agreement import encoders, split_folder_name
+from magms_nnunet.agreement import split_folder_name
 from magms_nnunet.checkpoints import read_checkpoint
 from magms_nnunet.cores import use_available_cores
 from magms_nnunet.errors import InputError
 from magms_nnunet.files import check_writable, no_folder
 from magms_nnunet.freed_memory import keep_freed_memory
-from magms_nnunet.inference.model import NETWORKS, Fold, TrainedModel, existing_folds, load_model
+from magms_nnunet.inference.model import FOR_SUBSETS, NETWORKS, Fold, TrainedModel, existing_folds, load_model
 from magms_nnunet.inference.predictor import Predictor, check_filling
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.nnunet_folders import nnunet_folder
@@ -69,7 +69,7 @@ class ModelRequest:
             trainer, weights = content.get("trainer_name"), content.get("network_weights")
             if not isinstance(weights, dict):
                 return  # loading says what is wrong
-            takes_subsets = encoders(weights) > 0
+            takes_subsets = any(str(name).startswith(FOR_SUBSETS) for name in weights)
         else:
             return
         check_filling(str(trainer), takes_subsets, window.fill, subset, modalities)
