@@ -1,5 +1,9 @@
-"""Fine-tuning (``-pretrained_weights``): nnU-Net unpickles that file where no trainer is asked, so we step in there."""
+"""Fine-tuning (``-pretrained_weights``), also from U-Nets of one channel or of all modalities.
 
+nnU-Net unpickles that file where no trainer is asked, so we step in there.
+"""
+
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -7,13 +11,18 @@ from pathlib import Path
 
 import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights as load_anything
-from torch import nn
+from torch import Tensor, nn
 
-from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
+from magms_nnunet.checkpoints import TRUST_VARIABLE, read_checkpoint, trusted_by_environment
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.geometry import times
+from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
+from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 _ENTRY = "nnunetv2.run.run_training"
+_BELONGS_TO_LABELS = re.compile(r"\.seg_layers\.|^decision_offset\.")
+"""These tensors keep their start: the pretrained model may have other labels."""
+_OTHER_PLANS = "plan this dataset with that model's plans (nnUNetv2_move_plans_between_datasets)"
 
 
 def guard_pretrained_weights() -> None:
@@ -39,30 +48,135 @@ def guard_pretrained_weights() -> None:
 
 
 def load_data(network: nn.Module, fname: str, verbose: bool = False) -> None:
-    """nnU-Net's ``load_pretrained_weights``, of a file that holds data only.
+    """Stands in for nnU-Net's ``load_pretrained_weights``: the file holds data only, :func:`weights_for` adapts it.
+
+    What was loaded is printed, and kept as ``network.pretrained`` for the log of the training.
 
     Raises:
-        InputError: it holds more, or weights of another network.
+        InputError: it holds more, or weights that do not fit this network.
     """
-    trust, remedy = trusted_by_environment(), f"{TRUST_VARIABLE}=1 if you trust who made it"
-    try:
-        with as_data(fname, trust, remedy):
-            load_anything(network, fname, verbose)
-    except AssertionError as error:  # its message holds a whole tensor
-        weights = read_checkpoint(Path(fname), trust, remedy)["network_weights"]
-        raise InputError(f"-pretrained_weights {fname}: {_difference(network, weights)}") from error
-
-
-def _difference(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> str:
-    """What keeps a network from taking weights that nnU-Net has refused."""
     network = getattr(network, "module", network)  # DistributedDataParallel
     network = getattr(network, "_orig_mod", network)  # torch.compile
-    for name, own in network.state_dict().items():
-        if ".seg_layers." in name:  # these are not taken
-            continue
-        if name not in weights:
-            return f"it has no {name}: take a model of this trainer and of as many modalities"
-        if own.shape != weights[name].shape:
-            shapes = f"{name} is {times(weights[name].shape)} there and {times(own.shape)} here"
-            return f"{shapes}: plan this dataset with that model's plans (nnUNetv2_move_plans_between_datasets)"
-    return "it does not fit this network"
+    remedy = f"{TRUST_VARIABLE}=1 if you trust who made it"
+    checkpoint = read_checkpoint(Path(fname), trusted_by_environment(), remedy)
+    try:
+        case, weights = weights_for(network, checkpoint)
+    except InputError as error:
+        raise InputError(f"-pretrained_weights {fname}: {error}") from error
+    own = network.state_dict()
+    network.load_state_dict(weights, strict=False)
+    loaded, tensors = (len({own[name].data_ptr() for name in names}) for names in (weights, own))  # some have two names
+    network.pretrained = f"pretrained weights of {case}, {loaded} of {tensors} tensors loaded"
+    print(f"magms_nnunet: {network.pretrained}", flush=True)
+
+
+def weights_for(network: nn.Module, checkpoint: Mapping) -> tuple[str, dict[str, Tensor]]:
+    """What kind of model a checkpoint holds, and its tensors under the network's names.
+
+    A model of the same kind must fit in everything but what belongs to the labels. A U-Net of one or of all modalities
+    must fit in its encoder; its decoder is taken where it fits.
+
+    Args:
+        network: of one of our trainers.
+        checkpoint: of nnU-Net or nnssl.
+
+    Raises:
+        InputError: the model does not fit; the message names a tensor that prevents it.
+    """
+    weights = _under_names_of_unets(checkpoint)
+    own = {name: tensor for name, tensor in network.state_dict().items() if not _BELONGS_TO_LABELS.search(name)}
+    if isinstance(network, MultiEncoderUNet) and not any(name.startswith("encoders.") for name in weights):
+        encoders = {f"encoders.{m}.": encoder for m, encoder in enumerate(network.encoders)}
+    elif isinstance(network, AnySubsetUNet) and "decision_offset.bias" not in weights:
+        encoders = {"encoder.": network.encoder}
+    else:
+        remedy = "take a model of this trainer and of as many modalities"
+        return "a model of this kind", {
+            name: _fitting(name, _present(name, weights, remedy), tensor) for name, tensor in own.items()
+        }
+    fitted = {
+        name: weights[name]
+        for name, tensor in own.items()
+        if name.startswith("decoder.") and name in weights and weights[name].shape == tensor.shape
+    }
+    channels, M = 1, network.num_modalities
+    for m, (prefix, encoder) in enumerate(encoders.items()):
+        modality = m if isinstance(network, MultiEncoderUNet) else None
+        conv = next(module for module in encoder.modules() if isinstance(module, encoder.conv_op))
+        for name, tensor in encoder.state_dict(keep_vars=True).items():
+            source = f"encoder.{name}"
+            weight = _present(source, weights, "take a U-Net like that of this dataset's plans")
+            if tensor is conv.weight:
+                channels = weight.shape[1:2].numel()
+                weight = _stem(source, weight, tensor.detach(), M, modality)
+            elif tensor is conv.bias and channels > 1 and modality is not None:
+                weight = weight / M  # the encoders' stems add up to that model's
+            fitted[prefix + name] = _fitting(source, weight, tensor)
+    return _kind(channels, M, modality is not None), fitted
+
+
+def _kind(channels: int, M: int, per_modality: bool) -> str:
+    """For the log: the model, and what becomes of its stem, the first convolution."""
+    if channels == 1:
+        return f"a single-channel model, {'loaded into each encoder' if per_modality else 'its stem repeated'}"
+    return f"a model of {M} channels{', its stem split' if per_modality else ''}"
+
+
+def _stem(name: str, weight: Tensor, own: Tensor, M: int, modality: int | None) -> Tensor:
+    """Weight of a first convolution; channels of a cascade's previous stage keep their start.
+
+    Args:
+        name: of the weight, for the message.
+        weight: the model's, ``(C_out, 1 or M or more, *kernel)``.
+        own: the network's, ``(C_out, 1 + extra or M + extra, *kernel)``.
+        M: number of modalities.
+        modality: that the convolution is for; None: for all of them.
+    """
+    width = M if modality is None else 1
+    if weight.shape != own.shape[:1] + weight.shape[1:2] + own.shape[2:]:
+        raise _misfit(name, weight, own, _OTHER_PLANS)
+    if weight.shape[1] not in {1, M, M + own.shape[1] - width}:
+        raise _misfit(name, weight, own, f"take a model of one channel or of {M}")
+    if weight.shape[1] == 1:
+        part = weight.expand(-1, width, *own.shape[2:]) / width
+    else:
+        part = weight[:, :M] if modality is None else weight[:, modality : modality + 1]
+    return torch.cat((part.to(own), own[:, width:]), 1)
+
+
+def _under_names_of_unets(checkpoint: Mapping) -> dict[str, Tensor]:
+    """The tensors of a checkpoint; those of nnssl with ``encoder.`` and ``decoder.`` for the prefixes that it names."""
+    weights = checkpoint.get("network_weights")
+    if not isinstance(weights, Mapping):
+        raise InputError("it has no network_weights: take a checkpoint of nnU-Net or nnssl")
+    weights = {name: tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
+    plan = checkpoint.get("nnssl_adaptation_plan")
+    if not isinstance(plan, Mapping) or not isinstance(plan.get("key_to_encoder"), str):
+        return weights
+    encoder = plan["key_to_encoder"].removesuffix(".stages")
+    decoder = ".".join([*encoder.split(".")[:-1], "decoder"])
+    prefixes = {f"{plan.get('key_to_stem')}.": "encoder.stem.", f"{encoder}.": "encoder.", f"{decoder}.": "decoder."}
+    if str(plan.get("key_to_stem")).startswith(plan["key_to_encoder"]):  # of a PlainConvUNet, whose first stage it is
+        del prefixes[f"{plan['key_to_stem']}."]
+    renamed = {}
+    for name, tensor in weights.items():
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+        if prefix is not None:
+            renamed[prefixes[prefix] + name.removeprefix(prefix)] = tensor
+    return renamed
+
+
+def _present(name: str, weights: Mapping[str, Tensor], remedy: str) -> Tensor:
+    if name not in weights:
+        raise InputError(f"it has no {name}: {remedy}")
+    return weights[name]
+
+
+def _fitting(name: str, weight: Tensor, own: Tensor) -> Tensor:
+    if weight.shape != own.shape:
+        raise _misfit(name, weight, own, _OTHER_PLANS)
+    return weight
+
+
+def _misfit(name: str, weight: Tensor, own: Tensor, remedy: str) -> InputError:
+    return InputError(f"{name} is {times(weight.shape)} there and {times(own.shape)} here: {remedy}")

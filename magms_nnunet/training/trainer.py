@@ -121,6 +121,8 @@ class ModalityTrainer(nnUNetTrainer):
             f"magms_nnunet: modalities {one_line(self.modalities.listing())}; {description}{self.num_epochs} epochs of "
             f"{self.num_iterations_per_epoch} iterations, a checkpoint every {self.save_every} epochs"
         )
+        if pretrained := getattr(self.plain_network, "pretrained", None):
+            self.print_to_log_file(f"magms_nnunet: {pretrained}", also_print_to_console=False)
 
     def get_dataloaders(self):
         """nnU-Net's; the processes that augment end with this one, and are no more than the cores that it may use."""
