@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_encoder_unet
+from magms_nnunet.networks.hemis_unet import HeMISUNet
+from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 from magms_nnunet.trainers import AnySubsetTrainer
 from magms_nnunet.training import pretrained_weights
 from magms_nnunet.training.pretrained_weights import load_data, weights_for
@@ -139,10 +142,13 @@ def test_repeated_image_gives_the_features_of_the_single_channel_unet(unet, dim,
     assert "pretrained weights of a single-channel model, its stem repeated, " in capsys.readouterr().out
 
 
-@BOTH_UNETS
-def test_each_encoder_gives_the_skips_of_the_single_channel_unet(unet, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("unet", "kind"),
+    [("PlainConvUNet", MultiEncoderUNet), ("ResidualEncoderUNet", MultiEncoderUNet), ("PlainConvUNet", HeMISUNet)],
+)
+def test_each_encoder_gives_the_skips_of_the_single_channel_unet(unet, kind, tmp_path, capsys):
     pretrained = stock(1, unet)
-    network, _ = loaded(ours(build_multi_encoder_unet, unet), pretrained.state_dict(), tmp_path)
+    network, _ = loaded(ours(partial(build_multi_encoder_unet, network=kind), unet), pretrained.state_dict(), tmp_path)
     x = image(M)
     for m in range(M):
         assert_same(network.encode(x, m), pretrained.encoder(x[:, m : m + 1]))
@@ -214,9 +220,7 @@ NNSSL = [
 
 @BOTH_NETWORKS
 @pytest.mark.parametrize(("stages", "stem", "encoder", "decoder"), NNSSL)
-def test_weights_of_nnssl_are_found_under_the_prefixes_that_it_names(
-    build, stages, stem, encoder, decoder, tmp_path
-):
+def test_weights_of_nnssl_are_found_under_the_prefixes_that_it_names(build, stages, stem, encoder, decoder, tmp_path):
     pretrained = stock(1, "ResidualEncoderUNet")
     weights = {f"target.{name}": torch.zeros(1) for name in pretrained.state_dict()}
     weights |= {encoder + name: weight for name, weight in pretrained.encoder.state_dict().items()}
