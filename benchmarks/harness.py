@@ -30,7 +30,7 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry, register_fl
 
 from magms_nnunet.environment import tiny_model
 from magms_nnunet.freed_memory import keep_freed_memory
-from magms_nnunet.trainers import MAGMSTrainer
+from magms_nnunet.trainers import AnySubsetTrainer, MAGMSTrainer
 from magms_nnunet.training.settings import Settings
 
 CLASSES = 4
@@ -39,12 +39,21 @@ SIZES = ("modalities", "patch", "batch", "width", "blocks", "repeats")
 COMPILE_VARIABLE = "nnUNet_compile"  # nnU-Net's own switch
 EXACT, LEAN = "MAG-MS, all students", "MAG-MS, all students, encoders recomputed"
 TWO, ONE = "MAG-MS, 2 students a step", "MAG-MS, 1 student a step"
-# What MAG-MS is measured with: name in the tables -> settings of MAGMSTrainer.
+ANY_SUBSET = "AnySubset"
+
+
+def magms_trainer(**settings) -> type[nnUNetTrainer]:
+    """MAGMSTrainer with these settings."""
+    return type(MAGMSTrainer.__name__, (MAGMSTrainer,), {"settings": Settings(**settings)})
+
+
+# What is measured beside nnU-Net: name in the tables -> trainer.
 VARIANTS = {
-    EXACT: Settings(),
-    LEAN: Settings(recompute_encoders=True),
-    TWO: Settings(students_per_step=2),
-    ONE: Settings(students_per_step=1),
+    ANY_SUBSET: AnySubsetTrainer,
+    EXACT: magms_trainer(),
+    LEAN: magms_trainer(recompute_encoders=True),
+    TWO: magms_trainer(students_per_step=2),
+    ONE: magms_trainer(students_per_step=1),
 }
 
 
@@ -202,12 +211,10 @@ def describe(device: torch.device) -> str:
 
 
 @contextmanager
-def trainers(args: argparse.Namespace, variants: dict[str, Settings]) -> Iterator[dict[str, nnUNetTrainer]]:
-    """nnU-Net's trainer and MAGMSTrainer with each of the settings, by name, nnU-Net's first."""
+def trainers(args: argparse.Namespace, variants: dict[str, type]) -> Iterator[dict[str, nnUNetTrainer]]:
+    """nnU-Net's trainer and these, by name, nnU-Net's first."""
     with TemporaryDirectory() as folder:
-        classes = {STOCK: nnUNetTrainer}
-        for name, settings in variants.items():
-            classes[name] = type(MAGMSTrainer.__name__, (MAGMSTrainer,), {"settings": settings})
+        classes = {STOCK: nnUNetTrainer, **variants}
         yield {name: make_trainer(cls, Path(folder), args) for name, cls in classes.items()}
 
 

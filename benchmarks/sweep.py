@@ -3,7 +3,8 @@
     python benchmarks/sweep.py [--patch 48] [--modalities 4] [--device cuda] [--json FILE]
 
 Ways to the logits of all 2^M - 1 subsets: nnU-Net's pass of all modalities once for each subset (what filling costs),
-MAG-MS once for each subset, and the sweep of ``magms_evaluate``, which encodes once, without and with ``--fast``.
+MAG-MS once for each subset, and the sweep of ``magms_evaluate``, which encodes once, without and with ``--fast``. The
+sweep of AnySubsetTrainer's network is a pass for each subset.
 """
 
 import argparse
@@ -12,13 +13,14 @@ from collections.abc import Callable
 import harness
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import Tensor
 
-from magms_nnunet.modalities import Modalities
+from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.networks.subset_network import SubsetNetwork
 from magms_nnunet.networks.sweep_network import SweepNetwork
 
-SWEEP, FAST = "MAG-MS, sweep", "MAG-MS, sweep --fast"
-TARGETS = {SWEEP: 10.0, FAST: 8.0}  # for M = 4
+SWEEP, FAST, ANY_SUBSET = "MAG-MS, sweep", "MAG-MS, sweep --fast", "AnySubset, sweep"
+TARGETS = {SWEEP: 10.0, FAST: 8.0, ANY_SUBSET: 8.0}  # for M = 4
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,8 +31,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def benchmark(args: argparse.Namespace) -> tuple[list[harness.Row], dict]:
     """The rows."""
-    with harness.trainers(args, {"MAG-MS": harness.Settings()}) as trainers:
-        passes = ways(args, *trainers.values())
+    systems = {name: harness.VARIANTS[name] for name in (harness.EXACT, harness.ANY_SUBSET)}
+    with harness.trainers(args, systems) as trainers:
+        stock, magms, any_subset = trainers.values()
+        passes = ways(args, stock, magms)
+        of_any = SweepNetwork(harness.for_prediction(any_subset), subsets_of(args)).eval()
+        x = random_tile(args, stock)
+        passes[ANY_SUBSET] = lambda: of_any(x)
         with harness.prediction(args.device):
             operations = harness.count_operations(passes)
             seconds = harness.measure(passes, args)
@@ -40,8 +47,7 @@ def benchmark(args: argparse.Namespace) -> tuple[list[harness.Row], dict]:
 
 def ways(args: argparse.Namespace, stock_trainer: nnUNetTrainer, our_trainer: nnUNetTrainer) -> dict[str, Callable]:
     """One pass of nnU-Net, and each way to the logits of all subsets of one tile."""
-    subsets = Modalities(tuple(map(str, range(args.modalities)))).subsets()
-    x = torch.randn(args.batch, args.modalities, *stock_trainer.configuration_manager.patch_size, device=args.device)
+    subsets, x = subsets_of(args), random_tile(args, stock_trainer)
     stock = harness.for_prediction(stock_trainer)
     network = harness.for_prediction(our_trainer)
     separate = {subset: SubsetNetwork(network, subset).eval() for subset in subsets}
@@ -53,6 +59,16 @@ def ways(args: argparse.Namespace, stock_trainer: nnUNetTrainer, our_trainer: nn
         SWEEP: lambda: sweep(x),
         FAST: lambda: fast(x),
     }
+
+
+def subsets_of(args: argparse.Namespace) -> list[Subset]:
+    """All subsets of M modalities."""
+    return Modalities(tuple(map(str, range(args.modalities)))).subsets()
+
+
+def random_tile(args: argparse.Namespace, trainer: nnUNetTrainer) -> Tensor:
+    """``(B, M, *spatial)``"""
+    return torch.randn(args.batch, args.modalities, *trainer.configuration_manager.patch_size, device=args.device)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+from torch.optim import Optimizer
 
 from magms_nnunet.errors import InputError, shown
 from magms_nnunet.modalities import Modalities
@@ -104,6 +106,30 @@ def check_continues(path: Path, content: dict, this_run: dict) -> None:
             raise InputError(
                 f"{path} is of {what} {shown(held[what])}, not {shown(here)}: move it away, or train with what it is of"
             )
+
+
+def check_state_fits(path: Path, content: dict, network: nn.Module, optimizer: Optimizer) -> None:
+    """See that a training can go on with a checkpoint's weights and with what its optimizer remembers.
+
+    Args:
+        path: of the checkpoint; ``content``: of it.
+        network: without wrappers, and its ``optimizer``, as the trainer makes them today.
+
+    Raises:
+        InputError: they are of another network or optimizer.
+    """
+    weights, state = content.get("network_weights"), content.get("optimizer_state")
+    if not isinstance(weights, dict) or not isinstance(state, dict):
+        raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks network_weights or optimizer_state")
+    held = {name.removeprefix("module."): getattr(weight, "shape", None) for name, weight in weights.items()}
+    if held != {name: weight.shape for name, weight in network.state_dict().items()}:
+        raise InputError(f"{path} holds other layers than {content['trainer_name']} builds: move it away to train anew")
+    groups = [len(group["params"]) for group in state["param_groups"]]
+    if groups != [len(group["params"]) for group in optimizer.param_groups]:
+        raise InputError(
+            f"{path} was trained with another optimizer than {content['trainer_name']}'s {type(optimizer).__name__}: "
+            "move it away to train anew, or give it to a new training with -pretrained_weights"
+        )
 
 
 def _encoders(weights: dict) -> int:

@@ -28,7 +28,8 @@ from magms_nnunet.training.run_length import EPOCHS_VARIABLE, ITERATIONS_VARIABL
 
 DATASET = f"Dataset999_{phantom.NAME}"
 MODEL = ("-d", "999", "-c", "3d_fullres")
-TRAINER, PLANS = "MAGMSTrainer", "MAGMSPlans"
+TRAINER, PLANS = "AnySubsetTrainer", "MAGMSPlans"
+TRAINED = (*MODEL, "-tr", TRAINER, "-p", PLANS, "-f", "0", "-device", "cpu")
 TRAIN_CASES, TEST_CASES = 20, 10
 ITERATIONS = 80  # of an epoch
 NARROWING = 4  # of the features per stage: 32, 64, 128 become 8, 16, 32
@@ -165,14 +166,14 @@ class Demo:
         for channel in channels:
             for file in (self.out / "test" / "images").glob(f"*_{channel:04d}{phantom.FILE_ENDING}"):
                 shutil.copy(file, given)
-        flags = ["-i", str(given), "-o", str(self._predictions(label)), *MODEL, "-f", "0", "-device", "cpu"]
+        flags = ["-i", str(given), "-o", str(self._predictions(label)), *TRAINED]
         self._call("magms_predict", *flags, "-npp", "0", "-nps", "0", "--modalities", *SUBSETS[label])
 
     def _evaluate(self) -> None:
         """All 15 subsets of the test cases in one sweep, and the report on them."""
         test = self.out / "test"
         flags = ["-i", str(test / "images"), "-l", str(test / "labels"), "-o", str(self.out / "evaluation")]
-        flags += [*MODEL, "-f", "0", "-device", "cpu", "-npp", "0", "-nps", "0"]
+        flags += [*TRAINED, "-npp", "0", "-nps", "0"]
         self._call("magms_evaluate", *flags, "--disable_tta")  # mirroring would take eight times as long
 
     def _predictions(self, label: str) -> Path:

@@ -268,5 +268,5 @@ def check_filling(trainer: str, takes_subsets: bool, fill: str | None, subset: S
         absent = modalities.format(m for m in modalities.complete if m not in subset)
         raise InputError(
             f"{trainer} needs all modalities and there is no {absent}: "
-            "fill it up with --fill zero or --fill mean, or use a model of MAGMSTrainer"
+            "fill it up with --fill zero or --fill mean, or use a model of AnySubsetTrainer"
         )

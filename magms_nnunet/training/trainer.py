@@ -9,7 +9,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from magms_nnunet.agreement import check_continues, check_trained_with, with_current_keys
+from magms_nnunet.agreement import check_continues, check_state_fits, check_trained_with, with_current_keys
 from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
 from magms_nnunet.child_processes import forks_follow
 from magms_nnunet.cores import few_augmenting_processes, limit_threads
@@ -207,7 +207,8 @@ class ModalityTrainer(nnUNetTrainer):
 
         Raises:
             InputError: the file is damaged; it holds more than data, and ``MAGMS_TRUST_CHECKPOINT=1`` is not set; or it
-                is of another trainer, configuration or fold, or was trained with other labels, modalities or plans.
+                is of another trainer, configuration or fold, or was trained with other labels, modalities, plans,
+                layers or optimizer.
         """
         if isinstance(filename_or_checkpoint, dict):
             with TemporaryDirectory() as folder:
@@ -223,6 +224,9 @@ class ModalityTrainer(nnUNetTrainer):
         folder, trained = Path(self.preprocessed_dataset_folder_base), content["init_args"]
         check_trained_with(folder, path, trained, ours["plans"], ours["dataset_json"])
         kept = run_length_of_checkpoint(path, trained)
+        if not self.was_initialized:
+            self.initialize()
+        check_state_fits(path, content, self.plain_network, self.optimizer)
         with as_data(path, trust, remedy):
             super().load_checkpoint(str(path))
         self._apply_run_length(kept | run_length_from_environment())

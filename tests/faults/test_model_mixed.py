@@ -277,6 +277,11 @@ def test_row23_value_that_is_small_in_the_file_only(run, spoilt):  # noqa: F811
         ({"init_args": {"configuration": "3d_lowres"}}, "is of configuration '3d_lowres', not 'tiny'"),
         ({"init_args": {"configuration": None}}, "is of configuration None, not 'tiny'"),
         ({"init_args": {"fold": 1}}, "is of fold 1, not 0"),
+        ({"network_weights": {}}, "holds other layers than MAGMSTrainer builds"),
+        (
+            {"optimizer_state": {"state": {}, "param_groups": [{"params": [0, 1]}]}},
+            "was trained with another optimizer than MAGMSTrainer's Muon",
+        ),
     ],
 )
 def test_row23_training_is_not_continued_from_that_of_another(flag, change, says, train, spoilt):  # noqa: F811

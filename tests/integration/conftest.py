@@ -69,6 +69,15 @@ def stock_model(workspace) -> Path:
     return workspace.model(trainer="nnUNetTrainer")
 
 
+@pytest.fixture(scope="session")
+def any_subset_model(workspace) -> Path:
+    """AnySubsetTrainer on our plans: an epoch, another one by ``--c``, and the validation by ``--val``."""
+    workspace.train(trainer="AnySubsetTrainer")
+    workspace.train("3d_fullres", 0, "--c", trainer="AnySubsetTrainer", epochs=2)
+    workspace.train("3d_fullres", 0, "--val", "--npz", trainer="AnySubsetTrainer", epochs=2)
+    return workspace.model(trainer="AnySubsetTrainer")
+
+
 @pytest.fixture
 def predict(workspace) -> Callable[..., int]:
     """predict(images, output, *flags): exit code of magms_predict with fold 0 of the chain's model."""

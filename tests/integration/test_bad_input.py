@@ -160,6 +160,11 @@ def test_stock_model_and_a_subset_without_filling(by, workspace, stock_model, tm
     assert files_in(tmp_path / "out") == set()
 
 
+def test_model_of_subsets_is_not_filled(any_subset_model, refusal):
+    line = refusal("-tr", "AnySubsetTrainer", "--fill", "zero", "--modalities", "T1c")
+    assert "AnySubsetTrainer takes any subset as it is: leave out --fill" in line
+
+
 def edit(path, change):
     content = json.loads(path.read_text())
     change(content)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from magms_nnunet.training.settings import Settings
+from magms_nnunet.training.subset_law import SubsetLaw
 from tests.integration.conftest import EPOCHS
 from tests.integration.workspace import ENDING, QUIET, give, read_probabilities, read_voxels
 
@@ -33,7 +34,8 @@ def test_killed_training_continues_at_its_epoch_and_for_its_own_length(chain, ch
 
 def test_learning_rate_goes_on_where_it_was(chain):
     rates = re.findall(rf"Current learning rate: {NUMBER}", chain.continued)
-    assert [float(rate) for rate in rates] == [pytest.approx(0.01 * (1 - e / EPOCHS) ** 0.9, abs=1e-5) for e in (2, 3)]
+    cosine = [0.01 * (1 + np.cos(np.pi * (epoch + 0.5) / EPOCHS)) / 2 for epoch in (2, 3)]
+    assert [float(rate) for rate in rates] == [pytest.approx(rate, abs=1e-5) for rate in cosine]
 
 
 def test_log_states_modalities_settings_and_run_length(chain):
@@ -73,15 +75,29 @@ def test_no_temporary_file_remains(workspace):
     assert list(workspace.results.rglob(".magms_*")) == []
 
 
-def test_validation_measures_what_magms_predict_gives(chain, predict, tmp_path):
-    """nnU-Net's validation reads preprocessed files; we start from the raw ones."""
+def test_validation_repeats_no_epoch(chain):
     assert epochs(chain.validated) == []
     assert "Mean Validation Dice" in chain.validated
-    workspace = chain.workspace
+
+
+def test_any_subset_trainer_continues_and_states_its_law(any_subset_model):
+    logs = [log.read_text() for log in sorted((any_subset_model / "fold_0").glob("training_log*"))]
+    assert [epochs(log) for log in logs] == [[0], [1], []]
+    assert "Mean Validation Dice" in logs[2]
+    for log in logs[:2]:
+        assert f"law {asdict(SubsetLaw())}" in log
+    content = torch.load(any_subset_model / "fold_0" / "checkpoint_final.pth", weights_only=True)
+    assert content["current_epoch"] == 2
+    assert content["init_args"]["magms"]["law"] == asdict(SubsetLaw())
+
+
+@pytest.mark.parametrize("trainer", ["MAGMSTrainer", "AnySubsetTrainer"])
+def test_validation_measures_what_magms_predict_gives(trainer, workspace, any_subset_model, predict, tmp_path):
+    """nnU-Net's validation reads preprocessed files; we start from the raw ones."""
     (case,) = json.loads((workspace.preprocessed / "splits_final.json").read_text())[0]["val"]
     images = give(workspace.raw / "imagesTr", tmp_path / "images", {case: range(4)})
-    assert predict(images, tmp_path / "out", "--save_probabilities") == 0
-    validation = workspace.model() / "fold_0" / "validation"
+    assert predict(images, tmp_path / "out", "--save_probabilities", "-tr", trainer) == 0
+    validation = workspace.model(trainer=trainer) / "fold_0" / "validation"
     assert (read_voxels(validation / f"{case}{ENDING}") == read_voxels(tmp_path / "out" / f"{case}{ENDING}")).all()
     probabilities = [read_probabilities(folder / f"{case}.npz") for folder in (validation, tmp_path / "out")]
     np.testing.assert_allclose(*probabilities, atol=1e-5)

@@ -55,11 +55,15 @@ def prostate(tmp_path_factory):
     return workspace
 
 
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-def test_three_modalities_in_2d_and_3d(configuration, prostate, tmp_path):
-    prostate.train(configuration)
-    assert check_predictions(prostate, configuration, alone=(2, "hbv"), tmp_path=tmp_path) > 1e-3
-    assert logged_terms(prostate, configuration).shape == (4, 3)
+@pytest.mark.parametrize(
+    ("configuration", "trainer"),
+    [("2d", "MAGMSTrainer"), ("3d_fullres", "MAGMSTrainer"), ("2d", "AnySubsetTrainer")],
+)
+def test_three_modalities_in_2d_and_3d(configuration, trainer, prostate, tmp_path):
+    prostate.train(configuration, trainer=trainer)
+    alone = (2, "hbv")
+    assert check_predictions(prostate, configuration, "-tr", trainer, alone=alone, tmp_path=tmp_path) > 1e-3
+    assert trainer == "AnySubsetTrainer" or logged_terms(prostate, configuration).shape == (4, 3)
 
 
 def test_mag_trainer_does_not_distil(prostate, tmp_path):
@@ -70,13 +74,17 @@ def test_mag_trainer_does_not_distil(prostate, tmp_path):
     assert (terms[:, 1:] == 0).all()
 
 
-def test_residual_encoders(prostate, tmp_path):
+@pytest.mark.parametrize(("trainer", "encoder"), [("MAGMSTrainer", "encoders.2"), ("AnySubsetTrainer", "encoder")])
+def test_residual_encoders(trainer, encoder, prostate, tmp_path):
     plans = "MAGMSResEncUNetMPlans"
-    prostate.plan("3d_fullres", planner="MAGMSPlannerResEncM")
-    prostate.train(plans=plans)
-    assert check_predictions(prostate, "3d_fullres", "-p", plans, alone=(1, "t2w"), tmp_path=tmp_path) > 1e-3
-    weights = torch.load(prostate.model(plans=plans) / "fold_0" / "checkpoint_final.pth", weights_only=False)
-    assert "encoders.2.stages.0.blocks.0.conv1.conv.weight" in weights["network_weights"]
+    if not (prostate.preprocessed / f"{plans}.json").exists():
+        prostate.plan("3d_fullres", planner="MAGMSPlannerResEncM")
+    prostate.train(trainer=trainer, plans=plans)
+    flags = ("-p", plans, "-tr", trainer)
+    assert check_predictions(prostate, "3d_fullres", *flags, alone=(1, "t2w"), tmp_path=tmp_path) > 1e-3
+    model = prostate.model(trainer=trainer, plans=plans)
+    weights = torch.load(model / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    assert f"{encoder}.stages.0.blocks.0.conv1.conv.weight" in weights["network_weights"]
 
 
 def test_one_modality(tmp_path):
@@ -95,6 +103,14 @@ def regions(tmp_path_factory):
     workspace.plan("3d_fullres")
     workspace.train("3d_fullres", 0, "--npz")
     return workspace
+
+
+def test_any_subset_trainer_takes_regions_with_ignore_label(regions, tmp_path):
+    trainer = "AnySubsetTrainer"
+    regions.train("3d_fullres", 0, "--npz", trainer=trainer)
+    assert check_predictions(regions, "3d_fullres", "-tr", trainer, alone=(1, "CT"), tmp_path=tmp_path) > 1e-3
+    validation = regions.model(trainer=trainer) / "fold_0" / "validation"
+    assert read_probabilities(validation / "case2.npz").shape == (2, *Dataset.shape)
 
 
 def test_regions_with_ignore_label(regions, tmp_path):
@@ -153,6 +169,15 @@ def previous_stage(cascade, tmp_path):
 
 def test_cascade(cascade, previous_stage, tmp_path):
     flags = ("-prev_stage_predictions", previous_stage)
+    assert check_predictions(cascade, "3d_cascade_fullres", *flags, alone=(0, "T1"), tmp_path=tmp_path) > 1e-3
+
+
+def test_cascade_of_any_subset_trainer(cascade, previous_stage, tmp_path):
+    """Its second stage trains on what its own first stage predicts."""
+    trainer = "AnySubsetTrainer"
+    cascade.train("3d_lowres", "all", trainer=trainer)
+    cascade.train("3d_cascade_fullres", 0, trainer=trainer)
+    flags = ("-tr", trainer, "-prev_stage_predictions", previous_stage)
     assert check_predictions(cascade, "3d_cascade_fullres", *flags, alone=(0, "T1"), tmp_path=tmp_path) > 1e-3
 
 

@@ -65,6 +65,25 @@ def test_sweep_segments_as_15_separate_predictions_do(swept, workspace, predict,
     assert differ  # not all of them background
 
 
+def test_sweep_of_any_subset_trainer_segments_as_separate_predictions_do(
+    any_subset_model, predict, evaluate, aligned, tmp_path
+):
+    images, labels = aligned
+    trainer, subsets = ("-tr", "AnySubsetTrainer"), ("T1c", "FLAIR+T2", SUBSETS[-1])
+    flags = ("-i", images, "-l", labels, "--save_segmentations", *trainer, "--subsets", *subsets)
+    assert evaluate(tmp_path / "swept", *flags) == 0
+    seen = set()
+    for subset in subsets:
+        names = ("--modalities", *subset.split("+"))
+        assert predict(images, tmp_path / subset, "--disable_tta", *trainer, *names) == 0
+        for case in CASES:
+            separate = read_voxels(tmp_path / subset / f"{case}{ENDING}")
+            swept_voxels = read_voxels(tmp_path / "swept/segmentations" / subset / f"{case}{ENDING}")
+            np.testing.assert_array_equal(swept_voxels, separate)
+            seen.add(separate.tobytes())
+    assert len(seen) > len(CASES)  # subsets matter
+
+
 def test_fast_sweep_differs_by_ties_at_most_and_is_not_mixed_with_others(swept, evaluate, aligned, tmp_path, capfd):
     command = ("-i", aligned[0], "-l", aligned[1], "--save_segmentations")
     assert evaluate(tmp_path / "fast", *command, "--fast") == 0
@@ -282,9 +301,10 @@ def test_unknown_label_fails_by_name_and_the_others_are_scored(evaluate, aligned
     assert {row["case"] for row in rows(tmp_path / "out")} == {"case0"}
 
 
-@pytest.mark.parametrize("trainer", ["MAGTrainer", "HeMISTrainer", "ModalityDropoutTrainer"])
-def test_every_trainer_is_trained_and_evaluated(trainer, workspace, evaluate, aligned, tmp_path):
-    workspace.train(trainer=trainer)
+@pytest.mark.parametrize("trainer", ["AnySubsetTrainer", "MAGTrainer", "HeMISTrainer", "ModalityDropoutTrainer"])
+def test_every_trainer_is_trained_and_evaluated(trainer, workspace, any_subset_model, evaluate, aligned, tmp_path):
+    if trainer != "AnySubsetTrainer":
+        workspace.train(trainer=trainer)
     fill = ("--fill", "zero") if trainer == "ModalityDropoutTrainer" else ()
     flags = ("-i", aligned[0], "-l", aligned[1], "-tr", trainer, *fill)
     assert evaluate(tmp_path / "out", *flags) == 0

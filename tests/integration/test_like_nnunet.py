@@ -19,14 +19,17 @@ def two_folds(workspace):
     return workspace
 
 
+@pytest.mark.parametrize("trainer", ["MAGMSTrainer", "AnySubsetTrainer"])
 @pytest.mark.parametrize(("planner", "plans"), [("MAGMSPlanner", "MAGMSPlans"), ("ExperimentPlanner", "nnUNetPlans")])
-def test_complete_cases_are_predicted_as_nnunetv2_predict_does(planner, plans, workspace, predict, tmp_path):
+def test_complete_cases_are_predicted_as_nnunetv2_predict_does(
+    planner, plans, trainer, workspace, any_subset_model, predict, tmp_path
+):
     if planner == "ExperimentPlanner":  # stock plans and preprocessing, our trainer
         workspace.plan("3d_fullres", planner=planner)
-        workspace.train(plans=plans)
-    flags = ("-p", plans, "--save_probabilities")
+        workspace.train(trainer=trainer, plans=plans)
+    flags = ("-p", plans, "-tr", trainer, "--save_probabilities")
     assert predict(workspace.test, tmp_path / "ours", *flags) == 0
-    model = ("-d", workspace.id, "-c", "3d_fullres", "-f", 0, "-tr", "MAGMSTrainer")
+    model = ("-d", workspace.id, "-c", "3d_fullres", "-f", 0)
     workspace.nnunet_predict("-i", workspace.test, "-o", tmp_path / "nnunet", *model, *flags)
     assert files_in(tmp_path / "nnunet") - {"predict_from_raw_data_args.json"} < files_in(tmp_path / "ours")
     for case in CASES:

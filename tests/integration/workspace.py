@@ -186,12 +186,13 @@ class Workspace:
         *flags: str,
         trainer: str = "MAGMSTrainer",
         plans: str = "MAGMSPlans",
+        epochs: int = 1,
     ) -> None:
-        """nnUNetv2_train in this process: one epoch of one iteration."""
+        """nnUNetv2_train in this process: epochs of one iteration."""
         from nnunetv2.run.run_training import run_training_entry
 
         arguments = (self.id, configuration, fold, "-tr", trainer, "-p", plans, "-device", "cpu", *flags)
-        self._call(run_training_entry, *arguments, **short_run(1, 1))
+        self._call(run_training_entry, *arguments, **short_run(epochs, 1))
 
     def magms_predict(self, *arguments) -> int:
         """Exit code of magms_predict in this process."""

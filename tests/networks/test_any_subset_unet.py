@@ -118,6 +118,20 @@ def test_impossible_subsets_are_errors(mask, message):
         any_subset()(torch.randn(1, 3, 16, 16, 16), mask)
 
 
+def test_torch_compile_captures_the_whole_pass():
+    """As nnU-Net compiles it for a GPU; the back end makes no difference to what is captured."""
+    network, mask = any_subset(deep_supervision=True).train(), available([1, 0, 1], [1, 1, 1])
+    x = mark_absent(torch.randn(2, 3, 16, 16, 16), mask)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    output, expected = compiled(x), network(x)
+    assert torch.equal(output.available, mask)
+    assert all(torch.equal(a, b) for a, b in zip(output.logits, expected.logits, strict=True))
+    network.eval()
+    network.decoder.deep_supervision = False
+    complete = torch.randn(1, 3, 16, 16, 16)
+    assert torch.equal(compiled(complete), network(complete))
+
+
 def test_no_weight_is_stored_twice():
     assert not any(name.startswith("decoder.encoder") for name in any_subset().state_dict())
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from magms_nnunet.errors import InputError
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
-from magms_nnunet.trainers import AnySubsetTrainer
+from magms_nnunet.networks.decision_offset import DecisionOffset
+from magms_nnunet.trainers import AnySubsetTrainer, MAGMSTrainer
 from magms_nnunet.training.cosine_schedule import CosineSchedule
 from magms_nnunet.training.muon import Muon
 from magms_nnunet.training.subset_law import SubsetLaw
@@ -75,6 +77,43 @@ def test_a_checkpoint_continues_with_the_optimizers_state(make_trainer, tmp_path
         one.train_step(batch(one))
     for a, b in zip(trainer.network.parameters(), continued.network.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+class Plain(AnySubsetTrainer):
+    """With nnU-Net's optimizer."""
+
+    configure_optimizers = nnUNetTrainer.configure_optimizers
+
+
+class Narrow(AnySubsetTrainer):
+    """With a network that knows fewer modalities."""
+
+    @staticmethod
+    def build_network_architecture(*args, **kwargs):
+        network = AnySubsetTrainer.build_network_architecture(*args, **kwargs)
+        network.decision_offset = DecisionOffset(2, 3)
+        return network
+
+
+@pytest.mark.parametrize(
+    ("began", "says"),
+    [
+        (MAGMSTrainer, "is of trainer 'MAGMSTrainer', not 'AnySubsetTrainer': move it away"),
+        (Plain, "was trained with another optimizer than AnySubsetTrainer's Muon: move it away"),
+        (Narrow, "holds other layers than AnySubsetTrainer builds: move it away"),
+    ],
+)
+def test_a_checkpoint_of_another_composition_is_not_continued(began, says, make_trainer, tmp_path):
+    name = "MAGMSTrainer" if began is MAGMSTrainer else "AnySubsetTrainer"
+    path = tmp_path / "checkpoint_latest.pth"
+    make_trainer(type(name, (began,), {})).save_checkpoint(str(path))
+    trainer = make_trainer(AnySubsetTrainer)
+    before = copy.deepcopy(trainer.network.state_dict())
+    with pytest.raises(InputError, match=says) as caught:
+        trainer.load_checkpoint(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(weight, before[name]) for name, weight in trainer.network.state_dict().items())
 
 
 def test_the_learning_rate_rises_and_falls(make_trainer):

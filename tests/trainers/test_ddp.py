@@ -12,50 +12,73 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch.nn.parallel import DistributedDataParallel
 
+from magms_nnunet.losses.any_subset import AnySubsetLoss
 from magms_nnunet.losses.modality_agnostic import ModalityAgnosticLoss
-from magms_nnunet.networks.from_plans import build_multi_encoder_unet
+from magms_nnunet.networks.availability import mark_absent
+from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_encoder_unet
 from tests.networks.conftest import configuration
 
+ANY_SUBSET = "AnySubsetTrainer's"
 
-def network_loss_and_data(ddp: bool, students_per_step: int | None):
+
+def network_loss_and_data(ddp: bool, system: int | str | None):
+    """Of AnySubsetTrainer, or of MAGMSTrainer with so many students a step."""
     torch.manual_seed(0)
-    network = build_multi_encoder_unet(configuration(3), 3, 3, True)
+    build = build_any_subset_unet if system == ANY_SUBSET else build_multi_encoder_unet
+    network = build(configuration(3), 3, 3, True)
     dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": ddp}
     dc = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
     weights = [1.0, 1e-6]  # nnU-Net's own in DDP: no scale without gradient
     dc = DeepSupervisionWrapper(dc, weights)
-    loss = ModalityAgnosticLoss(dc, network.decoder, students_per_step=students_per_step)
     x = torch.randn(2, 3, 16, 16, 16)
+    if system == ANY_SUBSET:
+        loss = AnySubsetLoss(dc, network.decision_offset)
+        x = mark_absent(x, torch.tensor([[True, True, True], [True, False, False]]))  # one complete, as half of them
+    else:
+        loss = ModalityAgnosticLoss(dc, network.decoder, students_per_step=system)
     y = [torch.randint(0, 3, (2, 1, s, s, s)).float() for s in (16, 8)]
     return network, loss, x, y
 
 
-def train_half(rank: int, port: int, path: str, students_per_step: int | None) -> None:
+def train_half(rank: int, port: int, path: str, system: int | str | None) -> None:
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    network, loss, x, y = network_loss_and_data(True, students_per_step)
+    network, loss, x, y = network_loss_and_data(True, system)
     network = DistributedDataParallel(network)
     for _ in range(2):  # the second pass is the one that complains about parameters without gradient
         network.zero_grad()
         torch.manual_seed(1 + rank)  # which nnU-Net leaves to chance
         loss(network(x[rank : rank + 1]), [scale[rank : rank + 1] for scale in y]).backward()
-    torch.save([p.grad for p in network.module.parameters()], f"{path}/{rank}.pt")
+    torch.save({name: p.grad for name, p in network.module.named_parameters()}, f"{path}/{rank}.pt")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("students_per_step", [None, 1])
-def test_two_processes_agree_with_one_on_the_whole_batch(tmp_path, students_per_step):
+def of_both_halves(network, loss, x, y) -> None:
+    """Gradients of decisions: their Dice is that of each process's own samples."""
+    network.decision_offset.zero_grad()
+    for half in (slice(0, 1), slice(1, 2)):
+        terms = loss(network(x[half]), [scale[half] for scale in y]) / 2
+        offsets = list(network.decision_offset.parameters())
+        for p, gradient in zip(offsets, torch.autograd.grad(terms, offsets), strict=True):
+            p.grad = gradient if p.grad is None else p.grad + gradient
+
+
+@pytest.mark.parametrize("system", [None, 1, ANY_SUBSET])
+def test_two_processes_agree_with_one_on_the_whole_batch(tmp_path, system):
     with socket.socket() as s:
         s.bind(("localhost", 0))
         port = s.getsockname()[1]
-    mp.spawn(train_half, (port, str(tmp_path), students_per_step), nprocs=2)
-    network, loss, x, y = network_loss_and_data(False, students_per_step)
+    mp.spawn(train_half, (port, str(tmp_path), system), nprocs=2)
+    network, loss, x, y = network_loss_and_data(False, system)
     torch.manual_seed(1)  # what the first process draws, the other one must draw
     loss(network(x), y).backward()
+    if system == ANY_SUBSET:
+        of_both_halves(network, loss, x, y)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    for p, a, b in zip(network.parameters(), first, second, strict=True):
-        assert torch.equal(a, b)
-        torch.testing.assert_close(a, p.grad, rtol=1e-3, atol=1e-5)
+    assert first.keys() == second.keys() == dict(network.named_parameters()).keys()
+    for name, p in network.named_parameters():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], p.grad, rtol=1e-3, atol=1e-5, msg=name)
     assert max(float(p.grad.abs().max()) for p in network.parameters()) == pytest.approx(
-        max(float(a.abs().max()) for a in first), rel=1e-3
+        max(float(gradient.abs().max()) for gradient in first.values()), rel=1e-3
     )
