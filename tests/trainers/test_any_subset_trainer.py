@@ -89,8 +89,8 @@ class Narrow(AnySubsetTrainer):
     """With a network that knows fewer modalities."""
 
     @staticmethod
-    def build_network_architecture(*args, **kwargs):
-        network = AnySubsetTrainer.build_network_architecture(*args, **kwargs)
+    def build_network_architecture(plans_manager, *others):  # nnU-Net looks for the first name
+        network = AnySubsetTrainer.build_network_architecture(plans_manager, *others)
         network.decision_offset = DecisionOffset(2, 3)
         return network
 
