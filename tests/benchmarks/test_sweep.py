@@ -9,5 +9,6 @@ def test_sweep_compares_the_ways_to_all_subsets(run):
     # 2 of 4 encoder passes and no projection twice; as many decoder passes
     # so large a patch that convolutions are merged, whose half of the skips a fast sweep shares
     assert fast["operations"] < sweep["operations"] < separate["operations"]
-    assert any_subset["operations"] == filled["operations"]
+    # a pass of nnU-Net's network for each subset, in which convolutions are merged as well
+    assert 0.8 * filled["operations"] < any_subset["operations"] <= filled["operations"]
     assert sweep["target"] is None  # it is for four modalities
