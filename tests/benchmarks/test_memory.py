@@ -51,5 +51,5 @@ def test_activations_grow_with_the_batch_and_weights_do_not(run):
         assert value(large, activations) == pytest.approx(2 * value(small, activations), rel=0.1)
         assert value(large, memory.PEAK) == pytest.approx(value(large, constant) + value(large, activations))
     peaks = rows_of(small, memory.PEAK)
-    assert 1 <= peaks[harness.ANY_SUBSET]["ratio"] < peaks[harness.LEAN]["ratio"]
+    assert peaks[harness.ANY_SUBSET]["ratio"] < peaks[harness.LEAN]["ratio"]
     assert peaks[harness.LEAN]["ratio"] < peaks[harness.EXACT]["ratio"]

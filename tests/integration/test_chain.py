@@ -86,7 +86,7 @@ def test_any_subset_trainer_continues_and_states_its_law(any_subset_model):
     assert "Mean Validation Dice" in logs[2]
     for log in logs[:2]:
         assert f"law {asdict(SubsetLaw())}" in log
-    content = torch.load(any_subset_model / "fold_0" / "checkpoint_final.pth", weights_only=True)
+    content = torch.load(any_subset_model / "fold_0" / "checkpoint_final.pth", weights_only=False)
     assert content["current_epoch"] == 2
     assert content["init_args"]["magms"]["law"] == asdict(SubsetLaw())
 
