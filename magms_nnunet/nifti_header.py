@@ -44,7 +44,7 @@ def contradicting_forms(header: "nibabel.Nifti1Header", grid: Grid) -> Mapping[s
     from nibabel.spatialimages import HeaderDataError
 
     forms = {}
-    with suppress(HeaderDataError):  # it is no rotation
+    with suppress(HeaderDataError, ValueError):  # it is no rotation
         if header["qform_code"]:
             qform = Grid.from_nifti(grid.size, header.get_qform())
             if grid.shift(qform) > _ROUNDING_VOXELS and not _keeps(header, grid.nifti_affine):
@@ -84,8 +84,13 @@ def _keeps(header: "nibabel.Nifti1Header", affine: np.ndarray) -> bool:
 
     The angle of a rotation by nearly half a turn, which most images of patients have, is kept to some 1e-3 only.
     """
+    from nibabel.spatialimages import HeaderDataError
+
     expected = header.copy()
-    expected.set_qform(affine, int(header["qform_code"]))
+    try:
+        expected.set_qform(affine, 1)  # of the code, which may be no legal one, nothing is compared
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError):  # no rotation
+        return False
     stored, wanted = (np.array([float(of[part]) for part in _QUATERNION]) for of in (header, expected))
     if wanted @ stored < 0 and 1 - wanted @ wanted < 1e-5:  # half a turn to either side
         wanted = -wanted

@@ -38,7 +38,7 @@ class HeMISTrainer(ModalityTrainer):
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision, HeMISUNet
         )
 
-    def train_step(self, batch: dict) -> dict:
-        """nnU-Net's step on the batch with marks in place of what the random subsets lack."""
+    def seen(self, batch: dict) -> dict:
+        """The batch with marks in place of what the random subsets lack."""
         kept = self.law.draw(self.available(batch))
-        return super().train_step({**batch, "data": mark_absent(batch["data"], kept)})
+        return {**batch, "data": mark_absent(batch["data"], kept)}

@@ -40,7 +40,7 @@ class ModalityDropoutTrainer(ModalityTrainer):
         )
         return with_checked_channels(network, num_input_channels)
 
-    def train_step(self, batch: dict) -> dict:
-        """nnU-Net's step on the batch without what the random subsets lack."""
+    def seen(self, batch: dict) -> dict:
+        """The batch with zeros in place of what the random subsets lack."""
         kept = self.law.draw(self.available(batch))
-        return super().train_step({**batch, "data": without_absent(batch["data"], kept)})
+        return {**batch, "data": without_absent(batch["data"], kept)}

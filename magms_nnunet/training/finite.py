@@ -9,6 +9,22 @@ from torch import Tensor
 from magms_nnunet.errors import InputError
 
 
+def check_images(batch: dict, epoch: int) -> None:
+    """See that no image of a training batch is NaN from the start, which networks would take for an absent modality.
+
+    One voxel of each image is read, so this costs nothing; an image that is NaN in part shows in the loss.
+
+    Args:
+        batch: nnU-Net's, with ``data`` ``(B, C, *spatial)`` and, from its data loader, the cases' names as ``keys``.
+        epoch: for the message.
+
+    Raises:
+        InputError: one is; names the epoch and the cases.
+    """
+    if batch["data"].flatten(2)[:, :, 0].isnan().any():
+        check_loss(np.array(np.nan), batch, epoch)
+
+
 def check_loss(loss: np.ndarray, batch: dict, epoch: int, *, may_overflow: bool = False) -> None:
     """See that a step's loss is a number.
 

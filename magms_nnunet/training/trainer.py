@@ -21,7 +21,7 @@ from magms_nnunet.model_json import check_configuration, check_dataset_json, che
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.nnunet_version import check_hooks, untested_nnunet_warnings
 from magms_nnunet.output_lock import locked_output
-from magms_nnunet.training.finite import check_epoch, check_loss, check_weights
+from magms_nnunet.training.finite import check_epoch, check_images, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
 from magms_nnunet.training.run_length import run_length_from_environment, run_length_of_checkpoint
 from magms_nnunet.training.stopping import Signals, end_augmentation, kill
@@ -89,6 +89,10 @@ class ModalityTrainer(nnUNetTrainer):
     def available(self, batch: dict) -> torch.Tensor:
         """Which modalities the samples of a batch have: bool ``(B, M)``; a complete dataset's have all."""
         return torch.ones(len(batch["data"]), len(self.modalities), dtype=torch.bool)
+
+    def seen(self, batch: dict) -> dict:
+        """What the network sees of a batch in training; trainers that leave out modalities replace ``data``."""
+        return batch
 
     @property
     def plain_network(self) -> nn.Module:
@@ -172,7 +176,8 @@ class ModalityTrainer(nnUNetTrainer):
             InputError: the loss is not finite.
         """
         with self._signals.held():
-            result = super().train_step(batch)
+            check_images(batch, self.current_epoch)
+        result = super().train_step(self.seen(batch))
         check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
         return result
 

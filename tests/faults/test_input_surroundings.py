@@ -80,7 +80,16 @@ def test_row24_last_number_of_the_version_may_differ(another_nnunet, magms_predi
 # --- 26: names of cases -----------------------------------------------------------------------------------------------
 
 MARKUP = "<script>alert(1)<", "<img src=x onerror=alert(1)>", "'\"&amp;"
-ODD_NAMES = ("a case", "患者-ß-é", "..", ".", "-rf", "200_" + 196 * "x", "$(touch pwned)", "a;b|c", *MARKUP)
+ODD_NAMES = ("a case", "患者-ß-é", "-rf", "200_" + 196 * "x", "$(touch pwned)", "a;b|c", *MARKUP)
+
+
+def test_row26_names_that_are_hidden_files_are_passed_over(magms_predict, tmp_path):
+    images = give(tmp_path / "images", {name: [FLAIR] for name in (".", "..", "p1")})
+    code, (line,) = magms_predict(images, tmp_path / "out" / "below")
+    assert code == 0
+    assert "hidden files are passed over" in line
+    assert files_in(tmp_path / "out" / "below") == {f"p1{ENDING}", "p1.json"} | SIDE_FILES
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "out"}
 
 
 def test_row26_odd_names_of_cases_stay_within_the_output_folder(magms_predict, tmp_path):

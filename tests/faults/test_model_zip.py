@@ -1,6 +1,7 @@
 """Rows 21 and 22: zips that are not what they seem, and model files that are not what was exported."""
 
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -86,7 +87,7 @@ def test_row21_bomb_is_refused_before_it_is_unpacked(exported, run, nothing_chan
     nothing_changes()
     code, line = run("import_model")
     assert code == 2
-    assert "would unpack to 125" in line
+    assert re.search(r"would unpack to 12\d{7}:", line)
 
 
 def test_row21_bomb_that_lies_about_its_size_is_cut_off(exported, run, nothing_changes):  # noqa: F811

@@ -9,7 +9,7 @@ import torch
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.preprocessing.training_images import check_training_images
-from magms_nnunet.trainers import HeMISTrainer, MAGMSTrainer, ModalityDropoutTrainer
+from magms_nnunet.trainers import AnySubsetTrainer, HeMISTrainer, MAGMSTrainer, ModalityDropoutTrainer
 from tests.integration.workspace import ENDING, Dataset, Workspace, read_voxels, write_image
 from tests.trainers.conftest import batch
 
@@ -92,7 +92,7 @@ def test_row07_training_ends_with_the_name_of_the_case_and_leaves_no_weights_tha
     assert not list(workspace.model().rglob("checkpoint_*.pth"))
 
 
-@pytest.mark.parametrize("trainer_class", [MAGMSTrainer, HeMISTrainer, ModalityDropoutTrainer])
+@pytest.mark.parametrize("trainer_class", [AnySubsetTrainer, MAGMSTrainer, HeMISTrainer, ModalityDropoutTrainer])
 @pytest.mark.parametrize("step", ["train_step", "validation_step"])
 def test_row07_every_trainer_names_the_samples(trainer_class, step, make_trainer):
     trainer = make_trainer(trainer_class)

@@ -32,7 +32,7 @@ def test_the_network_sees_zeros_and_the_callers_batch_stays(make_trainer, monkey
     given = torch.tensor([[True, False, True], [False, True, False]])
     monkeypatch.setattr(SubsetLaw, "draw", lambda *_: given)
     whole = batch(trainer)
-    whole["data"][1, 2] = float("nan")  # of an absent modality
+    whole["data"][1, 2, 1:] = float("nan")  # of an absent modality
     before = whole["data"].clone()
     (x,) = seen_by_the_network(trainer, lambda: trainer.train_step(whole))
     for sample, modality in np.ndindex(2, 3):
