@@ -59,8 +59,9 @@ def locked_output(output: Path, part: int = 0, parts: int = 1) -> Iterator[Path]
             for left in _hidden_folders(output).keys() - writing(output).keys():
                 shutil.rmtree(left, ignore_errors=True)
             mine = held.enter_context(_hidden_folder(output, f"{UNFINISHED}{part}_of_{parts}"))
+            folders = _hidden_folders(output)  # before their owners are asked, for a run may end in between
             for other, owner in writing(output).items():
-                its_part, its_parts = _hidden_folders(output).get(other, (part, parts))
+                its_part, its_parts = folders.get(other, (part, parts))
                 if other != mine and (its_parts != parts or its_part == part):  # it writes some of the same cases
                     raise InputError(
                         f"another run is writing to {output} ({owner}): wait for its end, or use another folder"
