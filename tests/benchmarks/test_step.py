@@ -25,6 +25,6 @@ def test_step_measures_every_variant_beside_nnunet_and_what_prediction_costs(run
         one, every = rows[step.ONE], rows[step.ALL]
         assert one["target"] < 1 < every["target"]
         assert one["operations_ratio"] < 1 < every["operations_ratio"]
-        assert 0.8 < rows[step.ANY_ONE]["operations_ratio"] == rows[step.ANY_ALL]["operations_ratio"] <= 1
+        assert 0.8 < rows[step.ANY_ONE]["operations_ratio"] == rows[step.ANY_ALL]["operations_ratio"] < 1.01
     tile, batch = (rows_of(result, what)[harness.STOCK]["operations"] for what in (step.TILE, step.BATCH))
     assert batch == 2 * tile
