@@ -27,7 +27,7 @@ from tests.integration.workspace import ENDING, QUIET, files_in, read_voxels, wr
         (["T1c", "F", "t1ce"], ["T1c twice", "'T1c'", "'t1ce'"]),
         (["2", "T1c"], ["T1c twice", "'2'", "'T1c'"]),
         ([], ["--modalities is empty", "FLAIR, T1, T1c, T2"]),
-        ([""], ["unknown modality ''", "FLAIR, T1, T1c, T2"]),
+        ([""], ["--modalities is empty", "FLAIR, T1, T1c, T2"]),
     ],
 )
 def test_row01_modality_that_is_unknown_repeated_or_empty(tokens, says, magms_predict, tmp_path):
