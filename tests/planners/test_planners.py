@@ -32,7 +32,7 @@ def dataset(tmp_path, monkeypatch):
         sitk.WriteImage(label, str(raw / "labelsTr/case.nii.gz"))
         preprocessed.mkdir(parents=True)
         for channel in range(len(channels)):
-            image = sitk.GetImageFromArray(np.ones((4, 4, 4), np.float32))
+            image = sitk.GetImageFromArray(np.arange(1, 65, dtype=np.float32).reshape(4, 4, 4))
             sitk.WriteImage(image, str(raw / f"imagesTr/case_{channel:04d}.nii.gz"))
         dataset_json = {
             "channel_names": {str(i): name for i, name in enumerate(channels)},
