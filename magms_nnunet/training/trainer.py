@@ -175,9 +175,9 @@ class ModalityTrainer(nnUNetTrainer):
         Raises:
             InputError: the loss is not finite.
         """
+        check_images(batch, self.current_epoch)
         with self._signals.held():
-            check_images(batch, self.current_epoch)
-        result = super().train_step(self.seen(batch))
+            result = super().train_step(self.seen(batch))
         check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
         return result
 
