@@ -26,7 +26,7 @@ _SMALLEST_SD = 0.05  # of a percentile between cases: generated images may have 
 _SWAP = 5.0  # by how much two files must fit better the other way round, in squared standard deviations
 _FAR_SD = 2.5  # a single file is taken for another modality's where it is at least so far from its own
 _NEAR_SD = 1.25  # and at most so far from the other
-_STRANGE_SD = 3.25  # a file that is further from all modalities is none of them; of 4,700 right ones none was
+_STRANGE_SD = 3.25  # a file that is further from all modalities is none of them; of 4,300 right ones none was
 _STRANGE_SHARE = 0.02  # so is one of which more than this is negative where training images were not
 
 
