@@ -5,7 +5,7 @@ T1 and the bright end of T2. MAGMSPlanner keeps it in the plans, as percentiles 
 such as CT, there are the intensities in nnU-Net's own fingerprint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -51,11 +51,11 @@ def below_zero(voxels: Voxels) -> float:
     return float(np.mean(voxels.sample < -0.1 * bright))
 
 
-def learn(cases: Sequence[Sequence[str | Path]]) -> dict[str, dict]:
+def learn(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dict]:
     """What a model's plans keep of its training images.
 
     Args:
-        cases: the files of each, in channel order. Of many, some that are spread evenly are read.
+        cases: the files of each, by channel. Of many, some that are spread evenly are read.
 
     Returns:
         Channel, as a string, -> ``mean`` and ``sd`` of :func:`look` over the cases, their number, and the largest
@@ -65,7 +65,7 @@ def learn(cases: Sequence[Sequence[str | Path]]) -> dict[str, dict]:
     looks: dict[int, list[np.ndarray]] = {}
     negative: dict[int, float] = {}
     for files in cases[:: -(-len(cases) // _MOST_CASES) or 1]:
-        for channel, path in enumerate(files):
+        for channel, path in files.items():
             try:
                 content = read_image_file(Path(path))
             except ImageFileError:

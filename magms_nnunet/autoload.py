@@ -10,7 +10,7 @@ trainers need torchvision, and one that does not fit torch would hide every trai
 ``nnUNet_extTrainer`` too. It steps over a module that "is not found", so that is what we make of the error, with a
 warning.
 
-And nnU-Net's fingerprint of a dataset, which no planner precedes, names the training cases that lack files.
+Some of its modules are also changed for training cases that lack modalities, see :mod:`magms_nnunet.incomplete_cases`.
 
 ``zz_magms_nnunet.pth`` imports this module at the start of every Python process, spawned workers included, so it uses
 the standard library only, and as little of that as it can. ``MAGMS_AUTOLOAD=0`` switches that off. Where ``.pth`` files
@@ -48,7 +48,15 @@ _HOOKS = {
     "nnunetv2.preprocessing.normalization.default_normalization_schemes": NORMALIZATIONS,
 }
 
-_FINGERPRINT = "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor"
+# Module of nnU-Net -> the function of magms_nnunet.incomplete_cases that is applied to it.
+_CHANGES = {
+    "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor": "change_fingerprint",
+    "nnunetv2.experiment_planning.experiment_planners.default_experiment_planner": "change_planner",
+    "nnunetv2.experiment_planning.verify_dataset_integrity": "change_listing",
+    "nnunetv2.preprocessing.preprocessors.default_preprocessor": "change_preprocessor",
+    "nnunetv2.training.nnUNetTrainer.nnUNetTrainer": "change_trainer",
+}
+
 _TRAINERS_OF_NNUNET = "nnunetv2.training.nnUNetTrainer."  # what lies in there is optional, but for the trainer itself
 
 
@@ -56,34 +64,27 @@ class _Finder:
     """A meta path finder that leaves finding to the others and only adds to what a hooked module answers."""
 
     def find_spec(self, name, path=None, target=None):
-        names = _HOOKS.get(name)
-        if names is None and name != _FINGERPRINT and not name.startswith(_TRAINERS_OF_NNUNET):
+        if name not in _HOOKS and name not in _CHANGES and not name.startswith(_TRAINERS_OF_NNUNET):
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                if names is not None:
-                    _or_warn(_answer_after_execution, spec.loader, names)
-                elif name == _FINGERPRINT:
-                    _or_warn(_after_execution, spec.loader, name_incomplete_cases)
+                if name in _HOOKS or name in _CHANGES:
+                    _or_warn(_answer_after_execution, spec.loader, name)
                 else:
                     _or_warn(_not_found_if_broken, spec.loader)
                 return spec
         return None
 
 
-def _answer_after_execution(loader, names):
-    _after_execution(loader, lambda module: add_names(module, names))
-
-
-def _after_execution(loader, change):
+def _answer_after_execution(loader, name):
     execute = loader.exec_module
 
     def exec_module(module):
         execute(module)
-        _or_warn(change, module)
+        _or_warn(_adapt, module, name)
 
     loader.exec_module = exec_module
 
@@ -105,6 +106,15 @@ def _not_found_if_broken(loader):
     loader.exec_module = exec_module
 
 
+def _adapt(module, name):
+    if name in _HOOKS:
+        add_names(module, _HOOKS[name])
+    if name in _CHANGES:
+        import importlib
+
+        getattr(importlib.import_module("magms_nnunet.incomplete_cases"), _CHANGES[name])(module)
+
+
 def add_names(module, names):
     """Make ``getattr(module, name)`` import and return our class for every ``name`` in ``names``."""
 
@@ -121,37 +131,6 @@ def add_names(module, names):
     module.__getattr__ = __getattr__
 
 
-def name_incomplete_cases(module):
-    """Have nnU-Net's fingerprint, which comes before any planner, name training cases that lack files.
-
-    It would end in an IndexError, and that after it has read all images.
-    """
-    extractor = module.DatasetFingerprintExtractor
-    run = extractor.run
-
-    def checked_run(self, overwrite_existing=False):
-        _raise_if_incomplete(self, several_channels_per_file=True)
-        try:
-            return run(self, overwrite_existing)
-        except IndexError:
-            _raise_if_incomplete(self)
-            raise
-
-    extractor.run = checked_run
-
-
-def _raise_if_incomplete(extractor, **options):
-    try:
-        from magms_nnunet.errors import InputError, one_line
-        from magms_nnunet.raw_dataset import incompleteness
-
-        problem = incompleteness(extractor.dataset, extractor.dataset_json, **options)
-    except Exception:  # what we cannot read may be fine for nnU-Net
-        return
-    if problem:
-        raise InputError(one_line(problem))
-
-
 def _or_warn(action, *args):
     """Whatever fails in here must not fail in nnU-Net."""
     try:
@@ -166,11 +145,9 @@ def install():
     """Register the hook, once."""
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
-    for name, names in _HOOKS.items():  # modules that nnU-Net has imported before us
+    for name in {**_HOOKS, **_CHANGES}:  # modules that nnU-Net has imported before us
         if name in sys.modules:
-            _or_warn(add_names, sys.modules[name], names)
-    if _FINGERPRINT in sys.modules:
-        _or_warn(name_incomplete_cases, sys.modules[_FINGERPRINT])
+            _or_warn(_adapt, sys.modules[name], name)
     sys.meta_path.insert(0, _Finder())
 
 

@@ -1,13 +1,16 @@
-"""What dataset.json of a raw dataset says of its files, and whether they are there."""
+"""What dataset.json of a raw dataset says of its files, and which of them there are."""
 
 import os
 import re
+from collections.abc import Container
 from pathlib import Path
 
 from magms_nnunet.errors import InputError, one_line, shown
-from magms_nnunet.modalities import Modalities
 
 _LISTED = 8
+
+Files = dict[int, str]
+"""Channel -> path of an image."""
 
 
 def file_ending(raw: Path, dataset_json: dict) -> str:
@@ -50,51 +53,79 @@ def listed_files(raw: Path, dataset_json: dict) -> dict[str, tuple[list[Path], P
     return found
 
 
-def check_complete(cases: dict[str, dict], dataset_json: dict) -> None:
-    """See that each training case has a file of every modality; see :func:`incompleteness`.
+def incomplete_files(
+    cases: dict[str, dict], dataset_json: dict, *, several_channels_per_file: bool = True
+) -> dict[str, Files] | None:
+    """The files of a dataset in which cases lack modalities; None: all cases are complete.
 
-    Raises:
-        InputError: some lack files.
-    """
-    if problem := incompleteness(cases, dataset_json):
-        raise InputError(one_line(problem))
-
-
-def incompleteness(
-    cases: dict[str, dict], dataset_json: dict, *, several_channels_per_file: bool = False
-) -> str | None:
-    """Which training cases lack files, and what can be done, in one line; None: all are complete.
-
-    nnU-Net takes the file that follows a gap for the one that is missing, and the last one for none.
+    A file's channel is that in its name. In nnU-Net's explicit lists it is the position, and ``""`` is in the place of
+    an image that there is not; a list that is too short is read by the files' names.
 
     Args:
-        cases: name -> ``images``, its files in the order of the channels, as nnU-Net finds them.
+        cases: name -> ``images``, its files, as nnU-Net lists them.
         dataset_json: content of dataset.json.
         several_channels_per_file: a single file for each case may hold all channels, as nnU-Net's readers allow.
+
+    Returns:
+        Case -> channel -> path, in the order of channels.
+
+    Raises:
+        InputError: a listed file does not exist, or it cannot be told of which channel it is.
     """
-    modalities = Modalities.from_dataset_json(dataset_json)
-    present = {name: _channels(case["images"], "dataset" in dataset_json) for name, case in cases.items()}
-    if several_channels_per_file and all(len(channels) == 1 for channels in present.values()):
+    channels = dataset_json.get("channel_names") or dataset_json.get("modality")
+    if not isinstance(channels, dict) or sorted(channels) != sorted(map(str, range(len(channels)))):
+        return None  # what we cannot read may be fine for nnU-Net
+    count = len(channels)
+    listed = "dataset" in dataset_json
+    files = {name: _by_channel(name, case["images"], count, listed) for name, case in cases.items()}
+    if all(of_case.keys() >= set(range(count)) for of_case in files.values()):
         return None
-    lacking = {
-        name: " and ".join(modalities.names[m] for m in modalities.complete if m not in channels)
-        for name, channels in present.items()
-        if not channels.issuperset(modalities.complete)
-    }
-    if not lacking:
+    if several_channels_per_file and all(of_case.keys() == {0} for of_case in files.values()):
         return None
-    listed = "; ".join(f"{name} lacks {what}" for name, what in [*lacking.items()][:_LISTED])
-    more = f"; and {len(lacking) - _LISTED} more" if len(lacking) > _LISTED else ""
-    in_all = " ".join(modalities.names[m] for m in modalities.complete if all(m in have for have in present.values()))
-    fewer = f", or train on what all have: magms_subset_dataset --modalities {in_all}" if in_all else ""
-    return (
-        f"{len(lacking)} of {len(cases)} training cases are incomplete, and training needs every modality of each: "
-        f"{listed}{more}: add the files, move these cases out of imagesTr and labelsTr{fewer}"
-    )
+    for name, of_case in files.items():
+        if foreign := [Path(path).name for channel, path in of_case.items() if channel not in range(count)]:
+            raise InputError(one_line(f"{name}: {foreign[0]} is of no channel: dataset.json names 0 to {count - 1}"))
+    return files
 
 
-def _channels(files: list[str], by_position: bool) -> set[int]:
-    """Which channels a case has: by position in a list of dataset.json, else as the files' names say."""
-    if by_position:
-        return {channel for channel, path in enumerate(files) if Path(path).is_file()}
-    return {int(match[1]) for path in files if (match := re.search(r"_([0-9]{4})\.[^_]+$", Path(path).name))}
+def check_labels_have_images(raw: Path, dataset_json: dict, cases: Container[str]) -> None:
+    """See that no training case has a label and no image at all.
+
+    Args:
+        raw, dataset_json: as for :func:`file_ending`; cases: names of those with images.
+
+    Raises:
+        InputError: names the cases.
+    """
+    if "dataset" in dataset_json:
+        return
+    ending = file_ending(raw, dataset_json)
+    labels = sorted(path.name.removesuffix(ending) for path in (raw / "labelsTr").glob(f"[!.]*{ending}"))
+    if without := [name for name in labels if name not in cases]:
+        listed = ", ".join(without[:_LISTED]) + (
+            f" and {len(without) - _LISTED} more" if len(without) > _LISTED else ""
+        )
+        raise InputError(one_line(f"cases with a label and no image: {listed}: add images, or remove the labels"))
+
+
+def _by_channel(case: str, images: list[str], count: int, listed: bool) -> Files:
+    if listed:
+        present = {channel: path for channel, path in enumerate(images) if not os.path.isdir(path)}
+        if missing := [path for path in present.values() if not os.path.isfile(path)]:
+            raise InputError(one_line(f'{case}: {missing[0]} does not exist: correct dataset.json ("" for no image)'))
+        if len(images) >= count:
+            return present
+    found = {}
+    for path in images:
+        if os.path.isdir(path):
+            continue
+        match = re.search(r"_([0-9]{4})\.[^_]+$", Path(path).name)
+        if match is None:
+            raise InputError(
+                one_line(
+                    f"{case}: dataset.json lists {len(images)} of {count} images, and {Path(path).name} ends in no "
+                    'channel: list "" for an image not acquired'
+                )
+            )
+        found[int(match[1])] = path
+    return dict(sorted(found.items()))

@@ -6,13 +6,14 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from magms_nnunet.appearance import PLANS_KEY, learn
+from magms_nnunet.incomplete_cases import check_gaps, summary
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model_json import check_dataset_json
 from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
 from magms_nnunet.nnunet_version import check_hooks, warn_of_untested_nnunet
 from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
 from magms_nnunet.preprocessing.training_images import check_training_images
-from magms_nnunet.raw_dataset import check_complete
+from magms_nnunet.raw_dataset import Files, check_labels_have_images, incomplete_files
 
 _HOOKS = (
     "plan_experiment",
@@ -30,10 +31,14 @@ class MAGMSPlanner(ExperimentPlanner):
     ``-gpu_memory_target`` is the memory of the GPU in GB, 24 by default: four modalities then have the patch that
     nnU-Net plans for 8 GB, and with 8 GB a smaller one.
 
+    Attributes:
+        takes_incomplete_cases: tells :mod:`magms_nnunet.incomplete_cases` that cases may lack modalities.
+
     Raises:
         InputError: no command would load a model of this dataset, for what its dataset.json says.
     """
 
+    takes_incomplete_cases = True
     default_gpu_memory_gb: float = 24
     default_plans_name = "MAGMSPlans"
 
@@ -62,8 +67,20 @@ class MAGMSPlanner(ExperimentPlanner):
             suppress_transpose=suppress_transpose,
         )
         check_dataset_json(Path(self.raw_dataset_folder) / "dataset.json", self.dataset_json)
-        check_complete(self.dataset, self.dataset_json)
+        self._files = self._find_files()
         self.UNet_vram_target_GB = gpu_memory_target_in_gb or self.default_gpu_memory_gb
+
+    def _find_files(self) -> dict[str, Files]:
+        """The images of each case by channel; prints how many cases lack some."""
+        check_labels_have_images(Path(self.raw_dataset_folder), self.dataset_json, self.dataset.keys())
+        files = incomplete_files(self.dataset, self.dataset_json)
+        if files is None:
+            return {case: dict(enumerate(of_case["images"])) for case, of_case in self.dataset.items()}
+        names = Modalities.from_dataset_json(self.dataset_json).names
+        check_gaps(files, names)
+        self.dataset = {case: {**self.dataset[case], "images": [*of_case.values()]} for case, of_case in files.items()}
+        print(f"magms_nnunet: {summary(files, names)}")
+        return files
 
     def plan_experiment(self):
         """nnU-Net's plans, of images that can be trained on.
@@ -96,7 +113,7 @@ class MAGMSPlanner(ExperimentPlanner):
 
     def save_plans(self, plans: dict) -> None:
         """With what each channel looks like, by which swapped files are noticed at prediction."""
-        plans[PLANS_KEY] = learn([case["images"] for case in self.dataset.values()])
+        plans[PLANS_KEY] = learn([*self._files.values()])
         super().save_plans(plans)
 
     def generate_data_identifier(self, configuration_name: str) -> str:

@@ -29,7 +29,7 @@ def learned(tmp_path):
         paths = [tmp_path / f"p{seed}_{channel:04d}.nii.gz" for channel in (FLAT, SKEWED)]
         for channel, path in enumerate(paths):
             sitk.WriteImage(sitk.GetImageFromArray(image(channel, seed, scale=10.0**seed)), str(path))
-        cases.append(paths)
+        cases.append(dict(enumerate(paths)))
     return learn(cases)
 
 
@@ -70,10 +70,10 @@ def test_nothing_is_learned_from_few_cases_or_from_damaged_ones(tmp_path):
     assert learn([]) == {}
     path = tmp_path / "p.nii.gz"
     sitk.WriteImage(sitk.GetImageFromArray(image(FLAT, 0)), str(path))
-    assert learn([[path]] * 4) == {}
-    assert learn([[path]] * 5)["0"]["cases"] == 5
+    assert learn([{0: path}] * 4) == {}
+    assert learn([{0: path}] * 5)["0"]["cases"] == 5
     path.write_bytes(b"damaged")
-    assert learn([[path]] * 5) == {}
+    assert learn([{0: path}] * 5) == {}
 
 
 @pytest.mark.parametrize(

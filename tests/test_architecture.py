@@ -22,8 +22,9 @@ ALLOWED = {
     "nifti_header": {"geometry"},
     "image_files": {"geometry", "nifti_header"},
     "cases": {"modalities", "geometry", "image_files"},
-    "raw_dataset": {"modalities"},
+    "raw_dataset": set(),
     "nnunet_folders": set(),
+    "incomplete_cases": {"raw_dataset", "autoload", "preprocessing", "training"},  # the latter two when called
     "appearance": {"image_files"},
     "checks": {"modalities", "appearance", "cases", "geometry", "image_files"},
     "agreement": {"modalities"},
@@ -31,7 +32,7 @@ ALLOWED = {
     "networks": {"modalities"},
     "losses": {"modalities", "networks"},
     "training": {"modalities", "geometry", "agreement", "model_json", "checkpoints", "networks", "losses"},
-    "preprocessing": {"modalities", "labels", "geometry", "image_files", "cases", "checks", "autoload"},
+    "preprocessing": {"modalities", "labels", "raw_dataset", "geometry", "image_files", "cases", "checks", "autoload"},
     "inference": {
         "modalities",
         "appearance",
@@ -83,9 +84,17 @@ ALLOWED = {
         "environment",
     },
     "trainers": {"modalities", "networks", "losses", "training"},  # a leaf: nobody imports it
-    "planners": {"modalities", "raw_dataset", "model_json", "appearance", "networks", "preprocessing"},  # a leaf, too
+    "planners": {
+        "modalities",
+        "raw_dataset",
+        "incomplete_cases",
+        "model_json",
+        "appearance",
+        "networks",
+        "preprocessing",
+    },  # a leaf, too
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor
-    "autoload": {"raw_dataset"},  # and holds the leaves' names as strings
+    "autoload": set(),  # holds the leaves' names as strings
     "child_processes": set(),
     "cores": set(),
     "errors": set(),

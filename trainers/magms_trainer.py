@@ -70,7 +70,9 @@ class MAGMSTrainer(ModalityTrainer):
         """nnU-Net's step; its result also holds the loss's terms, ``(M + 1, 3)``."""
         if self.grad_scaler is not None:
             self.loss.gradient_scale = self.grad_scaler.scale(torch.ones((), device=self.device))
-        result = super().train_step(batch)
+        available = self.available(batch)
+        with self.telling_network(None if available.all() else available):
+            result = super().train_step(batch)
         return {**result, "terms": self.loss.last_terms.cpu().numpy()[None]}
 
     def on_train_epoch_end(self, train_outputs: list[dict]):

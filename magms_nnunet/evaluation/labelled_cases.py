@@ -57,7 +57,8 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
     if "dataset" in dataset_json:
         listed = listed_files(raw, dataset_json)
         cases = {
-            name: LabelledCase(Case(name, dict(enumerate(images))), label) for name, (images, label) in listed.items()
+            name: LabelledCase(Case(name, {m: path for m, path in enumerate(images) if path != raw}), label)
+            for name, (images, label) in listed.items()
         }
     else:
         found, _ = find_cases(raw / "imagesTr", ending)

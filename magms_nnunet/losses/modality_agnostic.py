@@ -19,6 +19,9 @@ class ModalityAgnosticLoss(nn.Module):
     resolution. A term whose weight is 0 is not computed. Voxels with the ignore label count in neither. Branches are
     decoded and differentiated one after the other, so that the activations of only one of them are held.
 
+    Where samples lack modalities, the fused branch is of what each has. A modality's DC is taken over the samples that
+    have it, its distillation over those of them that have another one, too.
+
     Args:
         segmentation_loss: DC, called with logits and target as nnU-Net's trainer does.
         decoder: the network's, from the features of every level to logits.
@@ -33,7 +36,7 @@ class ModalityAgnosticLoss(nn.Module):
 
     Attributes:
         last_terms: of the last training step, ``(M + 1, 3)``, detached, for the log: columns DC, KL, features, with
-            their weights; row 0 the teacher, row 1 + m modality m, which is 0 where it was not drawn.
+            their weights; row 0 the teacher, row 1 + m modality m, 0 where it was not drawn or no sample has it.
         distillation: factor of lambda and gamma, which a trainer may let rise from 0 to 1.
         gradient_scale: see :func:`sum_with_gradients_at_once`.
     """
@@ -75,7 +78,9 @@ class ModalityAgnosticLoss(nn.Module):
 
         def terms(features: list[Tensor]) -> Iterator[Tensor]:
             branches = [features[start : start + levels] for start in range(0, len(features), levels)]
-            return self._terms(branches[0], branches[1:], weight, target)
+            available = None if output.available is None else output.available[:, drawn]
+            several = None if available is None else output.available.sum(1) > 1
+            return self._terms(branches[0], branches[1:], weight, target, available, several)
 
         features = [*output.teacher, *(feature for m in drawn for feature in output.students[m])]
         if self.teacher_gradient or not torch.is_grad_enabled():
@@ -97,13 +102,24 @@ class ModalityAgnosticLoss(nn.Module):
         return sorted(drawn.tolist())
 
     def _terms(
-        self, teacher_features: list[Tensor], students: list[list[Tensor]], weight: float, target: Target
+        self,
+        teacher_features: list[Tensor],
+        students: list[list[Tensor]],
+        weight: float,
+        target: Target,
+        available: Tensor | None,
+        several: Tensor | None,
     ) -> Iterator[Tensor]:
-        """A row of terms for the teacher, then one for each student, times ``weight``."""
+        """A row of terms for the teacher, then one for each student, times ``weight``.
+
+        Args:
+            available: bool ``(B, K)``, which samples have the students' modalities; None: all.
+            several: bool ``(B,)``, which samples have more than one modality; None: all.
+        """
         logits = self.decoder(teacher_features)
         none = torch.zeros((), device=teacher_features[0].device)
         yield self._row(self.segmentation_loss(logits, target), none, none)
-        teacher = full_resolution(logits)
+        teacher_logits, teacher = _detached(logits), full_resolution(logits)
         if not self.teacher_gradient:
             teacher, teacher_features = teacher.detach(), [feature.detach() for feature in teacher_features]
         kl_weight, feature_weight = self.distillation * self.kl_weight, self.distillation * self.feature_weight
@@ -111,16 +127,60 @@ class ModalityAgnosticLoss(nn.Module):
             teacher_features = [feature.float() for feature in teacher_features]  # once for all students
         mask = counted_voxels(full_resolution(target), self.ignore_label, self.regions)
         divergence = kl_bernoulli if self.regions else kl_softmax
-        for features in students:
+        for k, features in enumerate(students):
             kl = distance = none
-            logits = self.decoder(features)
-            if kl_weight:
-                kl = divergence(teacher, full_resolution(logits), temperature=self.temperature, mask=mask)
-            if feature_weight:
-                distance = feature_distance(teacher_features, features)
-            dc = self.segmentation_loss(logits, target)
+            rows = None if available is None else available[:, k]
+            if rows is not None and not rows.any():
+                dc = 0 * features[-1].float().mean()
+                if dist.is_available() and dist.is_initialized():
+                    dc = self.segmentation_loss(*_nothing_to_segment(dc, teacher_logits, target, self.regions))
+                yield weight * self._row(dc, none, none)
+                continue
+            logits = self.decoder(_of(features, rows))
+            taught = None if rows is None else rows & several
+            if taught is None or taught.any():
+                of_logits = None if rows is None else taught[rows]
+                if kl_weight:
+                    student = _of(full_resolution(logits), of_logits)
+                    kl = divergence(_of(teacher, taught), student, temperature=self.temperature, mask=_of(mask, taught))
+                if feature_weight:
+                    distance = feature_distance(_of(teacher_features, taught), _of(features, taught))
+            dc = self.segmentation_loss(logits, _of(target, rows))
             yield weight * self._row(dc, kl_weight * kl, feature_weight * distance)
 
     @staticmethod
     def _row(dc: Tensor, kl: Tensor, distance: Tensor) -> Tensor:
         return torch.stack([dc.float(), kl.float(), distance.float()])
+
+
+def _of(tensors: Tensor | list[Tensor] | None, rows: Tensor | None) -> Tensor | list[Tensor] | None:
+    """The samples of one tensor or of each in a list; ``rows``: bool ``(B,)``, None: all."""
+    if tensors is None or rows is None or rows.all():
+        return tensors
+    if isinstance(tensors, list):
+        return [_of(tensor, rows) for tensor in tensors]
+    return tensors[rows.to(tensors.device)]
+
+
+def _detached(logits: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    return logits.detach() if isinstance(logits, Tensor) else [scale.detach() for scale in logits]
+
+
+def _nothing_to_segment(
+    zero: Tensor, like: Tensor | list[Tensor], target: Target, regions: bool
+) -> tuple[Tensor | list[Tensor], Target]:
+    """Logits of pure background and a target to match, for a student that no sample of this process has.
+
+    With DistributedDataParallel the Dice is one of all processes, which meet in it: this one must come, too, and add
+    nothing. The logits depend on ``zero``, a scalar with a graph, so that they also meet in the backward pass.
+    """
+
+    def background(scale: Tensor) -> Tensor:
+        logits = scale.new_full(scale.shape, -100.0)
+        if not regions:
+            logits[:, 0] = 100.0
+        return logits + zero
+
+    if isinstance(like, Tensor):
+        return background(like), torch.zeros_like(target)
+    return [background(scale) for scale in like], [torch.zeros_like(scale) for scale in target]

@@ -21,10 +21,12 @@ class BranchFeatures(NamedTuple):
     Attributes:
         teacher: the fused features F~ of every level, highest resolution first.
         students: per modality the projected features F_m of every level.
+        available: bool ``(B, M)``, on the CPU, which modalities each sample has; None: all.
     """
 
     teacher: list[Tensor]
     students: list[list[Tensor]]
+    available: Tensor | None = None
 
 
 class MultiEncoderUNet(nn.Module):
@@ -100,7 +102,7 @@ class MultiEncoderUNet(nn.Module):
         Args:
             x: ``(B, M + extra, *spatial)``. Voxels of a modality that a sample lacks are never used, NaN included.
             available: bool ``(B, M)``, which modalities each sample has. None: all. In training every encoder runs
-                nevertheless; a student of an absent modality saw only zeros and must be left out of the loss.
+                nevertheless; a student of an absent modality saw only zeros, and the loss leaves it out.
 
         Raises:
             ValueError: ``available`` has another shape, or a sample has no modality at all.
@@ -118,7 +120,7 @@ class MultiEncoderUNet(nn.Module):
         fused = self.fuse(features, available)
         if not self.training:
             return self.decode(fused)
-        return BranchFeatures(fused, list(features.values()))
+        return BranchFeatures(fused, list(features.values()), available)
 
     def _encode(self, x: Tensor, modality: int) -> list[Tensor]:
         if self.training and self.recompute_encoders:

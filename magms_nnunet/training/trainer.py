@@ -1,6 +1,8 @@
 """What all our trainers share: nnU-Net's trainer with a length of its own, checkpoints that survive a crash, a log."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,8 +21,10 @@ from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model_json import check_configuration, check_dataset_json, check_plans
 from magms_nnunet.networks.architecture import check_architecture
+from magms_nnunet.networks.availability import without_absent
 from magms_nnunet.nnunet_version import check_hooks, untested_nnunet_warnings
 from magms_nnunet.output_lock import locked_output
+from magms_nnunet.training.available_modalities import AvailableModalities, available_channels
 from magms_nnunet.training.finite import check_epoch, check_images, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
 from magms_nnunet.training.run_length import run_length_from_environment, run_length_of_checkpoint
@@ -39,10 +43,13 @@ class ModalityTrainer(nnUNetTrainer):
 
     Attributes:
         modalities: of the dataset, in channel order.
+        takes_incomplete_cases: tells :mod:`magms_nnunet.incomplete_cases` that cases may lack modalities.
 
     Raises:
         InputError: no command would load the trained model, for its plans or its dataset.json.
     """
+
+    takes_incomplete_cases = True
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class ModalityTrainer(nnUNetTrainer):
         self.modalities = Modalities.from_dataset_json(dataset_json)
         self._check_that_the_model_can_be_loaded()
         self._apply_run_length(run_length_from_environment())
+        self._available = AvailableModalities(len(self.modalities))
         self._lock, self._signals, self._augmenting = ExitStack(), Signals(), []
         guard_pretrained_weights()
         for text in untested_nnunet_warnings():
@@ -88,7 +96,33 @@ class ModalityTrainer(nnUNetTrainer):
 
     def available(self, batch: dict) -> torch.Tensor:
         """Which modalities the samples of a batch have: bool ``(B, M)``; a complete dataset's have all."""
-        return torch.ones(len(batch["data"]), len(self.modalities), dtype=torch.bool)
+        available = self._available.of_batch(batch.get("keys", ()))
+        if available is None:
+            return torch.ones(len(batch["data"]), len(self.modalities), dtype=torch.bool)
+        return available
+
+    @contextmanager
+    def telling_network(self, available: torch.Tensor | None) -> Iterator[None]:
+        """While it lasts, a network that takes ``available``, bool ``(B, M)`` or ``(1, M)``, is called with it."""
+        if available is None or "available" not in signature(self.plain_network.forward).parameters:
+            yield
+            return
+
+        def add(_, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            return args, {**kwargs, "available": available.expand(len(args[0]), -1)}
+
+        hook = self.network.register_forward_pre_hook(add, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    def _without_absent(self, batch: dict) -> tuple[dict, torch.Tensor | None]:
+        """The batch with 0 in place of what its cases lack, and what they have; None: all."""
+        available = self._available.of_batch(batch.get("keys", ()))
+        if available is None:
+            return batch, None
+        return {**batch, "data": without_absent(batch["data"], available)}, available
 
     def seen(self, batch: dict) -> dict:
         """What the network sees of a batch in training; trainers that leave out modalities replace ``data``."""
@@ -99,17 +133,6 @@ class ModalityTrainer(nnUNetTrainer):
         """The network without the wrappers of DistributedDataParallel and torch.compile."""
         network = self.network.module if self.is_ddp else self.network
         return getattr(network, "_orig_mod", network)
-
-    def get_tr_and_val_datasets(self):
-        """nnU-Net's, of cases that have all modalities.
-
-        Raises:
-            InputError: some do not; see :func:`magms_nnunet.training.training_cases.check_cases`.
-        """
-        datasets = super().get_tr_and_val_datasets()
-        if warning := check_cases(datasets, self.modalities.names):
-            self.print_to_log_file(f"magms_nnunet: warning: {one_line(warning)}")
-        return datasets
 
     def on_train_start(self):
         """Also keeps other runs out of the output folder, and writes what is ours into the log."""
@@ -127,6 +150,21 @@ class ModalityTrainer(nnUNetTrainer):
         )
         if pretrained := getattr(self.plain_network, "pretrained", None):
             self.print_to_log_file(f"magms_nnunet: {pretrained}", also_print_to_console=False)
+
+    def get_tr_and_val_datasets(self):
+        """nnU-Net's. Its cases may lack modalities.
+
+        Raises:
+            InputError: see :func:`magms_nnunet.training.training_cases.check_cases` and
+                :meth:`magms_nnunet.training.available_modalities.AvailableModalities.check`.
+        """
+        datasets = super().get_tr_and_val_datasets()
+        if warning := check_cases(datasets, self.modalities.names):
+            self.print_to_log_file(f"magms_nnunet: warning: {one_line(warning)}")
+        self._available = AvailableModalities.of_datasets(datasets, len(self.modalities))
+        dataset, ending = self.plans_manager.dataset_name, self.dataset_json["file_ending"]
+        self._available.check(datasets, self.modalities.names, ending, dataset)
+        return datasets
 
     def get_dataloaders(self):
         """nnU-Net's; the processes that augment end with this one, and are no more than the cores that it may use."""
@@ -166,8 +204,31 @@ class ModalityTrainer(nnUNetTrainer):
 
         if self.device.type == "cpu":
             limit_threads()
-        with self._signals.end(stop, "The validation did not end in time: --val repeats it."):
+        with self._signals.end(stop, "The validation did not end in time: --val repeats it."), self._given_to_network():
             super().perform_actual_validation(save_probabilities)
+
+    @contextmanager
+    def _given_to_network(self) -> Iterator[None]:
+        """While it lasts, cases are loaded with 0 in place of what they lack, and the network is told of it."""
+        trainer, base, count, told = self, self.dataset_class, len(self.modalities), ExitStack()
+
+        class AvailableImages(base):
+            def load_case(self, identifier: str) -> tuple:
+                images, *rest = super().load_case(identifier)
+                available = available_channels(images, count)
+                told.close()
+                if not all(available):
+                    images = np.array(images[:])
+                    images[[m for m in range(count) if not available[m]]] = 0
+                    told.enter_context(trainer.telling_network(torch.tensor([available])))
+                return images, *rest
+
+        self.dataset_class = AvailableImages
+        try:
+            with told:
+                yield
+        finally:
+            self.dataset_class = base
 
     def train_step(self, batch: dict) -> dict:
         """nnU-Net's step, for the end of which a signal waits.
@@ -175,6 +236,7 @@ class ModalityTrainer(nnUNetTrainer):
         Raises:
             InputError: the loss is not finite.
         """
+        batch, _ = self._without_absent(batch)
         check_images(batch, self.current_epoch)
         with self._signals.held():
             result = super().train_step(self.seen(batch))
@@ -183,7 +245,9 @@ class ModalityTrainer(nnUNetTrainer):
 
     def validation_step(self, batch: dict) -> dict:
         """nnU-Net's step. Raises as :meth:`train_step`, also after a last step of training that spoilt the weights."""
-        result = super().validation_step(batch)
+        batch, available = self._without_absent(batch)
+        with self.telling_network(available):
+            result = super().validation_step(batch)
         check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
         return result
 

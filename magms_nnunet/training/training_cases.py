@@ -1,4 +1,4 @@
-"""Preprocessed cases that lack a modality: nnU-Net would end in an IndexError, or learn from black images."""
+"""Preprocessed cases with another number of channels or with black images. See also ``available_modalities.py``."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol

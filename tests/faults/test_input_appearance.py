@@ -39,7 +39,9 @@ def model_that_learned(model, tmp_path):
             write_image(path, (skewed if channel == T1C else voxels)(1000 * number + channel))
     shutil.copytree(model, tmp_path / "model")
     plans = json.loads((model / "plans.json").read_text())
-    (tmp_path / "model" / "plans.json").write_text(json.dumps(plans | {PLANS_KEY: learn(cases)}))
+    (tmp_path / "model" / "plans.json").write_text(
+        json.dumps(plans | {PLANS_KEY: learn([dict(enumerate(paths)) for paths in cases])})
+    )
     return tmp_path / "model"
 
 

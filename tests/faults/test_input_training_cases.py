@@ -6,15 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
-from magms_nnunet import autoload
+from magms_nnunet import incomplete_cases
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.planners import MAGMSPlanner
 from magms_nnunet.preprocessing.training_images import check_training_images
-from magms_nnunet.raw_dataset import incompleteness
+from magms_nnunet.raw_dataset import incomplete_files
 from tests.faults.tiny import NAMES, SHAPE, T1, T1C, T2, give
 from tests.integration.workspace import ENDING, write_image
 
@@ -22,9 +22,8 @@ DATASET = "Dataset997_Gaps"
 ALL = range(len(NAMES))
 GAPS = {"p1": ALL, "p2": [c for c in ALL if c != T1], "p3": ALL, "p4": [c for c in ALL if c not in (T1C, T2)]}
 SAYS = (
-    r"^2 of 4 training cases are incomplete, and training needs every modality of each: p2 lacks T1; p4 lacks T1c and "
-    r"T2: add the files, move these cases out of imagesTr and labelsTr, or train on what all have: "
-    r"magms_subset_dataset --modalities FLAIR$"
+    r"^2 of 4 training cases are incomplete: p2 lacks T1; p4 lacks T1c and T2: plan and preprocess with "
+    r"-pl MAGMSPlanner and train with -tr AnySubsetTrainer, or add the files$"
 )
 
 
@@ -51,9 +50,9 @@ def raw(tmp_path, monkeypatch):
     return raw
 
 
-def test_row02_planner_names_training_cases_that_lack_files(raw):
+def test_row02_planners_of_nnunet_name_training_cases_that_lack_files(raw):
     with pytest.raises(InputError, match=SAYS):
-        MAGMSPlanner(DATASET)
+        ExperimentPlanner(DATASET).plan_experiment()
 
 
 def test_row04_planner_warns_of_black_images(raw):
@@ -70,18 +69,12 @@ def test_row04_planner_warns_of_black_images(raw):
         check_training_images(planner.dataset, Modalities(NAMES))
 
 
-def test_row02_fingerprint_names_training_cases_that_lack_files(raw):
-    """nnUNetv2_plan_and_preprocess comes here first, with an IndexError at its end."""
-    with pytest.raises(InputError, match=SAYS):
-        DatasetFingerprintExtractor(DATASET, 1).run(overwrite_existing=True)
-
-
 def test_row02_files_that_are_listed_and_missing(raw):
     listed = {
         case: {"images": [str(raw / f"imagesTr/{case}_{c:04d}{ENDING}") for c in ALL], "label": "x"} for case in GAPS
     }
     (raw / "dataset.json").write_text(json.dumps(describe(dataset=listed)))
-    with pytest.raises(InputError, match=SAYS):
+    with pytest.raises(InputError, match=rf"^p2: .*p2_0001{ENDING} does not exist: correct dataset\.json "):
         MAGMSPlanner(DATASET)
 
 
@@ -99,7 +92,7 @@ class Extractor:
 @pytest.mark.parametrize(
     ("dataset_json", "error", "says"),
     [
-        (describe(), InputError, "^2 of 2 training cases are incomplete.*: p1 lacks T1 and T1c and T2; p2 lacks "),
+        (describe(), InputError, "^no training case has T1 or T1c or T2: add images, or remove it from dataset.json$"),
         (describe(channel_names={"0": "T1"}), IndexError, "^list index out of range$"),  # a fault of another kind
         ({"channel_names": 3}, IndexError, "^list index out of range$"),  # nothing that we could tell
     ],
@@ -108,14 +101,14 @@ def test_row02_all_cases_lack_the_same_file(dataset_json, error, says):
     class Fresh(Extractor):
         run = Extractor.run
 
-    autoload.name_incomplete_cases(SimpleNamespace(DatasetFingerprintExtractor=Fresh))
+    incomplete_cases.change_fingerprint(SimpleNamespace(DatasetFingerprintExtractor=Fresh))
     with pytest.raises(error, match=says):
         Fresh(dataset_json).run()
 
 
 def test_one_file_may_hold_all_channels():
     cases = {name: {"images": [f"{name}_0000.png"]} for name in ("p1", "p2")}
-    assert incompleteness(cases, describe(), several_channels_per_file=True) is None
+    assert incomplete_files(cases, describe()) is None
 
 
 @pytest.fixture

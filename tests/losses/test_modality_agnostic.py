@@ -88,7 +88,7 @@ def test_gradients_are_those_of_equation_2_taken_as_one_graph():
     decoder, dc = ScaledFirstLevel(), dc_and_ce()
     fused = [feature.detach() for feature in output.teacher]
     reference = decoder(fused)
-    same = tree_map(lambda t: t.detach().clone().requires_grad_(), output)
+    same = tree_map(lambda t: t if t is None else t.detach().clone().requires_grad_(), output)
     expected = dc(decoder(same.teacher), y)
     for features in same.students:
         logits = decoder(features)
