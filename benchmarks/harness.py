@@ -28,8 +28,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry, register_flop_formula
 
+from magms_nnunet.cpu.freed_memory import keep_freed_memory
 from magms_nnunet.environment import tiny_model
-from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.trainers import AnySubsetTrainer, MAGMSTrainer
 from magms_nnunet.training.settings import Settings
 
@@ -270,7 +270,7 @@ def prediction(device: torch.device) -> Iterator[None]:
         yield
 
 
-if torch.ops.aten.mkldnn_convolution not in flop_registry:  # which magms_nnunet.networks.convolution calls
+if torch.ops.aten.mkldnn_convolution not in flop_registry:  # which magms_nnunet.cpu.convolution calls
 
     @register_flop_formula(torch.ops.aten.mkldnn_convolution)
     def mkldnn_flop(x_shape, w_shape, *args, out_shape=None, **kwargs) -> int:

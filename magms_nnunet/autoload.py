@@ -10,7 +10,8 @@ trainers need torchvision, and one that does not fit torch would hide every trai
 ``nnUNet_extTrainer`` too. It steps over a module that "is not found", so that is what we make of the error, with a
 warning.
 
-Some of its modules are also changed for training cases that lack modalities, see :mod:`magms_nnunet.incomplete_cases`.
+Some of its modules are also changed for training cases that lack modalities, see
+:mod:`magms_nnunet.preprocessing.incomplete_cases`.
 
 ``zz_magms_nnunet.pth`` imports this module at the start of every Python process, spawned workers included, so it uses
 the standard library only, and as little of that as it can. ``MAGMS_AUTOLOAD=0`` switches that off. Where ``.pth`` files
@@ -48,7 +49,7 @@ _HOOKS = {
     "nnunetv2.preprocessing.normalization.default_normalization_schemes": NORMALIZATIONS,
 }
 
-# Module of nnU-Net -> the function of magms_nnunet.incomplete_cases that is applied to it.
+# Module of nnU-Net -> the function of magms_nnunet.preprocessing.incomplete_cases that is applied to it.
 _CHANGES = {
     "nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor": "change_fingerprint",
     "nnunetv2.experiment_planning.experiment_planners.default_experiment_planner": "change_planner",
@@ -112,7 +113,7 @@ def _adapt(module, name):
     if name in _CHANGES:
         import importlib
 
-        getattr(importlib.import_module("magms_nnunet.incomplete_cases"), _CHANGES[name])(module)
+        getattr(importlib.import_module("magms_nnunet.preprocessing.incomplete_cases"), _CHANGES[name])(module)
 
 
 def add_names(module, names):

@@ -5,15 +5,15 @@ from pathlib import Path
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-from magms_nnunet.appearance import PLANS_KEY, learn
-from magms_nnunet.incomplete_cases import check_gaps, summary
+from magms_nnunet.images.appearance import PLANS_KEY, learn
 from magms_nnunet.modalities import Modalities
-from magms_nnunet.model_json import check_dataset_json
+from magms_nnunet.model.model_json import check_dataset_json
 from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
-from magms_nnunet.nnunet_version import check_hooks, warn_of_untested_nnunet
+from magms_nnunet.nnunet.raw_dataset import Files, check_labels_have_images, incomplete_files
+from magms_nnunet.nnunet.version import check_hooks, warn_of_untested_nnunet
+from magms_nnunet.preprocessing.incomplete_cases import check_gaps, summary
 from magms_nnunet.preprocessing.normalization import OWN_SUPPORT
 from magms_nnunet.preprocessing.training_images import check_training_images
-from magms_nnunet.raw_dataset import Files, check_labels_have_images, incomplete_files
 
 _HOOKS = (
     "plan_experiment",
@@ -32,7 +32,7 @@ class MAGMSPlanner(ExperimentPlanner):
     nnU-Net plans for 8 GB, and with 8 GB a smaller one.
 
     Attributes:
-        takes_incomplete_cases: tells :mod:`magms_nnunet.incomplete_cases` that cases may lack modalities.
+        takes_incomplete_cases: tells :mod:`magms_nnunet.preprocessing.incomplete_cases` that cases may lack modalities.
 
     Raises:
         InputError: no command would load a model of this dataset, for what its dataset.json says.

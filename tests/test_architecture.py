@@ -13,116 +13,39 @@ from magms_nnunet import cli
 
 ROOT = Path(__file__).parents[1]
 
-# group -> the groups that it may import, besides itself and SHARED. A group stands below all that it may import.
+# room -> the rooms that it may import, besides itself and SHARED. A room lies below all that it may import.
 ALLOWED = {
     "modalities": set(),
-    "checkpoints": set(),
-    "geometry": set(),
-    "labels": set(),
-    "nifti_header": {"geometry"},
-    "image_files": {"geometry", "nifti_header"},
-    "cases": {"modalities", "geometry", "image_files"},
-    "raw_dataset": set(),
-    "nnunet_folders": set(),
-    "incomplete_cases": {"raw_dataset", "autoload", "preprocessing", "training"},  # the latter two when called
-    "appearance": {"image_files"},
-    "checks": {"modalities", "appearance", "cases", "geometry", "image_files"},
-    "agreement": {"modalities"},
-    "model_json": {"modalities", "agreement"},
-    "networks": {"modalities"},
-    "losses": {"modalities", "networks"},
-    "training": {"modalities", "geometry", "agreement", "model_json", "checkpoints", "networks", "losses"},
-    "preprocessing": {"modalities", "labels", "raw_dataset", "geometry", "image_files", "cases", "checks", "autoload"},
-    "inference": {
-        "modalities",
-        "appearance",
-        "cases",
-        "checks",
-        "agreement",
-        "model_json",
-        "checkpoints",
-        "networks",
-        "nnunet_folders",
-        "preprocessing",
-        "autoload",
-    },
-    "evaluation": {
-        "modalities",
-        "labels",
-        "nnunet_folders",
-        "raw_dataset",
-        "model_json",
-        "appearance",
-        "cases",
-        "checks",
-        "preprocessing",
-        "inference",
-    },
-    "sharing": {"checkpoints", "model_json", "inference"},
-    "datasets": {
-        "modalities",
-        "labels",
-        "nnunet_folders",
-        "raw_dataset",
-        "geometry",
-        "image_files",
-        "cases",
-        "training",
-        "evaluation",
-    },
-    "environment": {"inference", "autoload"},
-    "cli": {
-        "modalities",
-        "nnunet_folders",
-        "cases",
-        "checks",
-        "preprocessing",
-        "inference",
-        "evaluation",
-        "sharing",
-        "datasets",
-        "environment",
-    },
-    "trainers": {"modalities", "networks", "losses", "training"},  # a leaf: nobody imports it
-    "planners": {
-        "modalities",
-        "raw_dataset",
-        "incomplete_cases",
-        "model_json",
-        "appearance",
-        "networks",
-        "preprocessing",
-    },  # a leaf, too
+    "cpu": set(),
+    "nnunet": set(),
+    "images": {"modalities"},
+    "networks": {"modalities", "cpu"},
+    "losses": {"networks"},
+    "metrics": {"modalities"},
+    "report": {"modalities", "metrics"},
+    "model": {"modalities", "networks", "autoload"},
+    "preprocessing": {"modalities", "images", "nnunet", "autoload"},
+    "training": {"modalities", "cpu", "nnunet", "images", "networks", "model", "preprocessing"},
+    "inference": {"modalities", "cpu", "nnunet", "images", "networks", "model", "preprocessing"},
+    "evaluation": {"modalities", "nnunet", "images", "metrics", "report", "model", "preprocessing", "inference"},
+    "comparison": {"modalities", "metrics", "evaluation"},
+    "datasets": {"modalities", "nnunet", "images"},
+    "demo": {"modalities", "images", "metrics", "report", "training"},
+    "environment": {"nnunet", "inference", "autoload"},
+    "cli": {"nnunet", "images", "model", "inference", "evaluation", "comparison", "datasets", "demo", "environment"},
+    "trainers": {"networks", "losses", "training"},  # a leaf: nobody imports it
+    "planners": {"modalities", "nnunet", "images", "networks", "model", "preprocessing"},  # a leaf, too
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor
-    "autoload": set(),  # holds the leaves' names as strings
-    "child_processes": set(),
-    "cores": set(),
+    "autoload": set(),  # holds the names of what it finds as strings
     "errors": set(),
-    "freed_memory": set(),
-    "files": set(),
-    "foreign_json": set(),
-    "new_folders": set(),
-    "nnunet_version": set(),
-    "output_lock": set(),
-    "streams": set(),
-    "signals": set(),
+    "storage": set(),
+    "runtime": set(),
 }
-SHARED = {
-    "child_processes",
-    "cores",
-    "errors",
-    "files",
-    "foreign_json",
-    "freed_memory",
-    "new_folders",
-    "nnunet_version",
-    "output_lock",
-    "signals",
-    "streams",
-    "magms_nnunet",
-}
+SHARED = {"errors", "storage", "runtime", "magms_nnunet"}
+LOOSE = {"__init__", "autoload", "errors", "modalities"}
 STDLIB_ONLY = [
-    *("__init__", "autoload", "errors", "files", "foreign_json", "new_folders", "output_lock", "signals", "streams")
+    *("__init__", "autoload", "errors", "runtime/signals", "runtime/streams"),
+    *("storage/files", "storage/foreign_json", "storage/new_folders", "storage/output_lock"),
 ]
 
 
@@ -176,17 +99,22 @@ def test_the_table_has_no_arrow_that_runs_back():
     assert not {"trainers", "planners"} & set().union(*ALLOWED.values())
 
 
+def test_no_other_module_lies_outside_a_room():
+    assert {file.stem for file in (ROOT / "magms_nnunet").glob("*.py")} == LOOSE
+
+
 @pytest.mark.parametrize("stem", STDLIB_ONLY)
 def test_what_every_python_process_imports_needs_the_standard_library_only(stem):
-    names = imports("magms_nnunet", ROOT / "magms_nnunet" / f"{stem}.py", nodes=ast.iter_child_nodes)
-    tops = {
-        name.partition(".")[0] for name in names if not name.startswith(("magms_nnunet.errors", "magms_nnunet.files"))
-    }
+    names = imports(
+        "magms_nnunet." + stem.replace("/", "."), ROOT / "magms_nnunet" / f"{stem}.py", nodes=ast.iter_child_nodes
+    )
+    ours = ("magms_nnunet.errors", "magms_nnunet.storage.files")
+    tops = {name.partition(".")[0] for name in names if not name.startswith(ours)}
     assert tops <= sys.stdlib_module_names
 
 
 def test_commands_start_without_torch():
-    modules = [f"magms_nnunet.{name}" for name in ("errors", "modalities", "cases", "files", "output_lock")]
+    modules = [f"magms_nnunet.{name}" for name in ("errors", "modalities", "images.cases", "storage.output_lock")]
     modules += [module.name for module in pkgutil.walk_packages(cli.__path__, "magms_nnunet.cli.")]
     code = (
         "import importlib, sys\n"

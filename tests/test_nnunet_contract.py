@@ -11,7 +11,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 import magms_nnunet.planners
 import magms_nnunet.trainers
 from magms_nnunet.errors import InputError
-from magms_nnunet.nnunet_version import check_hooks
+from magms_nnunet.nnunet.version import check_hooks
 from magms_nnunet.planners import MAGMSPlanner, magms_planner
 from magms_nnunet.preprocessing import normalization
 from magms_nnunet.training import trainer as training

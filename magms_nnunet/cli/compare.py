@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from magms_nnunet.evaluation.compare import compare
+    from magms_nnunet.comparison.compare import compare
 
     exits.say(compare(args.systems, args.o, args.published, args.tolerance, args.overwrite))
     return 0

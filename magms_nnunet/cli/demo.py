@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from magms_nnunet.datasets.demo import Demo
-    from magms_nnunet.datasets.demo_commands import CommandError
+    from magms_nnunet.demo.commands import CommandError
+    from magms_nnunet.demo.demo import Demo
 
     try:
         Demo(Path(args.o), args.epochs, args.seed).run()

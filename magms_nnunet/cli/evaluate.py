@@ -99,7 +99,7 @@ def _merge(args: argparse.Namespace) -> int:
     from magms_nnunet.evaluation import folder as evaluation
     from magms_nnunet.evaluation.evaluate import attach_summary
     from magms_nnunet.inference.request import check_output
-    from magms_nnunet.output_lock import locked_output
+    from magms_nnunet.storage.output_lock import locked_output
 
     output = Path(args.o)
     check_output(output, None)

@@ -10,9 +10,9 @@ from typing import TextIO
 
 from magms_nnunet.cli.surroundings import check_variables, read_names_as_utf8
 from magms_nnunet.errors import FaultMessage, InputError, InputWarning, one_line
-from magms_nnunet.nnunet_version import warn_of_untested_nnunet
-from magms_nnunet.signals import Stopped, stopped_in_time
-from magms_nnunet.streams import lasting_streams
+from magms_nnunet.nnunet.version import warn_of_untested_nnunet
+from magms_nnunet.runtime.signals import Stopped, stopped_in_time
+from magms_nnunet.runtime.streams import lasting_streams
 
 
 def run(command: str, function: Callable[[], int], debug: bool) -> int:

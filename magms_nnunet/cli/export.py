@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from magms_nnunet.inference.request import ModelRequest
-    from magms_nnunet.sharing.export import export_models
+    from magms_nnunet.model.export import export_models
 
     folds = tuple(fold if fold == "all" else int(fold) for fold in args.f)
     models = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from magms_nnunet.checks import InputChecks
+    from magms_nnunet.images.checks import InputChecks
     from magms_nnunet.inference.request import ModelRequest, WindowRequest
 
 _TRAINER, _PLANS = "MAGMSTrainer", "MAGMSPlans"
@@ -131,7 +131,7 @@ def model_request(args: argparse.Namespace) -> "ModelRequest":
 
 def input_checks(args: argparse.Namespace) -> "InputChecks":
     """Of :func:`add_checks`'s flags."""
-    from magms_nnunet.checks import InputChecks
+    from magms_nnunet.images.checks import InputChecks
 
     return InputChecks(
         geometry_tolerance=args.geometry_tolerance,

@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from magms_nnunet.nnunet_folders import nnunet_folder
-    from magms_nnunet.sharing.install import install_models
+    from magms_nnunet.model.install import install_models
+    from magms_nnunet.nnunet.folders import nnunet_folder
 
     installed, left_out = install_models(
         Path(args.i),

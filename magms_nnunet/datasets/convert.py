@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magms_nnunet.cases import GEOMETRY_TOLERANCE
 from magms_nnunet.datasets import brats, iseg2017, msd_task01
 from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
 from magms_nnunet.datasets.nifti import check_same_grid, read_volume, volume_like
 from magms_nnunet.datasets.source import Source, SourceCase
 from magms_nnunet.datasets.splits import Split, random_split
 from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.labels import listed, not_whole, whole_labels
-from magms_nnunet.nnunet_folders import new_dataset_name, nnunet_folder
+from magms_nnunet.images.cases import GEOMETRY_TOLERANCE
+from magms_nnunet.images.labels import listed, not_whole, whole_labels
+from magms_nnunet.nnunet.folders import new_dataset_name, nnunet_folder
 
 if TYPE_CHECKING:
     import nibabel

@@ -12,9 +12,9 @@ from magms_nnunet.datasets.source import (
     unexpected,
 )
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import is_hidden
-from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.storage.files import is_hidden
+from magms_nnunet.storage.foreign_json import read_foreign_json
 
 _ENDING = ".nii.gz"
 _LABELS = {"1": "edema", "2": "non-enhancing", "3": "enhancing"}  # how their names in dataset.json begin

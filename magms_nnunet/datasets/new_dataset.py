@@ -6,9 +6,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import write_then_rename
-from magms_nnunet.new_folders import new_folders
-from magms_nnunet.nnunet_folders import nnunet_folder
+from magms_nnunet.nnunet.folders import nnunet_folder
+from magms_nnunet.storage.files import write_then_rename
+from magms_nnunet.storage.new_folders import new_folders
 
 SPLITS_FILE = "splits_final.json"
 TEMPORARY = ".magms-dataset_"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magms_nnunet.cases import GEOMETRY_TOLERANCE, REMEDY_OF_TWO_POSITIONS
 from magms_nnunet.errors import CaseError
-from magms_nnunet.files import open_regular
-from magms_nnunet.geometry import Grid, contradiction, off_grid, times
-from magms_nnunet.image_files import ImageFileError, misnamed, read_grid
+from magms_nnunet.images.cases import GEOMETRY_TOLERANCE, REMEDY_OF_TWO_POSITIONS
+from magms_nnunet.images.files import ImageFileError, misnamed, read_grid
+from magms_nnunet.images.grid import Grid, contradiction, off_grid, times
+from magms_nnunet.storage.files import open_regular
 
 if TYPE_CHECKING:
     import nibabel

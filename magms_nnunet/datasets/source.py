@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import is_hidden, no_folder
+from magms_nnunet.storage.files import is_hidden, no_folder
 
 BRAIN_TUMOUR_CHANNELS = ("FLAIR", "T1", "T1c", "T2")
 BRAIN_TUMOUR_REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [2, 3], "enhancing_tumor": 3}

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from magms_nnunet.cases import Case, find_cases
 from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
 from magms_nnunet.datasets.source import check_case_name
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import is_hidden
-from magms_nnunet.foreign_json import read_foreign_json
+from magms_nnunet.images.cases import Case, find_cases
 from magms_nnunet.modalities import Modalities, Subset
-from magms_nnunet.nnunet_folders import find_raw_dataset, new_dataset_name, nnunet_folder
-from magms_nnunet.raw_dataset import file_ending, listed_files
+from magms_nnunet.nnunet.folders import find_raw_dataset, new_dataset_name, nnunet_folder
+from magms_nnunet.nnunet.raw_dataset import file_ending, listed_files
+from magms_nnunet.storage.files import is_hidden
+from magms_nnunet.storage.foreign_json import read_foreign_json
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from magms_nnunet import __version__
 from magms_nnunet.environment.finding import FAIL, OK, WARN, Finding
-from magms_nnunet.nnunet_version import TESTED_NNUNET
+from magms_nnunet.nnunet.version import TESTED_NNUNET
 
 
 def check_python() -> Finding:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
-from magms_nnunet.files import sha256
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.storage.files import sha256
 
 
 def files_of_case(

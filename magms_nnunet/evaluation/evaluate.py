@@ -10,7 +10,6 @@ from pathlib import Path
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.case_files import check_scored_files
-from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase, check_available
 from magms_nnunet.evaluation.request import (
     MASKED,
@@ -21,12 +20,13 @@ from magms_nnunet.evaluation.request import (
 )
 from magms_nnunet.evaluation.score_cases import files_read, score_cases
 from magms_nnunet.evaluation.training_cost import training_cost
-from magms_nnunet.inference.expected import attach
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import check_output
+from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.modalities import Modalities, Subset, union
-from magms_nnunet.model_json import read_dataset_json, read_plans
-from magms_nnunet.output_lock import locked_output
+from magms_nnunet.model.expected import attach
+from magms_nnunet.model.model_json import read_dataset_json, read_plans
+from magms_nnunet.storage.output_lock import locked_output
 
 
 def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:

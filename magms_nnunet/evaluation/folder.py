@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.evaluation.csv_files import write_csv
-from magms_nnunet.evaluation.report import write_report
 from magms_nnunet.evaluation.run_json import check_run
 from magms_nnunet.evaluation.score_logits import SubsetScores
-from magms_nnunet.evaluation.scores import COLUMNS, read_scores, summarise, write_scores
-from magms_nnunet.files import (
+from magms_nnunet.metrics.scores import COLUMNS, read_scores, summarise, write_scores
+from magms_nnunet.model.model_json import read_json
+from magms_nnunet.report.report import write_report
+from magms_nnunet.storage.csv_files import write_csv
+from magms_nnunet.storage.files import (
     UNFINISHED,
     check_no_link,
     is_hidden,
@@ -28,7 +29,6 @@ from magms_nnunet.files import (
     remove_unfinished,
     write_then_rename,
 )
-from magms_nnunet.model_json import read_json
 
 # What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
 # parts on other machines may call otherwise.
@@ -42,7 +42,7 @@ def begin(folder: Path, run: dict) -> None:
     """Write run.json, or check that what the folder holds is the same evaluation.
 
     Args:
-        folder: existing, and locked by :func:`magms_nnunet.output_lock.locked_output`.
+        folder: existing, and locked by :func:`magms_nnunet.storage.output_lock.locked_output`.
         run: content of run.json.
 
     Raises:

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import Case, files_of, find_cases
-from magms_nnunet.checks import STRICT, InputChecks, check_case, check_segmentation
 from magms_nnunet.errors import InputError, InputWarning
-from magms_nnunet.foreign_json import read_foreign_json
-from magms_nnunet.inference.model import Fold
+from magms_nnunet.images.appearance import Appearance
+from magms_nnunet.images.cases import Case, files_of, find_cases
+from magms_nnunet.images.checks import STRICT, InputChecks, check_case, check_segmentation
 from magms_nnunet.modalities import Modalities, Subset
-from magms_nnunet.model_json import read_json
-from magms_nnunet.nnunet_folders import nnunet_folder
-from magms_nnunet.raw_dataset import file_ending, listed_files
+from magms_nnunet.model.model import Fold
+from magms_nnunet.model.model_json import read_json
+from magms_nnunet.nnunet.folders import nnunet_folder
+from magms_nnunet.nnunet.raw_dataset import file_ending, listed_files
+from magms_nnunet.storage.foreign_json import read_foreign_json
 
 _LISTED = 8
 
@@ -126,7 +126,7 @@ def check_labelled_files(
 ) -> None:
     """Check a case's images of a subset, and its reference: readable to the end, which SimpleITK would hide; one grid.
 
-    Arguments as in :func:`magms_nnunet.checks.check_case`.
+    Arguments as in :func:`magms_nnunet.images.checks.check_case`.
 
     Raises:
         CaseError: names the file, and its modality or that it is the reference.

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from magms_nnunet.checks import InputChecks
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.labelled_cases import LabelledCase, cases_of_folders, validation_cases
-from magms_nnunet.inference.model import TrainedModel
+from magms_nnunet.images.checks import InputChecks
 from magms_nnunet.inference.request import ModelRequest, WindowRequest
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.model.model import TrainedModel
 
 MASKED = "masked"  # a protocol; the other is "absent"
 

@@ -9,22 +9,22 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import check_result_name
-from magms_nnunet.checks import check_previous_stage
 from magms_nnunet.errors import CaseError, one_line
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.case_files import digests, files_of_case
 from magms_nnunet.evaluation.labelled_cases import LabelledCase, check_labelled_files
 from magms_nnunet.evaluation.request import MASKED, EvaluationRequest
 from magms_nnunet.evaluation.score_logits import SubsetScores, score_logits, slice_of_images
+from magms_nnunet.images.appearance import Appearance
+from magms_nnunet.images.cases import check_result_name
+from magms_nnunet.images.checks import check_previous_stage
 from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.folder import Job, check_unchanged, file_stamps, preprocessed_ahead
-from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import is_3d
 from magms_nnunet.inference.workers import workers
 from magms_nnunet.modalities import Subset, union
+from magms_nnunet.model.model import TrainedModel
 
 _BYTES_A_TASK = 1 << 30  # of logits that are handed to a process at a time
 

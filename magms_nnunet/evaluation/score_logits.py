@@ -13,14 +13,14 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
 from magms_nnunet.errors import CaseError
-from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
-from magms_nnunet.evaluation.overlay import best_slice
-from magms_nnunet.evaluation.scores import Reference
-from magms_nnunet.files import UNFINISHED, full_disk_is_said, make_folder, publish
-from magms_nnunet.inference.written_image import check_written
-from magms_nnunet.labels import listed, not_whole, whole_labels
+from magms_nnunet.images.labels import listed, not_whole, whole_labels
+from magms_nnunet.metrics.dice import regions_from_dataset_json
+from magms_nnunet.metrics.scores import Reference
 from magms_nnunet.preprocessing.reading import read_voxels
+from magms_nnunet.report.overlay import best_slice
+from magms_nnunet.storage.files import UNFINISHED, full_disk_is_said, make_folder, publish
+from magms_nnunet.storage.written_image import check_written
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
 def _check_grid(labelled: LabelledCase, shape: tuple, of_reference: dict, images: tuple, of_images: dict) -> None:
     """Compare shapes and what the reader says of the files; of their orientation only SimpleITK's says something.
 
-    Where it lies has been compared before, by :func:`magms_nnunet.checks.check_segmentation`.
+    Where it lies has been compared before, by :func:`magms_nnunet.images.checks.check_segmentation`.
     """
     file, name = f"reference {labelled.reference.name}", labelled.case.name
     spacing_mm, images_mm = of_reference["spacing"], of_images["spacing"]

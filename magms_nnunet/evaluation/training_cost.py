@@ -7,7 +7,7 @@ def training_cost(epoch_seconds: Sequence[float], modalities: int) -> dict | Non
     """Epochs, seconds and seconds per epoch of all folds together.
 
     Args:
-        epoch_seconds: of every epoch of every fold, see :class:`magms_nnunet.inference.model.TrainedModel`.
+        epoch_seconds: of every epoch of every fold, see :class:`magms_nnunet.model.model.TrainedModel`.
         modalities: how many the model was trained on; passed through.
 
     Returns:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import Case, check_result_name, choose_modalities, find_cases
-from magms_nnunet.checks import InputChecks, check_case, check_previous_stage
 from magms_nnunet.errors import CaseError, InputError, InputWarning
-from magms_nnunet.files import refused_as_name
+from magms_nnunet.images.appearance import Appearance
+from magms_nnunet.images.cases import Case, check_result_name, choose_modalities, find_cases
+from magms_nnunet.images.checks import InputChecks, check_case, check_previous_stage
 from magms_nnunet.inference.earlier_results import (
     check_model_files,
     check_parts,
@@ -25,8 +24,9 @@ from magms_nnunet.inference.failures import failure_message
 from magms_nnunet.inference.folder import Job, file_stamps, predict_folder
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities, Subset
-from magms_nnunet.model_json import read_dataset_json, read_plans
-from magms_nnunet.output_lock import locked_output
+from magms_nnunet.model.model_json import read_dataset_json, read_plans
+from magms_nnunet.storage.files import refused_as_name
+from magms_nnunet.storage.output_lock import locked_output
 
 MODEL_FILES = ("dataset", "plans")  # their JSONs are copied to the output folder
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from magms_nnunet.checks import InputChecks
 from magms_nnunet.errors import CaseError, InputError
-from magms_nnunet.files import full_disk_is_said
-from magms_nnunet.foreign_json import read_foreign_json
+from magms_nnunet.images.checks import InputChecks
 from magms_nnunet.inference.folder import Job, file_digests, model_files
-from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Subset
-from magms_nnunet.output_lock import writing
+from magms_nnunet.model.model import TrainedModel
+from magms_nnunet.storage.files import full_disk_is_said
+from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.storage.output_lock import writing
 
 _IDENTITY = "identity.json"
 
@@ -136,7 +136,7 @@ def check_parts(identity: dict, output: Path, unfinished: Path) -> None:
     Args:
         identity: of what this run writes: model, modalities, settings.
         output: of all parts.
-        unfinished: of this part, see :func:`magms_nnunet.output_lock.locked_output`.
+        unfinished: of this part, see :func:`magms_nnunet.storage.output_lock.locked_output`.
 
     Raises:
         InputError: another part does something else.

@@ -17,20 +17,20 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
-from magms_nnunet.cases import Case
-from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import CaseError, InputWarning, one_line
-from magms_nnunet.files import full_disk_is_said, publish, sha256
-from magms_nnunet.inference.expected import expected_dice
+from magms_nnunet.images.cases import Case
+from magms_nnunet.images.checks import STRICT, InputChecks
 from magms_nnunet.inference.failures import Failures
-from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.workers import workers
-from magms_nnunet.inference.written_image import check_written, oddity
 from magms_nnunet.modalities import Subset
-from magms_nnunet.model_json import without_listed_files
-from magms_nnunet.nnunet_version import untested_nnunet_warnings
+from magms_nnunet.model.expected import expected_dice
+from magms_nnunet.model.model import TrainedModel
+from magms_nnunet.model.model_json import without_listed_files
+from magms_nnunet.nnunet.version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
+from magms_nnunet.storage.files import full_disk_is_said, publish, sha256
+from magms_nnunet.storage.written_image import check_written, oddity
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def predict_folder(
         predictor: with the model.
         jobs: one per case.
         output: existing folder.
-        unfinished: folder on the same file system, see :func:`magms_nnunet.output_lock.locked_output`.
+        unfinished: folder on the same file system, see :func:`magms_nnunet.storage.output_lock.locked_output`.
         save_probabilities: as nnU-Net does.
         preprocessing_processes: 0 or a single job: no processes are started; the same for ``export_processes``.
         progress_bar: over the cases.

@@ -16,19 +16,19 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor, nn
 
-from magms_nnunet.appearance import Appearance
-from magms_nnunet.cases import Case
-from magms_nnunet.checks import STRICT, InputChecks, check_case, check_previous_stage
 from magms_nnunet.errors import InputError, InputWarning
-from magms_nnunet.inference.given_image import Image, as_file
-from magms_nnunet.inference.model import Fold, TrainedModel, load_model
-from magms_nnunet.inference.sliding_window import SlidingWindow
-from magms_nnunet.inference.written_image import oddity
+from magms_nnunet.images.appearance import Appearance
+from magms_nnunet.images.cases import Case
+from magms_nnunet.images.checks import STRICT, InputChecks, check_case, check_previous_stage
+from magms_nnunet.images.given_image import Image, as_file
 from magms_nnunet.modalities import Modalities, Subset
+from magms_nnunet.model.model import Fold, TrainedModel, load_model
 from magms_nnunet.networks.subset_network import SubsetNetwork
 from magms_nnunet.networks.sweep_network import SweepNetwork
+from magms_nnunet.nnunet.sliding_window import SlidingWindow
 from magms_nnunet.preprocessing.fill import fill_absent
 from magms_nnunet.preprocessing.subset import preprocess_case
+from magms_nnunet.storage.written_image import oddity
 
 _STDOUT = Lock()
 """Held while it is redirected, which is so for all threads of a process."""
@@ -60,7 +60,7 @@ class Predictor:
         fast_sweep: let :meth:`sweep_logits` share more between subsets, for logits that agree up to rounding.
 
     Raises:
-        InputError: the model cannot be used; see :func:`magms_nnunet.inference.model.load_model`. Or it has an encoder
+        InputError: the model cannot be used; see :func:`magms_nnunet.model.model.load_model`. Or it has an encoder
             per modality, and a filling was asked for.
     """
 

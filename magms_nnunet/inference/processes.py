@@ -10,8 +10,8 @@ from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecu
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from magms_nnunet.child_processes import follow_the_parent
-from magms_nnunet.streams import lasting_streams
+from magms_nnunet.runtime.child_processes import follow_the_parent
+from magms_nnunet.runtime.streams import lasting_streams
 
 
 class ProcessDiedError(Exception):

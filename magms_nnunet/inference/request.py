@@ -7,16 +7,16 @@ import torch
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 from nnunetv2.utilities.file_path_utilities import convert_trainer_plans_config_to_identifier
 
-from magms_nnunet.agreement import split_folder_name
-from magms_nnunet.checkpoints import read_checkpoint
-from magms_nnunet.cores import use_available_cores
+from magms_nnunet.cpu.freed_memory import keep_freed_memory
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import check_writable, no_folder
-from magms_nnunet.freed_memory import keep_freed_memory
-from magms_nnunet.inference.model import FOR_SUBSETS, NETWORKS, Fold, TrainedModel, existing_folds, load_model
 from magms_nnunet.inference.predictor import Predictor, check_filling
 from magms_nnunet.modalities import Modalities, Subset
-from magms_nnunet.nnunet_folders import nnunet_folder
+from magms_nnunet.model.agreement import split_folder_name
+from magms_nnunet.model.checkpoints import read_checkpoint
+from magms_nnunet.model.model import FOR_SUBSETS, NETWORKS, Fold, TrainedModel, existing_folds, load_model
+from magms_nnunet.nnunet.folders import nnunet_folder
+from magms_nnunet.runtime.cores import use_available_cores
+from magms_nnunet.storage.files import check_writable, no_folder
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class ModelRequest:
         return trained.get("configuration") if isinstance(trained, dict) else None
 
     def load(self) -> TrainedModel:
-        """The model; see :func:`magms_nnunet.inference.model.load_model`."""
+        """The model; see :func:`magms_nnunet.model.model.load_model`."""
         return load_model(self.folder(), self.folds, self.checkpoint, trust_checkpoint=self.trust_checkpoint)
 
 

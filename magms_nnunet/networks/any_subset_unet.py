@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from magms_nnunet.cpu.decoder import decoder_without_encoder
 from magms_nnunet.networks.availability import checked_available, marked_available, without_absent
 from magms_nnunet.networks.decision_offset import DecisionOffset
-from magms_nnunet.networks.decoder import decoder_without_encoder
 
 
 class SubsetLogits(NamedTuple):

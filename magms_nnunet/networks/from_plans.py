@@ -4,12 +4,12 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
+from magms_nnunet.cpu.convolution import faster_convolutions
+from magms_nnunet.cpu.instance_norm import faster_norm
 from magms_nnunet.errors import InputError
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.architecture import check_architecture
-from magms_nnunet.networks.convolution import faster_convolutions
 from magms_nnunet.networks.input_channels import with_checked_channels
-from magms_nnunet.networks.instance_norm import faster_norm
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from magms_nnunet.cpu.decoder import channels_last_if_quicker, decoder_without_encoder
 from magms_nnunet.networks.availability import checked_available, without_absent
-from magms_nnunet.networks.decoder import channels_last_if_quicker, decoder_without_encoder
 from magms_nnunet.networks.fusion import mean_fusion
 
 Logits = Tensor | list[Tensor]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from magms_nnunet.cpu.decoder import Decoder
 from magms_nnunet.modalities import Subset
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
-from magms_nnunet.networks.decoder import Decoder
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 

@@ -12,8 +12,8 @@ from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from
 from nnunetv2.paths import nnUNet_preprocessed
 from tqdm import tqdm
 
-from magms_nnunet.files import write_then_rename
-from magms_nnunet.raw_dataset import Files
+from magms_nnunet.nnunet.raw_dataset import Files
+from magms_nnunet.storage.files import write_then_rename
 
 
 def extract_fingerprint(

@@ -7,7 +7,7 @@ from nnunetv2.preprocessing.resampling.default_resampling import compute_new_sha
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from magms_nnunet.errors import CaseError
-from magms_nnunet.geometry import times
+from magms_nnunet.images.grid import times
 
 MOST_VOXELS = 2**31  # 8 GB per modality; a CT of the whole body at 1 mm has 2**29
 

@@ -9,11 +9,11 @@ from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from magms_nnunet import autoload
-from magms_nnunet.cases import Case
-from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import CaseError
-from magms_nnunet.geometry import Grid, off_grid
-from magms_nnunet.labels import listed, not_whole, whole_labels
+from magms_nnunet.images.cases import Case
+from magms_nnunet.images.checks import STRICT, InputChecks
+from magms_nnunet.images.grid import Grid, off_grid
+from magms_nnunet.images.labels import listed, not_whole, whole_labels
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.preprocessing.reading import read_voxels
 from magms_nnunet.preprocessing.resampling import run_preprocessor
@@ -110,7 +110,7 @@ def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float
 
     Of the grids, size and spacing are compared, which is what all readers tell.
 
-    Formats that :mod:`magms_nnunet.cases` looks into have been compared more closely there.
+    Formats that :mod:`magms_nnunet.images.cases` looks into have been compared more closely there.
     """
     files = [case.files[channel] for channel in subset]
     read = (read_voxels(reader.read_images, [str(file)], case.name, file.name) for file in files)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from magms_nnunet.cases import GEOMETRY_TOLERANCE
-from magms_nnunet.checks import unusable_range
 from magms_nnunet.errors import InputError, InputWarning
-from magms_nnunet.geometry import contradiction, difference
-from magms_nnunet.image_files import ImageFileError, read_image_file
+from magms_nnunet.images.cases import GEOMETRY_TOLERANCE
+from magms_nnunet.images.checks import unusable_range
+from magms_nnunet.images.files import ImageFileError, read_image_file
+from magms_nnunet.images.grid import contradiction, difference
 from magms_nnunet.modalities import Modalities
 
 _FILES_AT_ONCE = 4

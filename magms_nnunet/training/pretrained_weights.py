@@ -13,9 +13,9 @@ import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights as load_anything
 from torch import Tensor, nn
 
-from magms_nnunet.checkpoints import TRUST_VARIABLE, read_checkpoint, trusted_by_environment
 from magms_nnunet.errors import InputError, InputWarning
-from magms_nnunet.geometry import times
+from magms_nnunet.images.grid import times
+from magms_nnunet.model.checkpoints import TRUST_VARIABLE, read_checkpoint, trusted_by_environment
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 

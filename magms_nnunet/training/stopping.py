@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
-from magms_nnunet.signals import Stopped, stopped_in_time
+from magms_nnunet.runtime.signals import Stopped, stopped_in_time
 
 GRACE_SECONDS = 25  # clusters give 30 before they kill
 _AUGMENTING_SECONDS = 3  # for the batch that a process is at

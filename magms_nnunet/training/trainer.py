@@ -11,25 +11,25 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from magms_nnunet.agreement import check_continues, check_state_fits, check_trained_with, with_current_keys
-from magms_nnunet.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
-from magms_nnunet.child_processes import forks_follow
-from magms_nnunet.cores import few_augmenting_processes, limit_threads
+from magms_nnunet.cpu.freed_memory import keep_freed_memory
 from magms_nnunet.errors import InputError, one_line
-from magms_nnunet.files import write_then_rename
-from magms_nnunet.freed_memory import keep_freed_memory
 from magms_nnunet.modalities import Modalities
-from magms_nnunet.model_json import check_configuration, check_dataset_json, check_plans
+from magms_nnunet.model.agreement import check_continues, check_state_fits, check_trained_with, with_current_keys
+from magms_nnunet.model.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
+from magms_nnunet.model.model_json import check_configuration, check_dataset_json, check_plans
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.availability import without_absent
-from magms_nnunet.nnunet_version import check_hooks, untested_nnunet_warnings
-from magms_nnunet.output_lock import locked_output
-from magms_nnunet.training.available_modalities import AvailableModalities, available_channels
+from magms_nnunet.nnunet.version import check_hooks, untested_nnunet_warnings
+from magms_nnunet.preprocessing.available_modalities import AvailableModalities, available_channels
+from magms_nnunet.preprocessing.training_cases import check_cases
+from magms_nnunet.runtime.child_processes import forks_follow
+from magms_nnunet.runtime.cores import few_augmenting_processes, limit_threads
+from magms_nnunet.storage.files import write_then_rename
+from magms_nnunet.storage.output_lock import locked_output
 from magms_nnunet.training.finite import check_epoch, check_images, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
 from magms_nnunet.training.run_length import run_length_from_environment, run_length_of_checkpoint
 from magms_nnunet.training.stopping import Signals, end_augmentation, kill
-from magms_nnunet.training.training_cases import check_cases
 
 _HOOKS = (
     *("build_network_architecture", "initialize", "_build_loss", "configure_optimizers", "get_dataloaders"),
@@ -43,7 +43,7 @@ class ModalityTrainer(nnUNetTrainer):
 
     Attributes:
         modalities: of the dataset, in channel order.
-        takes_incomplete_cases: tells :mod:`magms_nnunet.incomplete_cases` that cases may lack modalities.
+        takes_incomplete_cases: tells :mod:`magms_nnunet.preprocessing.incomplete_cases` that cases may lack modalities.
 
     Raises:
         InputError: no command would load the trained model, for its plans or its dataset.json.
@@ -155,8 +155,8 @@ class ModalityTrainer(nnUNetTrainer):
         """nnU-Net's. Its cases may lack modalities.
 
         Raises:
-            InputError: see :func:`magms_nnunet.training.training_cases.check_cases` and
-                :meth:`magms_nnunet.training.available_modalities.AvailableModalities.check`.
+            InputError: see :func:`magms_nnunet.preprocessing.training_cases.check_cases` and
+                :meth:`magms_nnunet.preprocessing.available_modalities.AvailableModalities.check`.
         """
         datasets = super().get_tr_and_val_datasets()
         if warning := check_cases(datasets, self.modalities.names):

@@ -4,7 +4,7 @@ import harness
 import pytest
 import torch
 
-from magms_nnunet.networks.convolution import Conv3d
+from magms_nnunet.cpu.convolution import Conv3d
 
 
 def test_ratios_are_taken_within_each_block():

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from magms_nnunet.checks import STRICT
-from magms_nnunet.evaluation.scores import Reference, read_scores, summarise, write_scores
+from magms_nnunet.images.checks import STRICT
+from magms_nnunet.metrics.scores import Reference, read_scores, summarise, write_scores
 from magms_nnunet.modalities import Modalities
 
 REGIONS = {"whole_tumor": (1, 2, 3), "tumor_core": (2, 3), "enhancing_tumor": (3,)}

@@ -5,8 +5,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from magms_nnunet.checks import STRICT
-from magms_nnunet.evaluation.scores import write_scores
+from magms_nnunet.images.checks import STRICT
+from magms_nnunet.metrics.scores import write_scores
 
 
 def write_evaluation(folder: Path, dice: dict, modalities=("FLAIR", "T1c"), hd95_mm=None, entropy=None, **run) -> Path:

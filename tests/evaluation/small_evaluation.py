@@ -6,11 +6,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from magms_nnunet.checks import STRICT, InputChecks
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.score_logits import SubsetScores
-from magms_nnunet.evaluation.scores import score_case
+from magms_nnunet.images.checks import STRICT, InputChecks
+from magms_nnunet.metrics.scores import score_case
 
 SUBSETS = ["FLAIR", "T1c", "FLAIR+T1c"]
 CASES = ["a", "a b", "<script>", "d"]

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from magms_nnunet.cases import Case
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.case_files import check_scored_files, digests, files_of_case
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
+from magms_nnunet.images.cases import Case
 from magms_nnunet.modalities import Modalities
 
 M = Modalities(("FLAIR", "T1", "T1c"))

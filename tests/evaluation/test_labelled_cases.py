@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from magms_nnunet.cases import Case
-from magms_nnunet.checks import InputChecks
 from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.evaluation.labelled_cases import (
     LabelledCase,
@@ -16,6 +14,8 @@ from magms_nnunet.evaluation.labelled_cases import (
     check_labelled_files,
     validation_cases,
 )
+from magms_nnunet.images.cases import Case
+from magms_nnunet.images.checks import InputChecks
 from magms_nnunet.modalities import Modalities
 from tests.unprivileged import unreadable
 

@@ -6,9 +6,7 @@ import SimpleITK as sitk
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from magms_nnunet.cases import Case
 from magms_nnunet.errors import CaseError
-from magms_nnunet.evaluation.dice import regions_from_dataset_json
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
 from magms_nnunet.evaluation.score_logits import (
     mean_entropy_nats,
@@ -17,7 +15,9 @@ from magms_nnunet.evaluation.score_logits import (
     slice_of_images,
     squeeze_2d,
 )
-from magms_nnunet.evaluation.scores import Reference
+from magms_nnunet.images.cases import Case
+from magms_nnunet.metrics.dice import regions_from_dataset_json
+from magms_nnunet.metrics.scores import Reference
 
 SHAPE, SPACING_MM = (4, 6, 5), (3.0, 2.0, 1.0)  # z, y, x
 LABELS = {"background": 0, "edema": 1, "core": 2}

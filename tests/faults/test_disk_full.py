@@ -13,8 +13,8 @@ import torch
 from magms_nnunet.cli.compare import main as magms_compare
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import write_then_rename
-from magms_nnunet.inference.written_image import check_written
+from magms_nnunet.storage.files import write_then_rename
+from magms_nnunet.storage.written_image import check_written
 from tests.evaluation.evaluation_folder import write_evaluation
 from tests.faults.small_disk import fill
 from tests.faults.tiny import SHAPE, SIDE_FILES, T1C, give

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from magms_nnunet.appearance import PLANS_KEY, learn
+from magms_nnunet.images.appearance import PLANS_KEY, learn
 from magms_nnunet.inference import folder
 from tests.faults.spoiled_image import FILE, LABEL, like
 from tests.faults.tiny import SHAPE, T1C, voxels

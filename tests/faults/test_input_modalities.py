@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from magms_nnunet.cases import Case
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.evaluation import evaluate
+from magms_nnunet.images.cases import Case
 from magms_nnunet.preprocessing.subset import preprocess_case
 from tests.faults.shared_models import CHECKPOINT
 from tests.faults.tiny import FLAIR, SHAPE, SIDE_FILES, T1, T1C, T2, give, voxels

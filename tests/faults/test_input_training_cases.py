@@ -9,12 +9,12 @@ import pytest
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
-from magms_nnunet import incomplete_cases
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.nnunet.raw_dataset import incomplete_files
 from magms_nnunet.planners import MAGMSPlanner
+from magms_nnunet.preprocessing import incomplete_cases
 from magms_nnunet.preprocessing.training_images import check_training_images
-from magms_nnunet.raw_dataset import incomplete_files
 from tests.faults.tiny import NAMES, SHAPE, T1, T1C, T2, give
 from tests.integration.workspace import ENDING, write_image
 

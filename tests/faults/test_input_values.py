@@ -8,9 +8,9 @@ import SimpleITK as sitk
 import torch
 
 from magms_nnunet import Predictor
-from magms_nnunet.checks import InputChecks
 from magms_nnunet.cli import evaluate
 from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.images.checks import InputChecks
 from tests.faults.shared_models import edit_also_in_checkpoint
 from tests.faults.spoiled_image import FILE, LABEL, like
 from tests.faults.tiny import SHAPE, SIDE_FILES, give, voxels

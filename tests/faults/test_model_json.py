@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from magms_nnunet.inference import model as module
+from magms_nnunet.model import model as module
 from tests.faults.shared_models import edit, edit_also_in_checkpoint, home, run, spoilt, train  # noqa: F401 (fixtures)
 from tests.faults.tiny import model  # noqa: F401 (a fixture)
 
@@ -41,7 +41,7 @@ def test_row20_a_class_path_that_runs_commands_is_refused_in_training(train, hom
 def test_row20_without_the_list_it_would_run(spoilt, tmp_path, monkeypatch):  # noqa: F811
     """What is injected is a fault, not a fancy."""
     edit_also_in_checkpoint(spoilt, "plans.json", system(tmp_path / "canary"))
-    for name in ("magms_nnunet.inference.model", "magms_nnunet.networks.from_plans"):
+    for name in ("magms_nnunet.model.model", "magms_nnunet.networks.from_plans"):
         monkeypatch.setattr(f"{name}.check_architecture", lambda configuration: None)
     with pytest.raises(module.InputError):
         module.load_model(spoilt, [0])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.inference.model import load_model
+from magms_nnunet.model.model import load_model
 from tests.faults.shared_models import CHECKPOINT, edit, home, run, spoilt, train  # noqa: F401 (fixtures)
 from tests.faults.tiny import model  # noqa: F401 (a fixture)
 

@@ -13,8 +13,8 @@ import pytest
 
 from magms_nnunet.cli import import_model
 from magms_nnunet.errors import InputError
-from magms_nnunet.inference.model import load_model
-from magms_nnunet.sharing.install import install_models
+from magms_nnunet.model.install import install_models
+from magms_nnunet.model.model import load_model
 from tests.faults.shared_models import CHECKPOINT, edit, home, pack, run, spoilt, tree  # noqa: F401 (fixtures)
 from tests.faults.tiny import model  # noqa: F401 (a fixture)
 

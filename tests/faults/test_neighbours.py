@@ -9,12 +9,12 @@ from contextlib import closing
 import pytest
 
 from magms_nnunet.cli import exits
+from magms_nnunet.comparison.systems import read_evaluation
 from magms_nnunet.environment.examination import check_with_torch
 from magms_nnunet.errors import InputError
-from magms_nnunet.evaluation.systems import read_evaluation
-from magms_nnunet.foreign_json import read_foreign_json
 from magms_nnunet.inference.workers import workers
-from magms_nnunet.model_json import read_json
+from magms_nnunet.model.model_json import read_json
+from magms_nnunet.storage.foreign_json import read_foreign_json
 from tests.faults.tiny import T1C, give
 from tests.integration.workspace import ENDING, files_in
 

@@ -9,8 +9,8 @@ import pytest
 
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.errors import InputError
-from magms_nnunet.files import publish, remove_unfinished, write_then_rename
-from magms_nnunet.output_lock import locked_output
+from magms_nnunet.storage.files import publish, remove_unfinished, write_then_rename
+from magms_nnunet.storage.output_lock import locked_output
 from tests.faults.tiny import SHAPE, SIDE_FILES, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 

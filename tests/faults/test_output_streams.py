@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from tqdm import tqdm
 from magms_nnunet.cli import exits
-from magms_nnunet.files import write_then_rename
+from magms_nnunet.storage.files import write_then_rename
 from magms_nnunet.inference.workers import workers
 
 def work():

@@ -14,7 +14,7 @@ import pytest
 
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.errors import InputError
-from magms_nnunet.output_lock import locked_output
+from magms_nnunet.storage.output_lock import locked_output
 from tests.faults.commands import wait_for
 from tests.faults.tiny import SHAPE, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
@@ -23,7 +23,7 @@ from tests.unprivileged import NOBODY, another_users
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from magms_nnunet.output_lock import locked_output
+from magms_nnunet.storage.output_lock import locked_output
 
 with locked_output(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])) as hidden:
     (hidden / "half.nii.gz").touch()
@@ -160,7 +160,7 @@ def test_row25_one_after_the_other_in_quick_succession_never_meet(tmp_path):
     script = tmp_path / "taker.py"
     script.write_text(
         "import sys, time\nfrom pathlib import Path\nfrom magms_nnunet.errors import InputError\n"
-        "from magms_nnunet.output_lock import locked_output\n"
+        "from magms_nnunet.storage.output_lock import locked_output\n"
         "out, taken = Path(sys.argv[1]), 0\n"
         "while taken < 100:\n"
         "    try:\n"

@@ -7,7 +7,7 @@ import pytest
 
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.inference.earlier_results import check_parts
-from magms_nnunet.output_lock import locked_output
+from magms_nnunet.storage.output_lock import locked_output
 from tests.faults.tiny import SHAPE, SIDE_FILES, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from magms_nnunet.signals import GRACE_SECONDS
+from magms_nnunet.runtime.signals import GRACE_SECONDS
 from tests.faults.commands import start, wait_for, worker_processes
 from tests.faults.tiny import SIDE_FILES, T1C, give
 from tests.integration.workspace import ENDING, write_image
@@ -40,7 +40,7 @@ WAITING = """
 import sys, time
 from pathlib import Path
 from magms_nnunet.cli import exits
-from magms_nnunet.output_lock import locked_output
+from magms_nnunet.storage.output_lock import locked_output
 
 def wait():
     with locked_output(Path(sys.argv[1])):

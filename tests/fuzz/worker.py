@@ -24,8 +24,8 @@ def nifti(home: Path) -> Callable[[int], None]:
     import numpy as np
     import SimpleITK as sitk
 
-    from magms_nnunet import cases
     from magms_nnunet.environment.tiny_model import CONFIGURATION, dataset_json, plans
+    from magms_nnunet.images import cases
     from magms_nnunet.modalities import Modalities
     from magms_nnunet.preprocessing import resampling
     from magms_nnunet.preprocessing.subset import preprocess_case

@@ -11,9 +11,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference import predictor as module
-from magms_nnunet.inference.model import TrainedModel
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 from magms_nnunet.trainers import AnySubsetTrainer, HeMISTrainer, MAGMSTrainer
 from tests.trainers.conftest import CHANNELS, LABELS, plans

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from magms_nnunet import cores
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.runtime import cores
 from magms_nnunet.trainers import MAGMSTrainer
 from tests.inference.test_predictor import trained
 

@@ -3,7 +3,7 @@
 import pytest
 
 from magms_nnunet import trainers
-from magms_nnunet.inference.model import FOR_SUBSETS
+from magms_nnunet.model.model import FOR_SUBSETS
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 from tests.trainers.conftest import make_trainer  # noqa: F401 (a fixture)

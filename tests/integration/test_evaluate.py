@@ -107,7 +107,7 @@ def test_sweep_mirrors_as_predictions_do(workspace, predict, evaluate, aligned, 
 
 
 def test_scores_are_those_of_the_segmentations(swept, aligned):
-    from magms_nnunet.evaluation.dice import dice as dice_of
+    from magms_nnunet.metrics.dice import dice as dice_of
 
     for (case, subset, region), value in dice(swept).items():
         label = {"edema": 1, "core": 2}[region]

@@ -7,7 +7,7 @@ import pytest
 
 from magms_nnunet import Predictor
 from magms_nnunet.inference.folder import predict_folder
-from magms_nnunet.output_lock import locked_output
+from magms_nnunet.storage.output_lock import locked_output
 from tests.integration.workspace import ENDING, files_in, read_probabilities, read_voxels
 
 CASES = ("case5", "case6", "case7")

@@ -9,7 +9,7 @@ from html import unescape
 
 import pytest
 
-from magms_nnunet.evaluation.report import write_report
+from magms_nnunet.report.report import write_report
 from tests.evaluation.blob_evaluation import write_blob_evaluation
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -120,7 +120,7 @@ def test_impossible_subsets_are_errors(mask, message):
 
 def test_torch_compile_captures_the_whole_pass(monkeypatch):
     """As nnU-Net compiles it for a GPU; the back end makes no difference to what is captured."""
-    monkeypatch.setattr("magms_nnunet.networks.decoder.on_plain_cpu", lambda x: False)  # compiled it is not, either
+    monkeypatch.setattr("magms_nnunet.cpu.decoder.on_plain_cpu", lambda x: False)  # compiled it is not, either
     network, mask = any_subset(deep_supervision=True).train(), available([1, 0, 1], [1, 1, 1])
     x = mark_absent(torch.randn(2, 3, 16, 16, 16), mask)
     compiled = torch.compile(network, backend="eager", fullgraph=True)

@@ -167,7 +167,7 @@ def test_no_weight_stands_twice_and_none_is_unused():
 
 
 def test_torch_compile_captures_the_training_pass(monkeypatch):
-    monkeypatch.setattr("magms_nnunet.networks.decoder.on_plain_cpu", lambda x: False)  # compiled it is not, either
+    monkeypatch.setattr("magms_nnunet.cpu.decoder.on_plain_cpu", lambda x: False)  # compiled it is not, either
     network, x = hemis(3, deep_supervision=True), image(3)
     torch.manual_seed(1)
     expected = network(x)

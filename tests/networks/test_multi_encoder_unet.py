@@ -6,8 +6,8 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 from torch.nn.parameter import Parameter
 
+from magms_nnunet.cpu.convolution import Conv3d
 from magms_nnunet.errors import InputError
-from magms_nnunet.networks.convolution import Conv3d
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from tests.networks.conftest import configuration
 
@@ -236,7 +236,7 @@ def test_plans_of_another_network_are_refused():
 
 def test_torch_compile_captures_the_whole_pass(build, monkeypatch):
     """As nnU-Net compiles it for a GPU; the back end makes no difference to what is captured."""
-    monkeypatch.setattr("magms_nnunet.networks.decoder.on_plain_cpu", lambda x: False)  # compiled it is not, either
+    monkeypatch.setattr("magms_nnunet.cpu.decoder.on_plain_cpu", lambda x: False)  # compiled it is not, either
     network, x = build(3, deep_supervision=True), image(3)
     expected = network(x)
     expected_logits = network.decode(expected.teacher)

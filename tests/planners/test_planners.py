@@ -129,7 +129,7 @@ def test_residual_encoder_planners(dataset, planner, name, gb):
 
 
 def test_untested_nnunet_is_warned_of(dataset, monkeypatch):
-    monkeypatch.setattr("magms_nnunet.nnunet_version.version", {"nnunetv2": "2.9.0"}.get)
+    monkeypatch.setattr("magms_nnunet.nnunet.version.version", {"nnunetv2": "2.9.0"}.get)
     with pytest.warns(InputWarning, match=r"^nnunetv2 2\.9\.0 is untested, 2\.8\.1 is tested: "):
         MAGMSPlanner(dataset(("T1",)))
 

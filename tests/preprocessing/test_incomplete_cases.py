@@ -11,9 +11,9 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.nnunet.raw_dataset import incomplete_files
 from magms_nnunet.planners import MAGMSPlanner
 from magms_nnunet.preprocessing.fingerprint import extract_fingerprint
-from magms_nnunet.raw_dataset import incomplete_files
 from tests.integration.workspace import ENDING, Dataset, Workspace
 
 GAPS = {"case0": (1,), "case2": (0, 2)}

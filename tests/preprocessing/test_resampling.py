@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from magms_nnunet.cases import Case
 from magms_nnunet.environment.tiny_model import CONFIGURATION, dataset_json, plans
 from magms_nnunet.errors import CaseError
+from magms_nnunet.images.cases import Case
 from magms_nnunet.preprocessing.subset import preprocess_case
 
 

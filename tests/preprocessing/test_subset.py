@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from magms_nnunet.cases import Case
 from magms_nnunet.errors import CaseError
+from magms_nnunet.images.cases import Case
 from magms_nnunet.preprocessing.subset import plans_for_subset, preprocess_case
 
 PLANS = {

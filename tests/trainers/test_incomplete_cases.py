@@ -10,8 +10,8 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.preprocessing.available_modalities import AvailableModalities, available_channels
 from magms_nnunet.trainers import AnySubsetTrainer, HeMISTrainer, MAGMSTrainer, MAGTrainer, ModalityDropoutTrainer
-from magms_nnunet.training.available_modalities import AvailableModalities, available_channels
 from tests.trainers.conftest import batch
 
 TRAINERS = [AnySubsetTrainer, HeMISTrainer, MAGMSTrainer, MAGTrainer, ModalityDropoutTrainer]

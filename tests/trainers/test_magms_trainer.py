@@ -124,6 +124,6 @@ def test_no_checkpoint_where_checkpointing_is_disabled(make_trainer, tmp_path):
 
 
 def test_untested_nnunet_is_a_line_of_the_log(make_trainer, monkeypatch):
-    monkeypatch.setattr("magms_nnunet.nnunet_version.version", {"nnunetv2": "2.9.0"}.get)
+    monkeypatch.setattr("magms_nnunet.nnunet.version.version", {"nnunetv2": "2.9.0"}.get)
     log = Path(make_trainer().log_file).read_text()
     assert "magms_nnunet: warning: nnunetv2 2.9.0 is untested, 2.8.1 is tested: " in log

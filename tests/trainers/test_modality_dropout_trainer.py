@@ -6,7 +6,7 @@ import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from magms_nnunet.inference.model import load_model
+from magms_nnunet.model.model import load_model
 from magms_nnunet.trainers import ModalityDropoutTrainer
 from magms_nnunet.training.subset_law import SubsetLaw
 from tests.trainers.conftest import LABELS, REGIONS, batch, plans

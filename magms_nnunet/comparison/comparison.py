@@ -1,0 +1,147 @@
+"""Several systems on the cases that they share: a value per case, subset, metric and region."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from magms_nnunet.comparison.statistics import bootstrap_interval, holm, more_is_worse, wilcoxon
+from magms_nnunet.comparison.systems import System, listing
+from magms_nnunet.errors import InputError
+from magms_nnunet.metrics.guidance import guidance
+from magms_nnunet.metrics.scores import METRICS, case_means
+from magms_nnunet.modalities import Modalities, Subset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TESTED = ("dice", "hd95_mm")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the tables are made from.
+
+    Attributes:
+        modalities: of the model that knows most of them; they give the order of subsets.
+        systems: what is compared; the others are tested against the first.
+        cases: those of which every system has all of its subsets.
+        tolerance: loss of Dice that guidance accepts for a smaller subset.
+    """
+
+    modalities: Modalities
+    systems: tuple[System, ...]
+    cases: tuple[str, ...]
+    tolerance: float
+
+    @cached_property
+    def subsets(self) -> list[Subset]:
+        """Subsets that any system has."""
+        present = set().union(*(system.scores["subset"] for system in self.systems))
+        return [subset for subset in self.modalities.subsets() if self.modalities.format(subset) in present]
+
+    @cached_property
+    def regions(self) -> list[str]:
+        """Regions in the order of the first system."""
+        return list(dict.fromkeys(self.systems[0].scores["region"]))
+
+    def values(self, system: System, subset: Subset, metric: str, region: str | None = None) -> "pd.Series | None":
+        """A value per shared case, indexed by case; None where the system does not have the subset.
+
+        Args:
+            system: one of ``systems``.
+            subset: one of ``subsets``.
+            metric: one of ``METRICS``, or ``entropy_nats``, which has no regions and may lack cases.
+            region: None for the mean over regions.
+        """
+        table = self._tables.get((system.name, metric, region))
+        name = self.modalities.format(subset)
+        return table[name].dropna() if table is not None and name in table and table[name].notna().any() else None
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, str, str | None], "pd.DataFrame"]:
+        """(system, metric, region or None) -> values, a row per case and a column per subset."""
+        tables = {}
+        for system in self.systems:
+            scores = system.scores[system.scores["case"].isin(self.cases)]
+            groups = {None: case_means(scores)} | dict(iter(scores.groupby("region")))
+            for metric in METRICS:
+                for region, rows in groups.items():
+                    tables[system.name, metric, region] = rows.pivot(index="case", columns="subset", values=metric)
+            if system.entropy is not None:
+                rows = system.entropy[system.entropy["case"].isin(self.cases)]
+                tables[system.name, "entropy_nats", None] = rows.pivot(
+                    index="case", columns="subset", values="entropy_nats"
+                )
+        return tables
+
+    def tests(self) -> list[dict]:
+        """Wilcoxon's test of every other system against the first, for Dice and HD95 of every subset that both have.
+
+        ``difference`` is the mean over cases of the other system minus the first, ``low`` and ``high`` its 95 %
+        bootstrap interval; ``p_holm`` is corrected for all the tests of the list.
+        """
+        first, tests = self.systems[0], []
+        for system in self.systems[1:]:
+            for subset in self.subsets:
+                for metric in TESTED:
+                    pair = [self.values(one, subset, metric) for one in (first, system)]
+                    if any(values is None for values in pair):
+                        continue
+                    differences = pair[1] - pair[0]
+                    low, high = bootstrap_interval(differences)
+                    tests.append(
+                        {
+                            **{"system": system.name, "against": first.name, "subset": self.modalities.format(subset)},
+                            **{"metric": metric, "n": len(differences), "difference": float(differences.mean())},
+                            **{"low": low, "high": high},
+                            "p": wilcoxon(differences),
+                        }
+                    )
+        corrected = holm([test["p"] for test in tests])
+        return [test | {"p_holm": p} for test, p in zip(tests, corrected, strict=True)]
+
+    def more_is_worse(self, system: System) -> tuple[int, int]:
+        """How often one more modality lowers the Dice of a case by more than ``tolerance``; of how many additions."""
+        dice = {
+            frozenset(subset): values.reindex(self.cases)
+            for subset in self.subsets
+            if (values := self.values(system, subset, "dice")) is not None
+        }
+        return more_is_worse(dice, self.tolerance)
+
+    def guidance(self, system: System, region: str | None = None) -> dict | None:
+        """Which modalities the system needs; None unless it has all subsets of those that it knows."""
+        known = {name for evaluation in system.evaluations for name in evaluation.run["modalities"]}
+        own = Modalities(tuple(name for name in self.modalities.names if name in known))
+        dice = {
+            self.modalities.format(subset): float(values.mean())
+            for subset in self.subsets
+            if (values := self.values(system, subset, "dice", region)) is not None
+        }
+        if any(own.format(subset) not in dice for subset in own.subsets()):
+            return None
+        return guidance(dice, own.names, self.tolerance)
+
+
+def shared_cases(systems: Sequence[System]) -> tuple[str, ...]:
+    """Cases of which every system has all of its subsets.
+
+    Raises:
+        InputError: there is none.
+    """
+    shared = set.intersection(*(system.cases for system in systems))
+    if not shared:
+        sides = "; ".join(f"{system.name} has {listing(system.cases)}" for system in systems)
+        raise InputError(f"no case is in all systems: {sides}: evaluate them on the same cases")
+    return tuple(sorted(shared))
+
+
+def trainings(system: System) -> list[dict]:
+    """``training`` of run.json of every model of the system, each model once; {} where it is not known."""
+    return list(
+        {
+            str(evaluation.run["model"].get("sha256") or evaluation.folder): evaluation.run.get("training") or {}
+            for evaluation in system.evaluations
+        }.values()
+    )

@@ -1,0 +1,212 @@
+"""What the images of each modality look like whatever their scale: how a file given as another modality is noticed.
+
+Raw intensities of MRI mean nothing across scanners. The *shape* of their distribution does: fluid is the dark end of
+T1 and the bright end of T2. MAGMSPlanner keeps it in the plans, as percentiles of z-scores. For modalities with units,
+such as CT, there are the intensities in nnU-Net's own fingerprint.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.images.files import ImageFileError, Voxels, read_image_file
+
+PLANS_KEY = "magms_appearance"
+_INTENSITIES = "foreground_intensity_properties_per_channel"
+_PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
+_MOST_CASES = 50
+_FEWEST_CASES = 5
+_FEWEST_VOXELS = 100
+_SMALLEST_SD = 0.05  # of a percentile between cases: generated images may have none
+# Distances between looks are in standard deviations between training cases. Measured on BraTS, see docs/results.md.
+_SWAP = 5.0  # by how much two files must fit better the other way round, in squared standard deviations
+_FAR_SD = 2.5  # a single file is taken for another modality's where it is at least so far from its own
+_NEAR_SD = 1.25  # and at most so far from the other
+_STRANGE_SD = 3.25  # a file that is further from all modalities is none of them; of 4,300 right ones none was
+_STRANGE_SHARE = 0.02  # so is one of which more than this is negative where training images were not
+
+
+def look(voxels: Voxels) -> np.ndarray | None:
+    """Percentiles of the z-scores of the nonzero voxels, ``(7,)``; None where there is too little to say."""
+    values = voxels.sample[voxels.sample != 0]
+    if len(values) < _FEWEST_VOXELS:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold the largest numbers that there are
+        mean, sd = values.mean(), values.std()
+    if sd == 0 or not np.isfinite([mean, sd]).all():
+        return None
+    return (np.percentile(values, _PERCENTILES) - mean) / sd
+
+
+def below_zero(voxels: Voxels) -> float:
+    """The share of voxels that are clearly negative, by more than a tenth of what is bright: none in MRI as it is."""
+    if not len(voxels.sample):
+        return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        bright = np.quantile(np.abs(voxels.sample), 0.99)
+    return float(np.mean(voxels.sample < -0.1 * bright))
+
+
+def learn(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dict]:
+    """What a model's plans keep of its training images.
+
+    Args:
+        cases: the files of each, by channel. Of many, some that are spread evenly are read.
+
+    Returns:
+        Channel, as a string, -> ``mean`` and ``sd`` of :func:`look` over the cases, their number, and the largest
+        share that is ``below_zero``. No channel that fewer than five cases show, or whose format SimpleITK does not
+        read.
+    """
+    looks: dict[int, list[np.ndarray]] = {}
+    negative: dict[int, float] = {}
+    for files in cases[:: -(-len(cases) // _MOST_CASES) or 1]:
+        for channel, path in files.items():
+            try:
+                content = read_image_file(Path(path))
+            except ImageFileError:
+                continue  # nnU-Net's planning has complained already
+            if content is not None and (found := look(content[1])) is not None:
+                looks.setdefault(channel, []).append(found)
+                negative[channel] = max(negative.get(channel, 0.0), below_zero(content[1]))
+    return {
+        str(channel): {
+            "mean": np.mean(found, axis=0).tolist(),
+            "sd": np.std(found, axis=0, ddof=1).tolist(),
+            "cases": len(found),
+            "below_zero": negative[channel],
+        }
+        for channel, found in sorted(looks.items())
+        if len(found) >= _FEWEST_CASES
+    }
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What is known of each channel.
+
+    Attributes:
+        looks: channel -> mean and SD of :func:`look`, ``(7,)`` each, and over how many cases; as :func:`learn` gives
+            them, so there are none in plans of other planners.
+        ranges: channel -> percentiles 0.5 and 99.5 of the intensities in the foreground, from nnU-Net's fingerprint.
+        negative: the largest share of a training image that is :func:`below_zero`, of any channel; 1 if not known.
+    """
+
+    looks: dict[int, tuple[np.ndarray, np.ndarray, int]]
+    ranges: dict[int, tuple[float, float]]
+    negative: float = 1.0
+
+    @classmethod
+    def from_plans(cls, plans: dict, modalities: int) -> "Appearance":
+        """Of a model's plans.json, for a model with that number of modalities.
+
+        Raises:
+            InputError: it does not hold what the planner writes.
+        """
+        looks, ranges, negative = {}, {}, []
+        try:
+            for channel, learned in plans.get(PLANS_KEY, {}).items():
+                mean, sd = (np.array(learned[key], np.float64) for key in ("mean", "sd"))
+                if mean.shape != (len(_PERCENTILES),) or sd.shape != mean.shape or learned["cases"] < _FEWEST_CASES:
+                    raise ValueError
+                looks[int(channel)] = mean, sd, int(learned["cases"])
+                negative.append(float(learned.get("below_zero", 1)))
+            for channel, found in plans.get(_INTENSITIES, {}).items():
+                if "percentile_00_5" in found:
+                    ranges[int(channel)] = float(found["percentile_00_5"]), float(found["percentile_99_5"])
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(
+                f"plans.json: {PLANS_KEY} or {_INTENSITIES} is damaged: copy it again from whoever trained the model"
+            ) from error
+        known = range(modalities)
+        return cls(
+            {channel: of_channel for channel, of_channel in looks.items() if channel in known},
+            {channel: of_channel for channel, of_channel in ranges.items() if channel in known},
+            max(negative, default=1.0),
+        )
+
+    def mistaken(self, voxels: dict[int, Voxels]) -> dict[int, int]:
+        """Channels whose file looks like another channel's, and which that is; of two swapped files each the other.
+
+        Args:
+            voxels: of the files of one case, by the channel that they are given as.
+        """
+        squared = self._of_files(voxels)
+        gains = {}
+        for a, b in combinations(squared, 2):
+            as_given, swapped = squared[a][a] + squared[b][b], squared[a][b] + squared[b][a]
+            if swapped < as_given / 2:
+                gains[a, b] = as_given - swapped
+        mistaken: dict[int, int] = {}
+        for a, b in sorted(gains, key=gains.get, reverse=True):
+            if gains[a, b] > _SWAP and not {a, b} & mistaken.keys():
+                mistaken |= {a: b, b: a}
+        for given, of_all in squared.items():
+            nearest = min(of_all, key=of_all.get)
+            if given not in mistaken and of_all[given] > _FAR_SD**2 and of_all[nearest] < _NEAR_SD**2:
+                mistaken[given] = nearest
+        for given in voxels.keys() - mistaken.keys():
+            if (other := self._by_intensity(given, voxels[given])) is not None:
+                mistaken[given] = other
+        return mistaken
+
+    def of_one(self, voxels: dict[int, Voxels]) -> int | None:
+        """The channel that three files or more all look like, although each was given as another.
+
+        Args:
+            voxels: of the files of one case, by the channel that they are given as.
+        """
+        squared = self._of_files(voxels)
+        if len(squared) < 3:
+            return None
+        as_given = sum(of_all[given] for given, of_all in squared.items())
+        totals = {
+            channel: sum(of_all[channel] for of_all in squared.values())
+            for channel in self.looks
+            if all(of_all[channel] < _FAR_SD**2 for of_all in squared.values())
+        }
+        channel = min(totals, key=totals.get, default=None)
+        if channel is None or totals[channel] > as_given / 2 or as_given - totals[channel] < _SWAP:
+            return None
+        return channel
+
+    def strange(self, voxels: dict[int, Voxels]) -> list[int]:
+        """Channels whose file looks like no channel at all: another organ, another kind of image, padding.
+
+        Args:
+            voxels: of the files of one case, by the channel that they are given as.
+        """
+        squared = self._of_files(voxels)
+        return [
+            given
+            for given, of_all in squared.items()
+            if min(of_all.values()) > _STRANGE_SD**2 or below_zero(voxels[given]) > self.negative + _STRANGE_SHARE
+        ]
+
+    def _of_files(self, voxels: dict[int, Voxels]) -> dict[int, dict[int, float]]:
+        """Squared distances of each file to each channel, where anything is known of the channel it is given as."""
+        looks = {channel: found for channel in voxels if (found := look(voxels[channel])) is not None}
+        return {given: self._squared_distances(found) for given, found in looks.items() if given in self.looks}
+
+    def _squared_distances(self, found: np.ndarray) -> dict[int, float]:
+        """To each channel: mean squared z-score, less where few cases say what is usual (variance of Student's t)."""
+        distances = {}
+        for channel, (mean, sd, n) in self.looks.items():
+            z = (found - mean) / np.maximum(sd, _SMALLEST_SD)
+            distances[channel] = float(np.mean(z**2)) / (1 + 1 / n) * (n - 3) / (n - 1)
+        return distances
+
+    def _by_intensity(self, given: int, voxels: Voxels) -> int | None:
+        """A channel whose range of intensities holds the file's median, which is far outside that of its own."""
+        values = voxels.sample[voxels.sample != 0]
+        if given not in self.ranges or not len(values):
+            return None
+        low, high = self.ranges[given]
+        median = float(np.median(values))
+        if low - (high - low) <= median <= high + (high - low):
+            return None
+        return next((channel for channel, (least, most) in self.ranges.items() if least <= median <= most), None)

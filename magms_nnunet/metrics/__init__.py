@@ -1,0 +1,1 @@
+"""Dice, Hausdorff distance, and the tables made of them."""

@@ -1,0 +1,335 @@
+"""A trained model as nnU-Net leaves it: a folder with plans.json, dataset.json and fold_X/checkpoint."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+import torch
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from magms_nnunet import autoload
+from magms_nnunet.errors import InputError, shown
+from magms_nnunet.modalities import Modalities
+from magms_nnunet.model.agreement import check_agreement
+from magms_nnunet.model.checkpoints import read_checkpoint
+from magms_nnunet.model.manifest import check_unaltered, read_manifest
+from magms_nnunet.model.model_json import check_configuration, read_dataset_json, read_plans
+from magms_nnunet.model.rehearsal import rehearse
+from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
+from magms_nnunet.networks.architecture import check_architecture
+from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_encoder_unet
+from magms_nnunet.networks.hemis_unet import HeMISUNet
+from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
+from magms_nnunet.storage.files import sha256
+
+Fold = int | str
+
+# Networks of trainers that need not be imported: nnU-Net's trainer, with all that augments and plots, takes as long to
+# import as torch. Others, those of users too, are found by nnU-Net's search.
+NETWORKS = {
+    "AnySubsetTrainer": build_any_subset_unet,
+    "MAGMSTrainer": build_multi_encoder_unet,
+    "MAGTrainer": build_multi_encoder_unet,
+    "HeMISTrainer": partial(build_multi_encoder_unet, network=HeMISUNet),
+}
+FOR_SUBSETS = ("encoders.", "decision_offset.")  # weights that only networks for any subset have
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Everything that prediction needs.
+
+    Attributes:
+        folder: ``TRAINER__PLANS__CONFIGURATION``.
+        plans: content of plans.json; ``dataset_json``: of dataset.json.
+        modalities: the model's, in channel order.
+        trainer: class name; ``configuration``: such as 3d_fullres.
+        folds: as given; ``checkpoint``: file name.
+        network: with the weights of the first fold, in eval mode.
+        weights: one state dict per fold.
+        mirror_axes: axes along which test-time augmentation may mirror.
+        fingerprint: SHA-256 of the checkpoint; of several folds, of their checkpoints' digests in order of the folds.
+        epoch_seconds: of every epoch that led to these weights, of all folds; empty where a checkpoint does not say.
+        lock: held while the network runs: each fold's weights are loaded into it, and it is moved between devices.
+    """
+
+    folder: Path
+    plans: dict
+    dataset_json: dict
+    modalities: Modalities
+    trainer: str
+    configuration: str
+    folds: tuple[Fold, ...]
+    checkpoint: str
+    network: nn.Module
+    weights: list[dict]
+    mirror_axes: tuple[int, ...] | None
+    fingerprint: str
+    epoch_seconds: tuple[float, ...] = ()
+    lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @property
+    def is_cascaded(self) -> bool:
+        """Whether it needs the segmentation of a previous stage."""
+        return PlansManager(self.plans).get_configuration(self.configuration).previous_stage_name is not None
+
+    @property
+    def takes_subsets(self) -> bool:
+        """Whether its network takes any subset; a stock network takes all modalities, or has to be filled up."""
+        return isinstance(self.network, AnySubsetUNet | MultiEncoderUNet)
+
+
+def load_model(
+    folder: Path,
+    folds: Sequence[Fold] | None,
+    checkpoint: str = "checkpoint_final.pth",
+    *,
+    trust_checkpoint: bool = False,
+) -> TrainedModel:
+    """Load a model for prediction. Checkpoints are read as data only: nothing in them is executed.
+
+    Args:
+        folder: of the model.
+        folds: which; None: all that have the checkpoint, except ``all``.
+        checkpoint: file name within the fold.
+        trust_checkpoint: unpickle whatever the checkpoints hold, code included.
+
+    Raises:
+        InputError: not a model, a fold is missing, the files disagree, were altered since the model was exported, or
+            hold what no model needs.
+    """
+    autoload.install()  # where .pth files are not read
+    plans, dataset_json = read_plans(folder), read_dataset_json(folder)
+    modalities = Modalities.from_dataset_json(dataset_json)
+    folds = existing_folds(folder, folds, checkpoint)
+    paths = [folder / f"fold_{fold}" / checkpoint for fold in folds]
+    hashing = ThreadPoolExecutor(1)
+    hashes = [hashing.submit(sha256, path) for path in paths]  # beside the loading
+    hashing.shutdown(wait=False)
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        files = {
+            path.relative_to(folder).as_posix(): digest.result() for path, digest in zip(paths, hashes, strict=True)
+        }
+        files |= {name: sha256(folder / name) for name in ("plans.json", "dataset.json")}
+        check_unaltered(folder, manifest, files)
+    contents = [_read(path, trust_checkpoint) for path in paths]
+    first = contents[0]
+    configuration, trainer = first["init_args"]["configuration"], first["trainer_name"]
+    plans_manager = PlansManager(plans)
+    configuration_manager = _configuration(plans_manager, configuration, folder, paths[0])
+    planned = len(configuration_manager.normalization_schemes)
+    if planned != len(modalities):
+        raise InputError(
+            f"{folder}: plans.json is for {planned} modalities, dataset.json names {len(modalities)} "
+            f"({modalities.listing()}): these files belong to different models"
+        )
+    for path, content in zip(paths, contents, strict=True):
+        if (content["init_args"]["configuration"], content["trainer_name"]) != (configuration, trainer):
+            raise InputError(f"{path} and {paths[0]} disagree on trainer or configuration: give one of them with -f")
+        check_agreement(folder, path, content, plans, dataset_json)
+    try:
+        rehearse(plans_manager, configuration_manager, dataset_json)
+    except Exception as error:
+        raise _undescribed(folder / "plans.json", configuration, error) from error
+    network = _build_network(trainer, plans_manager, configuration_manager, dataset_json, paths[0])
+    wanted = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    for path, content in zip(reversed(paths), reversed(contents), strict=True):  # so that the first fold's stay
+        try:
+            network.load_state_dict(content["network_weights"], assign=True)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} does not fit plans.json and dataset.json beside it: it holds other layers than {trainer} "
+                "builds from them; they belong to different models"
+            ) from error
+        _check_numbers(path, content["network_weights"], wanted)
+    if len(paths) > 1:  # nnU-Net loads each fold into the network, which must not write to the weights of another
+        network.load_state_dict(
+            {name: weight.clone() for name, weight in first["network_weights"].items()}, assign=True
+        )
+    digests = [digest.result() for digest in hashes]
+    return TrainedModel(
+        folder=folder,
+        plans=plans,
+        dataset_json=dataset_json,
+        modalities=modalities,
+        trainer=trainer,
+        configuration=configuration,
+        folds=tuple(folds),
+        checkpoint=checkpoint,
+        network=network.eval(),
+        weights=[content["network_weights"] for content in contents],
+        mirror_axes=first["inference_allowed_mirroring_axes"],
+        fingerprint=fingerprint_of(digests),
+        epoch_seconds=_epoch_seconds(contents),
+    )
+
+
+def fingerprint_of(digests: Sequence[str]) -> str:
+    """Of a model whose folds' checkpoints have these SHA-256."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) -> list[Fold]:
+    """Which folds are meant.
+
+    Args:
+        folder: of the model.
+        folds: their names; None: all that have the checkpoint, except ``all``.
+        checkpoint: file name within the fold.
+
+    Raises:
+        InputError: one does not have it, or none does.
+    """
+    present = sorted(
+        path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}") if path.is_file()
+    )
+    if folds is None:
+        folds = [fold for fold in present if fold != "all"]
+    missing = [fold for fold in folds if str(fold) not in present]
+    if missing or not folds:
+        raise InputError(
+            f"{folder} has no {checkpoint} for fold {', '.join(map(str, missing)) or '0 to 4'}: "
+            + (f"give -f {' '.join(present)}" if present else "train it first, or name another file with -chk")
+        )
+    return list(folds)
+
+
+def _read(path: Path, trust: bool) -> dict:
+    """What prediction needs of a checkpoint."""
+    content = _OPTIONAL | read_checkpoint(path, trust)
+    missing = set(_WANTED) - set(content)
+    if missing:
+        raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
+    for key, is_right in _WANTED.items():
+        if not is_right(content[key]):
+            raise InputError(f"{path} is not a checkpoint of nnU-Net: {key} is {shown(content[key])}")
+    for name, tensor in content["network_weights"].items():
+        if not _is_whole(tensor):
+            raise InputError(f"{path} is damaged: it does not hold all numbers of {shown(name)}; copy it again")
+    # The optimiser's state is not read; the weights are, since the file may be written to by a training.
+    weights = {name: tensor.clone() for name, tensor in content["network_weights"].items()}
+    return {**{key: content[key] for key in (*_WANTED, *_OPTIONAL)}, "network_weights": weights}
+
+
+def _epoch_seconds(contents: Sequence[dict]) -> tuple[float, ...]:
+    """From nnU-Net's log in the checkpoints; whatever else it holds is no reason not to predict."""
+    seconds: list[float] = []
+    for content in contents:
+        log = content["logging"] if isinstance(content["logging"], dict) else {}
+        starts, ends = (log.get(f"epoch_{moment}_timestamps") for moment in ("start", "end"))
+        try:
+            of_fold = [float(end) - float(start) for start, end in zip(starts, ends, strict=False)]
+        except (TypeError, ValueError, OverflowError):
+            return ()
+        if not of_fold or not all(math.isfinite(value) and value >= 0 for value in of_fold):
+            return ()
+        seconds += of_fold
+    return tuple(seconds)
+
+
+def _are_weights(value) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(weight, torch.Tensor) for name, weight in value.items()
+    )
+
+
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is as large as it says, without the need to make it so: a view may repeat a single number."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
+    return plain and tensor.nbytes <= tensor.untyped_storage().nbytes()
+
+
+def _check_numbers(path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.dtype]) -> None:
+    """See that the weights, which have the network's names and shapes, are numbers that it computes with."""
+    for name, tensor in weights.items():
+        if tensor.dtype != wanted[name]:
+            raise InputError(f"{path}: {name} is {tensor.dtype}, not {wanted[name]} as trained: use the original file")
+        # A sum takes a tenth of the time, and where it is finite all of its summands are.
+        if not tensor.sum().isfinite() and not tensor.isfinite().all():
+            raise InputError(f"{path}: {name} holds NaN or infinity: the training failed; use an earlier checkpoint")
+
+
+def _are_axes(value) -> bool:
+    return value is None or (isinstance(value, tuple | list) and all(map(_is_axis, value)))
+
+
+def _is_axis(value) -> bool:
+    return type(value) is int and 0 <= value <= 2
+
+
+_OPTIONAL = {"inference_allowed_mirroring_axes": None, "logging": None}  # as nnU-Net's predictor takes checkpoints
+_WANTED = {
+    "network_weights": _are_weights,
+    "init_args": lambda value: isinstance(value, dict) and isinstance(value.get("configuration"), str),
+    "trainer_name": lambda value: isinstance(value, str) and value.isidentifier(),
+    "inference_allowed_mirroring_axes": _are_axes,
+}
+
+
+def _configuration(plans_manager: PlansManager, name: str, folder: Path, path: Path):
+    plans = folder / "plans.json"
+    if name not in plans_manager.plans["configurations"]:
+        raise InputError(
+            f"{path} was trained in configuration {shown(name)}, and {plans} has none of that name; they belong to "
+            "different models"
+        )
+    try:
+        manager = plans_manager.get_configuration(name)
+        check_configuration(plans, name, manager.configuration)
+        check_architecture(manager)
+    except InputError:
+        raise
+    except Exception as error:  # nnU-Net takes plans as they come, so what is wrong with them shows anywhere
+        raise _undescribed(plans, name, error) from error
+    return manager
+
+
+def _undescribed(plans: Path, name: str, error: Exception) -> InputError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return InputError(f"{plans} does not describe {shown(name)} ({reason}): copy it again")
+
+
+def _build_network(trainer: str, plans_manager, configuration_manager, dataset_json: dict, path: Path) -> nn.Module:
+    try:
+        heads = plans_manager.get_label_manager(dataset_json).num_segmentation_heads
+        channels = determine_num_input_channels(plans_manager, configuration_manager, dataset_json)
+        if trainer in NETWORKS:
+            with torch.device("meta"), _NothingDrawn():  # the checkpoint's weights take the place of its own
+                return NETWORKS[trainer](configuration_manager, channels, heads, deep_supervision=False)
+        return _trainer_class(trainer, path).build_network_architecture(
+            plans_manager, configuration_manager, channels, heads, enable_deep_supervision=False
+        )
+    except InputError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise InputError(
+            f"{trainer} cannot build its network from {path.parents[1]}/plans.json and dataset.json ({reason}): copy "
+            "them again"
+        ) from error
+
+
+def _trainer_class(trainer: str, path: Path) -> type:
+    try:
+        return recursive_find_trainer_class_by_name(trainer)
+    except (RuntimeError, ImportError, TypeError, AssertionError) as error:
+        raise InputError(f"{path} was trained by {trainer}, which nnU-Net cannot find here ({error})") from error
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Random numbers of tensors without memory are not drawn: torch would import its compiler for that."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return function(*args, **(kwargs or {}))

@@ -1,0 +1,1 @@
+"""What is read of nnU-Net's folders and internals."""

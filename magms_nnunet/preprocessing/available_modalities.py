@@ -1,0 +1,100 @@
+"""Which modalities the preprocessed training cases have. A channel that is NaN everywhere is one that a case lacks."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from magms_nnunet.errors import InputError, one_line
+from magms_nnunet.preprocessing.training_cases import Dataset
+
+_RAW = "nnUNet_raw"
+
+
+def available_channels(images, count: int) -> tuple[bool, ...]:
+    """Which of the first ``count`` channels a case has; all where each is NaN: then the file is spoilt.
+
+    Args:
+        images: ``(C, *spatial)``, an array or one that is still on the disk.
+        count: M.
+    """
+    if count == 1:
+        return (True,)
+    corner = np.asarray(images[(slice(None), *[slice(0, 1)] * (len(images.shape) - 1))]).reshape(-1)
+    available = tuple(
+        channel >= len(corner) or not (np.isnan(corner[channel]) and np.isnan(np.asarray(images[channel])).all())
+        for channel in range(count)
+    )
+    return available if any(available) else (True,) * count
+
+
+@dataclass(frozen=True, repr=False)  # nnU-Net writes the trainer's attributes into debug.json, and these are patients
+class AvailableModalities:
+    """What the cases of a fold have.
+
+    Attributes:
+        count: M.
+        cases: name -> which modalities, of the cases that lack some; the others have all.
+    """
+
+    count: int
+    cases: dict[str, tuple[bool, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of_datasets(cls, datasets: Iterable[Dataset], count: int) -> "AvailableModalities":
+        """From the preprocessed cases, of which one voxel of each channel is read."""
+        cases = {}
+        for dataset in datasets:
+            for case in dataset.identifiers:
+                available = available_channels(dataset.load_case(case)[0], count)
+                if not all(available):
+                    cases[case] = available
+        return cls(count, cases)
+
+    def incomplete(self) -> list[tuple[str, list[int]]]:
+        """Cases that lack modalities, and which these are."""
+        return [(case, [m for m, has in enumerate(row) if not has]) for case, row in self.cases.items()]
+
+    def of_batch(self, keys: Sequence[str]) -> Tensor | None:
+        """Bool ``(B, M)`` for the cases of a batch; None: each has all."""
+        if not any(key in self.cases for key in keys):
+            return None
+        return torch.tensor([self.cases.get(key, (True,) * self.count) for key in keys])
+
+    def check(self, datasets: Iterable[Dataset], names: Sequence[str], file_ending: str, dataset: str) -> None:
+        """See that each modality is in a case of the training part, and that no image has come since preprocessing.
+
+        Args:
+            datasets: of training and validation.
+            names: of the modalities.
+            file_ending: of images; ``dataset``: name of the dataset, whose raw folder need not be there.
+
+        Raises:
+            InputError: names the case or the modality.
+        """
+        if not self.cases:
+            return
+        training, *_ = datasets
+        rows = [self.cases.get(case, (True,) * self.count) for case in training.identifiers]
+        if nowhere := [
+            name for name, in_cases in zip(names, zip(*rows, strict=True), strict=True) if not any(in_cases)
+        ]:
+            raise InputError(
+                one_line(f"no training case of this fold has {' or '.join(nowhere)}: train another fold, or all")
+            )
+        raw = os.environ.get(_RAW)
+        if not raw:
+            return
+        images = Path(raw, dataset, "imagesTr")
+        for case, lacks in self.incomplete():
+            if come := [m for m in lacks if (images / f"{case}_{m:04d}{file_ending}").is_file()]:
+                file = f"{case}_{come[0]:04d}{file_ending}"
+                raise InputError(
+                    one_line(
+                        f"{case}: {file} ({names[come[0]]}) has come since preprocessing: plan and preprocess again"
+                    )
+                )

@@ -1,0 +1,189 @@
+"""Training cases that lack modalities: how they get through nnU-Net's commands, and where they are refused.
+
+nnU-Net lists a case's images by position and takes it for granted that none is missing. For a dataset with gaps its
+preprocessing is given another image of the same case in place of a missing one, so that grid and crop are those of the
+images that there are, and the channel is then overwritten with NaN: the preprocessed case says itself what it lacks,
+and no trainer takes that for an image. A complete dataset goes the way that nnU-Net has for it.
+
+:mod:`magms_nnunet.autoload` applies the functions named ``change_*`` to nnU-Net's modules.
+"""
+
+from collections.abc import Mapping
+from functools import wraps
+from pathlib import Path
+
+from magms_nnunet.autoload import PLANNERS
+from magms_nnunet.errors import InputError, one_line
+from magms_nnunet.nnunet.raw_dataset import Files, incomplete_files
+
+_LISTED = 8
+
+
+class StandIn(str):
+    """The path of another image of a case, read in place of the one that the case lacks."""
+
+
+def check_gaps(files: Mapping[str, Files], names: list[str]) -> None:
+    """See that each case has a modality and each modality a case.
+
+    Args:
+        files: of each case, by channel.
+        names: of the modalities.
+
+    Raises:
+        InputError: names the cases or modalities.
+    """
+    if empty := [case for case, of_case in files.items() if not of_case]:
+        raise InputError(one_line(f"training cases without any image: {_list(empty)}: add images or remove the cases"))
+    if nowhere := [name for channel, name in enumerate(names) if not any(channel in have for have in files.values())]:
+        raise InputError(
+            one_line(f"no training case has {' or '.join(nowhere)}: add images, or remove it from dataset.json")
+        )
+
+
+def summary(files: Mapping[str, Files], names: list[str]) -> str:
+    """How many cases have each modality; arguments as of :func:`check_gaps`."""
+    counts = (f"{name} {sum(channel in have for have in files.values())}" for channel, name in enumerate(names))
+    gaps = sum(len(of_case) < len(names) for of_case in files.values())
+    return f"{gaps} of {len(files)} training cases are incomplete; cases with {', '.join(counts)}"
+
+
+def change_fingerprint(module) -> None:
+    """Extract the fingerprint of a dataset with gaps from the images that there are."""
+    extractor = module.DatasetFingerprintExtractor
+    run = extractor.run
+
+    @wraps(run)
+    def run_with_gaps(self, overwrite_existing: bool = False) -> dict:
+        files = incomplete_files(self.dataset, self.dataset_json)
+        if files is None:
+            try:
+                return run(self, overwrite_existing)
+            except IndexError:  # nnU-Net's way to say that each file holds fewer channels than there are
+                files = incomplete_files(self.dataset, self.dataset_json, several_channels_per_file=False)
+                if files is None:
+                    raise
+        check_gaps(files, _names(self.dataset_json))
+        from magms_nnunet.preprocessing.fingerprint import extract_fingerprint
+
+        return extract_fingerprint(self, files, overwrite_existing)
+
+    extractor.run = run_with_gaps
+
+
+def change_planner(module) -> None:
+    """Refuse a dataset with gaps where the planner is not one of ours."""
+    planner = module.ExperimentPlanner
+    plan = planner.plan_experiment
+
+    @wraps(plan)
+    def plan_complete(self):
+        if not hasattr(self, "takes_incomplete_cases"):
+            _refuse_gaps(self.dataset, self.dataset_json)
+        return plan(self)
+
+    planner.plan_experiment = plan_complete
+
+
+def change_preprocessor(module) -> None:
+    """Preprocess a dataset with gaps, for plans of ours only; missing channels become NaN."""
+    preprocessor = module.DefaultPreprocessor
+    run, run_case = preprocessor.run, preprocessor.run_case
+
+    @wraps(run)
+    def run_with_gaps(self, dataset_name_or_id, configuration_name, plans_identifier, num_processes):
+        name = module.maybe_convert_to_dataset_name(dataset_name_or_id)
+        raw, folder = (Path(root) / name for root in (module.nnUNet_raw, module.nnUNet_preprocessed))
+        plans, dataset_json = folder / f"{plans_identifier}.json", folder / "dataset.json"
+        if plans.is_file() and dataset_json.is_file():
+            ours = module.load_json(str(plans)).get("experiment_planner_used") in PLANNERS
+            if not ours or type(self).run_case is not preprocessor.run_case:
+                content = module.load_json(str(dataset_json))
+                _refuse_gaps(listed(str(raw), content), content)
+        return run(self, dataset_name_or_id, configuration_name, plans_identifier, num_processes)
+
+    @wraps(run_case)
+    def run_case_with_gaps(self, image_files, *args, **kwargs):
+        data, seg, properties = run_case(self, image_files, *args, **kwargs)
+        for channel, file in enumerate(image_files):
+            if isinstance(file, StandIn):
+                data[channel] = float("nan")
+        return data, seg, properties
+
+    listed = module.get_filenames_of_train_images_and_targets
+    change_listing(module)
+    preprocessor.run, preprocessor.run_case = run_with_gaps, run_case_with_gaps
+
+
+def change_listing(module) -> None:
+    """List a dataset with gaps with stand-ins; used for ``--verify_dataset_integrity``, too."""
+    listed = module.get_filenames_of_train_images_and_targets
+
+    @wraps(listed)
+    def listed_with_stand_ins(raw_dataset_folder: str, dataset_json: dict | None = None) -> dict:
+        if dataset_json is None:
+            return listed(raw_dataset_folder)
+        cases = listed(raw_dataset_folder, dataset_json)
+        files = incomplete_files(cases, dataset_json)
+        if files is None:
+            return cases
+        names = _names(dataset_json)
+        check_gaps(files, names)
+        return {case: {**cases[case], "images": _with_stand_ins(files[case], len(names))} for case in cases}
+
+    module.get_filenames_of_train_images_and_targets = listed_with_stand_ins
+
+
+def change_trainer(module) -> None:
+    """Refuse preprocessed cases with gaps where the trainer is not one of ours."""
+    trainer = module.nnUNetTrainer
+    datasets_of = trainer.get_tr_and_val_datasets
+
+    @wraps(datasets_of)
+    def complete_datasets(self):
+        datasets = datasets_of(self)
+        ours = self.plans_manager.plans.get("experiment_planner_used") in PLANNERS
+        if ours and not hasattr(self, "takes_incomplete_cases"):
+            from magms_nnunet.preprocessing.available_modalities import AvailableModalities
+
+            names = _names(self.dataset_json)
+            if cases := AvailableModalities.of_datasets(datasets, len(names)).incomplete():
+                listing = _list([f"{case} lacks {' and '.join(names[m] for m in lacks)}" for case, lacks in cases])
+                raise InputError(
+                    one_line(f"{type(self).__name__} needs complete cases, and {listing}: use -tr AnySubsetTrainer")
+                )
+        return datasets
+
+    trainer.get_tr_and_val_datasets = complete_datasets
+
+
+def _with_stand_ins(files: Files, count: int) -> list[str]:
+    any_file = next(iter(files.values()))
+    return [files.get(channel, StandIn(any_file)) for channel in range(count)]
+
+
+def _refuse_gaps(cases: dict[str, dict], dataset_json: dict) -> None:
+    if (files := incomplete_files(cases, dataset_json)) is None:
+        return
+    names = _names(dataset_json)
+    lacking = [
+        f"{case} lacks {' and '.join(name for channel, name in enumerate(names) if channel not in have)}"
+        for case, have in files.items()
+        if len(have) < len(names)
+    ]
+    raise InputError(
+        one_line(
+            f"{len(lacking)} of {len(files)} training cases are incomplete: {_list(lacking)}: plan and preprocess with "
+            "-pl MAGMSPlanner and train with -tr AnySubsetTrainer, or add the files"
+        )
+    )
+
+
+def _names(dataset_json: dict) -> list[str]:
+    channels = dataset_json.get("channel_names") or dataset_json["modality"]
+    return [str(channels[str(channel)]) for channel in range(len(channels))]
+
+
+def _list(texts: list[str]) -> str:
+    more = len(texts) - _LISTED
+    return "; ".join(texts[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

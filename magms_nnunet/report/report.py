@@ -1,0 +1,251 @@
+"""``report.html``: an evaluation as one page that needs nothing but a browser, or a printer."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.metrics.dice import Regions
+from magms_nnunet.metrics.hausdorff import BRATS_WORST_MM
+from magms_nnunet.metrics.scores import case_means, read_scores, read_table
+from magms_nnunet.modalities import Modalities
+from magms_nnunet.report.figures import Tiles, heat, region_colour
+from magms_nnunet.storage.files import write_then_rename
+from magms_nnunet.storage.foreign_json import read_foreign_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+FEW_CASES = 20  # below, the page warns that an order of subsets may be chance
+TABLE_ROWS = 20_000  # more, and a browser takes seconds to open the page: then only the largest subset is listed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One evaluated subset.
+
+    Attributes:
+        name: ``FLAIR+T1c``.
+        available: per modality, whether it is in the subset.
+        scores: what summary.json says of the subset.
+        case_dice: mean Dice over regions of every case, in the order of the cases.
+        marks: why the subset is worth a look: a symbol and what it means.
+    """
+
+    name: str
+    available: tuple[bool, ...]
+    scores: dict
+    case_dice: tuple[float, ...]
+    marks: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture: ``source`` is a data URI, ``alt`` says the same in words; ``dice`` where it shows a prediction."""
+
+    source: str
+    alt: str
+    caption: str
+    available: tuple[bool, ...] | None = None
+    dice: float | None = None
+
+
+@dataclass(frozen=True)
+class CaseFigure:
+    """The pictures of one case; none where its slice was not kept."""
+
+    title: str
+    case: str
+    dice: float
+    images: list[Tile] = field(default_factory=list)
+    overlays: list[Tile] = field(default_factory=list)
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write ``report.html`` into an evaluation folder, from run.json, summary.json, scores.csv, entropy.csv and slices.
+
+    Raises:
+        InputError: one of the first three is missing or damaged, or the files do not belong together.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(folder)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,  # names of cases, modalities and regions are whatever a file system allows
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"signed": _signed, "duration": _duration, "breakable": _breakable}
+    environment.globals |= {"heat": heat}
+    page = environment.get_template("report.html").render(_content(folder))
+    target = folder / "report.html"
+    write_then_rename(target, lambda path: Path(path).write_text(page, encoding="utf-8"))
+    return target
+
+
+def _content(folder: Path) -> dict:
+    """Everything that the template shows."""
+    run, summary = _read_json(folder / "run.json"), _read_json(folder / "summary.json")
+    scores = read_scores(folder / "scores.csv")
+    try:
+        modalities = Modalities(tuple(run["modalities"]))
+        regions: Regions = {name: tuple(values) for name, values in run["regions"].items()}
+        guidance = summary["guidance"]
+        rows = _rows(run["subsets"], summary["subsets"], case_means(scores), modalities, guidance)
+        # The largest subset stands for the model at its best informed, also where all modalities were not evaluated.
+        largest = max(rows, key=lambda row: sum(row.available))
+        figures = _case_figures(folder, run["subsets"], rows, largest, scores, modalities, regions)
+        table = scores if len(scores) <= TABLE_ROWS else scores[scores["subset"] == largest.name]
+        content = {
+            "run": run,
+            "cases": summary["cases"],
+            "few_cases": summary["cases"] < FEW_CASES,
+            "modalities": modalities.names,
+            "possible_subsets": 2 ** len(modalities) - 1,
+            "additions": sum(len(modalities) - len(subset) for subset in modalities.subsets()),
+            "regions": list(regions),
+            "legend": [(name, region_colour(index)) for index, name in enumerate(regions)],
+            "overlapping": len({label for values in regions.values() for label in values})
+            < sum(len(values) for values in regions.values()),
+            "rows": rows,
+            "heat_range": _heat_range(rows),
+            "by_name": {row.name: row for row in rows},
+            "best": max(rows, key=lambda row: row.scores["mean"]["dice"]["mean"]),
+            "largest": largest,
+            "guidance": guidance,
+            "figures": figures,
+            "table": table.to_dict("records"),
+            "table_is_cut": len(table) < len(scores),
+            "entropy": _entropy(folder / "entropy.csv"),
+            "empty_brats_mm": BRATS_WORST_MM,
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{folder}: run.json, summary.json and scores.csv do not fit together ({reason}): evaluate again"
+        ) from error
+    return content
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return read_foreign_json(path)
+    except FileNotFoundError:
+        raise InputError(f"no {path.name} in {path.parent}: is it a folder of magms_evaluate?") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}): evaluate again") from None
+
+
+def _entropy(path: Path) -> dict[tuple[str, str], float]:
+    """(case, subset) -> mean predictive entropy in nats; nothing where it was not measured."""
+    if not path.is_file():
+        return {}
+    table = read_table(path, ("case", "subset"), ("entropy_nats",))
+    return dict(zip(zip(table["case"], table["subset"], strict=True), table["entropy_nats"], strict=True))
+
+
+def _rows(
+    subsets: list[str], summary: dict, means: "pd.DataFrame", modalities: Modalities, guidance: dict | None
+) -> list[Row]:
+    # A name is looked up and not taken apart: a modality's own name may hold a plus.
+    available = {
+        modalities.format(subset): tuple(channel in subset for channel in range(len(modalities)))
+        for subset in modalities.subsets()
+    }
+    marks: dict[str, list[tuple[str, str]]] = {}
+    if guidance and len(modalities) > 1:
+        smallest = guidance["mean"]["smallest_within_tolerance"]
+        marks.setdefault(guidance["mean"]["best"]["subset"], []).append(("★", "best"))
+        marks.setdefault(smallest["subset"], []).append(("◆", f"smallest within {smallest['tolerance']:g} of the best"))
+    return [
+        Row(
+            name,
+            available[name],
+            summary[name],
+            tuple(means.loc[means["subset"] == name, "dice"]),
+            tuple(marks.get(name, ())),
+        )
+        for name in subsets
+        if name in summary  # a subset that no case had was asked for, and not evaluated
+    ]
+
+
+def _heat_range(rows: list[Row]) -> tuple[float, float]:
+    """Lowest and highest mean Dice of any region: what lies between is what the colours must tell apart."""
+    values = [region["dice"]["mean"] for row in rows for region in row.scores["regions"].values()]
+    return min(values), max(*values, min(values) + 0.01)
+
+
+def _case_figures(
+    folder: Path,
+    subsets: list[str],
+    rows: list[Row],
+    largest: Row,
+    scores: "pd.DataFrame",
+    modalities: Modalities,
+    regions: Regions,
+) -> list[CaseFigure]:
+    """The best and the worst case by Dice of the largest subset; of equal ones the first."""
+    means = case_means(scores).set_index(["case", "subset"])["dice"]
+    of_largest = means.xs(largest.name, level="subset")
+    chosen = {"Best case": of_largest.idxmax(), "Worst case": of_largest.idxmin()}
+    if len(of_largest) == 1:
+        chosen = {"The case": of_largest.idxmax()}
+    shown = [name for m, name in enumerate(modalities.names) if any(row.available[m] for row in rows)]
+    figures = []
+    for title, case in chosen.items():
+        figure = CaseFigure(title, case, float(of_largest[case]))
+        if (path := folder / "slices" / f"{case}.npz").is_file():
+            tiles, labels = _read_slice(path, len(shown), len(subsets), regions)
+            figure.images.extend(Tile(tiles.image(i), f"{case}, {name}", name) for i, name in enumerate(shown))
+            reference, *predictions = labels
+            figure.images.append(Tile(tiles.overlay(reference), f"{case}, reference", "Reference"))
+            for row in rows:
+                # a case need not have been evaluated on every subset
+                if (dice := means.get((case, row.name))) is not None:
+                    alt = f"{case}, {row.name}, Dice {dice:.3f}"
+                    picture = tiles.overlay(predictions[subsets.index(row.name)])
+                    figure.overlays.append(Tile(picture, alt, row.name, row.available, float(dice)))
+        figures.append(figure)
+    return figures
+
+
+def _read_slice(path: Path, modalities: int, subsets: int, regions: Regions) -> tuple[Tiles, list[np.ndarray]]:
+    """The pictures of a case, and its label maps: the reference, then the predictions."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, reference, predictions = file["images"], file["reference"], file["predictions"]
+            spacing_mm = file["spacing_mm"]
+        shapes = images.shape, predictions.shape, spacing_mm.shape
+        if shapes != ((modalities, *reference.shape), (subsets, *reference.shape), (2,)):
+            raise ValueError(f"images {shapes[0]}, reference {reference.shape}, predictions {shapes[1]}")
+        return Tiles(images, reference, predictions, spacing_mm, regions), [reference, *predictions]
+    except Exception as error:  # a damaged zip raises what it likes: BadZipFile, zlib.error, KeyError, ...
+        raise InputError(
+            f"{path}: does not hold the slices that run.json announces ({error}): evaluate again"
+        ) from error
+
+
+def _breakable(name: str) -> "Markup":
+    """A name that may be broken after an underscore or a plus, where browsers do not break by themselves."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(part for part in re.split("(?<=[_+])", name) if part)  # join escapes the parts
+
+
+def _signed(value: float) -> str:
+    """``-0.103`` with the minus of typography, ``+0.004``, ``0.000`` for what rounds to it."""
+    text = f"{value:+.3f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def _duration(seconds: float) -> str:
+    """``26.0 hours``, ``4.5 minutes``."""
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

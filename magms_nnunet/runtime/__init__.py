@@ -1,0 +1,1 @@
+"""Processes, cores, signals and streams."""
