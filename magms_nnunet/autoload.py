@@ -24,7 +24,7 @@ import sys
 TRAINERS = {
     "AnySubsetTrainer": "magms_nnunet.trainers.any_subset_trainer",
     "MAGMSTrainer": "magms_nnunet.trainers.magms_trainer",
-    "MAGTrainer": "magms_nnunet.trainers.mag_trainer",
+    "MAGTrainer": "magms_nnunet.trainers.magms_trainer",
     "HeMISTrainer": "magms_nnunet.trainers.hemis_trainer",
     "ModalityDropoutTrainer": "magms_nnunet.trainers.modality_dropout_trainer",
     "UNETRTrainer": "magms_nnunet.trainers.unetr_trainers",

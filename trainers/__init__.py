@@ -2,8 +2,7 @@
 
 from magms_nnunet.trainers.any_subset_trainer import AnySubsetTrainer
 from magms_nnunet.trainers.hemis_trainer import HeMISTrainer
-from magms_nnunet.trainers.mag_trainer import MAGTrainer
-from magms_nnunet.trainers.magms_trainer import MAGMSTrainer
+from magms_nnunet.trainers.magms_trainer import MAGMSTrainer, MAGTrainer
 from magms_nnunet.trainers.modality_dropout_trainer import ModalityDropoutTrainer
 from magms_nnunet.trainers.unetr_trainers import MAGMSUNETRTrainer, MAGUNETRTrainer, UNETRTrainer
 

@@ -1,4 +1,4 @@
-"""``-tr MAGMSTrainer``: modality-agnostic learning through multi-modality self-distillation."""
+"""``-tr MAGMSTrainer``: modality-agnostic learning by self-distillation; ``-tr MAGTrainer``: without distillation."""
 
 from dataclasses import asdict
 
@@ -81,3 +81,9 @@ class MAGMSTrainer(ModalityTrainer):
         terms = np.concatenate([output["terms"] for output in train_outputs]).mean(0)
         for name, (dc, kl, feature) in zip(("all", *self.modalities.names), terms, strict=True):
             self.print_to_log_file(f"train_loss {name}: DC {dc:.4f}, KL {kl:.4f}, features {feature:.4f}")
+
+
+class MAGTrainer(MAGMSTrainer):
+    """Equation 2 with lambda = gamma = 0 ("MAG" in Table 1 of arXiv 2306.03730)."""
+
+    settings = Settings(kl_weight=0.0, feature_weight=0.0)

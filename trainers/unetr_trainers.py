@@ -5,9 +5,8 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from magms_nnunet.networks.unetr_from_plans import build_multi_encoder_unetr, build_unetr
-from magms_nnunet.trainers.mag_trainer import MAGTrainer
-from magms_nnunet.trainers.magms_trainer import MAGMSTrainer
+from magms_nnunet.networks.from_plans import build_multi_encoder_unetr, build_unetr
+from magms_nnunet.trainers.magms_trainer import MAGMSTrainer, MAGTrainer
 from magms_nnunet.training.trainer import ModalityTrainer
 
 

@@ -19,10 +19,11 @@ from magms_nnunet.images.appearance import Appearance
 from magms_nnunet.images.cases import check_result_name
 from magms_nnunet.images.checks import check_previous_stage
 from magms_nnunet.inference.failures import Failures
-from magms_nnunet.inference.folder import Job, check_unchanged, file_stamps, preprocessed_ahead
+from magms_nnunet.inference.folder import preprocessed_ahead
+from magms_nnunet.inference.job import Job, check_unchanged, file_stamps
 from magms_nnunet.inference.predictor import Predictor
+from magms_nnunet.inference.processes import workers
 from magms_nnunet.inference.request import is_3d
-from magms_nnunet.inference.workers import workers
 from magms_nnunet.modalities import Subset, union
 from magms_nnunet.model.model import TrainedModel
 

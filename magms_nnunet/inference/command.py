@@ -21,7 +21,8 @@ from magms_nnunet.inference.earlier_results import (
     is_ours,
 )
 from magms_nnunet.inference.failures import failure_message
-from magms_nnunet.inference.folder import Job, file_stamps, predict_folder
+from magms_nnunet.inference.folder import predict_folder
+from magms_nnunet.inference.job import Job, file_stamps
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model_json import read_dataset_json, read_plans

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.images.checks import InputChecks
-from magms_nnunet.inference.folder import Job, file_digests, model_files
+from magms_nnunet.inference.folder import model_files
+from magms_nnunet.inference.job import Job, file_digests
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Subset
 from magms_nnunet.model.model import TrainedModel

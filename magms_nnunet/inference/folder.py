@@ -3,9 +3,9 @@
 import json
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -17,72 +17,18 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
-from magms_nnunet.errors import CaseError, InputWarning, one_line
-from magms_nnunet.images.cases import Case
-from magms_nnunet.images.checks import STRICT, InputChecks
+from magms_nnunet.errors import InputWarning, one_line
 from magms_nnunet.inference.failures import Failures
+from magms_nnunet.inference.job import Job, check_unchanged, file_digests
 from magms_nnunet.inference.predictor import Predictor
-from magms_nnunet.inference.workers import workers
-from magms_nnunet.modalities import Subset
+from magms_nnunet.inference.processes import workers
 from magms_nnunet.model.expected import expected_dice
 from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.model.model_json import without_listed_files
 from magms_nnunet.nnunet.version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
-from magms_nnunet.storage.files import full_disk_is_said, publish, sha256
+from magms_nnunet.storage.files import full_disk_is_said, publish
 from magms_nnunet.storage.written_image import check_written, oddity
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to predict, and what is known of it.
-
-    Attributes:
-        case: with its files.
-        subset: the modalities to predict it from.
-        previous_stage: for a cascade, the previous stage's segmentation.
-        checks: what is let through.
-        empty: modalities that hold nothing, and are left out.
-        warnings: on the case's files.
-        stamps: of the files before they were checked; empty: they were not.
-    """
-
-    case: Case
-    subset: Subset
-    previous_stage: Path | None = None
-    checks: InputChecks = STRICT
-    empty: Subset = ()
-    warnings: tuple[str, ...] = ()
-    stamps: dict[Path, tuple[int, int] | None] = field(default_factory=dict)
-
-    @property
-    def files(self) -> list[Path]:
-        """All that is read."""
-        images = [self.case.files[channel] for channel in (*self.subset, *self.empty)]
-        return images if self.previous_stage is None else [*images, self.previous_stage]
-
-
-def file_stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
-    """Size and time of change of every file (None: it is gone): while these are the same, so is its content."""
-    stamps: dict[Path, tuple[int, int] | None] = {}
-    for path in paths:
-        try:
-            stat = path.stat()
-        except OSError:
-            stamps[path] = None
-        else:
-            stamps[path] = stat.st_size, stat.st_mtime_ns
-    return stamps
-
-
-def check_unchanged(job: "Job", again: str) -> None:
-    """See that what was read is what was checked.
-
-    Raises:
-        CaseError: a file has changed; ``again`` says what to do.
-    """
-    if job.stamps != file_stamps(job.stamps):
-        raise CaseError(job.case.name, f"its files have changed since they were checked: {again}")
 
 
 def predict_folder(
@@ -242,11 +188,6 @@ def _export(
 def model_files(model: TrainedModel) -> dict[str, dict]:
     """What nnU-Net, too, writes beside its predictions."""
     return {"dataset.json": without_listed_files(model.dataset_json), "plans.json": model.plans}
-
-
-def file_digests(job: Job) -> dict[str, str]:
-    """Name -> SHA-256 of each of a job's files."""
-    return {path.name: sha256(path) for path in job.files}
 
 
 def _report(job: Job, predictor: Predictor, expected: dict | None) -> dict:

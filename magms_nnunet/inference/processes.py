@@ -5,8 +5,9 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
@@ -153,3 +154,30 @@ def _sendable(error: Exception) -> Exception:
         return pickle.loads(pickle.dumps(error))
     except Exception:  # whatever its class does then
         return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def workers(processes: int) -> Iterator[Executor]:
+    """A pool of processes; with 0 calls run in this one. After an exception the processes are killed."""
+    if not processes:
+        yield _InThisProcess()
+        return
+    pool = Processes(processes)
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        pool.kill()
+        raise
+
+
+class _InThisProcess(Executor):
+    """Runs a call when it is submitted."""
+
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future

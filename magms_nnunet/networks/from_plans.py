@@ -1,4 +1,6 @@
-"""Builds our networks from any plans of nnU-Net."""
+"""Builds our networks from any plans of nnU-Net; UNETR takes the patch size and the channels, not the U-Net."""
+
+from typing import TYPE_CHECKING
 
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -11,6 +13,9 @@ from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.input_channels import with_checked_channels
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
+
+if TYPE_CHECKING:
+    from magms_nnunet.networks.unetr import UNETR
 
 
 def build_multi_encoder_unet(
@@ -87,3 +92,33 @@ def split_channels(configuration: ConfigurationManager, num_input_channels: int)
             "plan and preprocess this dataset again"
         )
     return M, extra
+
+
+def build_unetr(configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int) -> "UNETR":
+    """The plain UNETR, with all modalities (and the previous stage of a cascade) as channels of its input.
+
+    Raises:
+        InputError: MONAI cannot be imported.
+    """
+    try:
+        from magms_nnunet.networks.unetr import UNETR
+    except ImportError as error:
+        raise InputError(
+            f'UNETR trainers need MONAI ({error}): pip install "magms_nnunet[unetr]", or train with -tr MAGMSTrainer'
+        ) from error
+    network = UNETR(num_input_channels, num_output_channels, configuration.patch_size)
+    return with_checked_channels(network, num_input_channels)
+
+
+def build_multi_encoder_unetr(
+    configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
+) -> MultiEncoderUNet:
+    """UNETR with its transformer once per modality; what it takes and raises is as in ``build_multi_encoder_unet``.
+
+    Raises:
+        InputError: MONAI cannot be imported, or the plans have more modalities than the dataset.
+    """
+    M, extra = split_channels(configuration, num_input_channels)
+    unetrs = [build_unetr(configuration, 1 + extra, num_output_channels) for _ in range(M)]
+    network = MultiEncoderUNet(encoders=[unetr.encoder for unetr in unetrs], decoder=unetrs[0].decoder)
+    return with_checked_channels(network, num_input_channels)

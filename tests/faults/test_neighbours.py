@@ -12,7 +12,7 @@ from magms_nnunet.cli import exits
 from magms_nnunet.comparison.systems import read_evaluation
 from magms_nnunet.environment.examination import check_with_torch
 from magms_nnunet.errors import InputError
-from magms_nnunet.inference.workers import workers
+from magms_nnunet.inference.processes import workers
 from magms_nnunet.model.model_json import read_json
 from magms_nnunet.storage.foreign_json import read_foreign_json
 from tests.faults.tiny import T1C, give

@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 from magms_nnunet.cli import exits
 from magms_nnunet.storage.files import write_then_rename
-from magms_nnunet.inference.workers import workers
+from magms_nnunet.inference.processes import workers
 
 def work():
     exits.starting("command", True)

@@ -8,8 +8,7 @@ import torch
 from magms_nnunet.cli import exits
 from magms_nnunet.errors import CaseError, FaultMessage, InputError
 from magms_nnunet.inference.failures import Failures, failure_message
-from magms_nnunet.inference.processes import ProcessDiedError
-from magms_nnunet.inference.workers import workers
+from magms_nnunet.inference.processes import ProcessDiedError, workers
 
 
 def raised_here():

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.networks.from_plans import build_multi_encoder_unetr, build_unetr
 from magms_nnunet.networks.subset_network import SubsetNetwork
-from magms_nnunet.networks.unetr_from_plans import build_multi_encoder_unetr, build_unetr
 from tests.networks.conftest import configuration
 
 TINY = {"feature_size": 2, "hidden_size": 12, "mlp_dim": 16, "num_heads": 2}

@@ -8,8 +8,7 @@ from concurrent.futures import CancelledError
 import pytest
 import torch
 
-from magms_nnunet.inference.processes import ProcessDiedError
-from magms_nnunet.inference.workers import workers
+from magms_nnunet.inference.processes import ProcessDiedError, workers
 
 
 @pytest.mark.parametrize("processes", [0, 1])
@@ -102,7 +101,7 @@ def test_after_an_exception_nothing_is_waited_for():
 
 KILLED = """
 import os, signal
-from magms_nnunet.inference.workers import workers
+from magms_nnunet.inference.processes import workers
 
 if __name__ == "__main__":
     with workers(1) as executor:

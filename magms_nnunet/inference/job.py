@@ -1,0 +1,68 @@
+"""A case to predict: its files, what is known of them, and whether they are still the same."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from magms_nnunet.errors import CaseError
+from magms_nnunet.images.cases import Case
+from magms_nnunet.images.checks import STRICT, InputChecks
+from magms_nnunet.modalities import Subset
+from magms_nnunet.storage.files import sha256
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to predict, and what is known of it.
+
+    Attributes:
+        case: with its files.
+        subset: the modalities to predict it from.
+        previous_stage: for a cascade, the previous stage's segmentation.
+        checks: what is let through.
+        empty: modalities that hold nothing, and are left out.
+        warnings: on the case's files.
+        stamps: of the files before they were checked; empty: they were not.
+    """
+
+    case: Case
+    subset: Subset
+    previous_stage: Path | None = None
+    checks: InputChecks = STRICT
+    empty: Subset = ()
+    warnings: tuple[str, ...] = ()
+    stamps: dict[Path, tuple[int, int] | None] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        images = [self.case.files[channel] for channel in (*self.subset, *self.empty)]
+        return images if self.previous_stage is None else [*images, self.previous_stage]
+
+
+def file_stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
+    """Size and time of change of every file (None: it is gone): while these are the same, so is its content."""
+    stamps: dict[Path, tuple[int, int] | None] = {}
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError:
+            stamps[path] = None
+        else:
+            stamps[path] = stat.st_size, stat.st_mtime_ns
+    return stamps
+
+
+def check_unchanged(job: Job, again: str) -> None:
+    """See that what was read is what was checked.
+
+    Raises:
+        CaseError: a file has changed; ``again`` says what to do.
+    """
+    if job.stamps != file_stamps(job.stamps):
+        raise CaseError(job.case.name, f"its files have changed since they were checked: {again}")
+
+
+def file_digests(job: Job) -> dict[str, str]:
+    """Name -> SHA-256 of each of a job's files."""
+    return {path.name: sha256(path) for path in job.files}
