@@ -47,7 +47,7 @@ def benchmark(args: argparse.Namespace) -> tuple[list[harness.Row], dict]:
 def step_memory(trainers: dict[str, nnUNetTrainer], batch: dict) -> tuple[dict[str, list], dict[str, list]]:
     """Peak of a step and, of it, weights with momentum and gradients: one figure in MiB each per trainer.
 
-    The trainers have done a step before, so that the momentum stands.
+    The trainers have done a step before, so that there is a momentum.
     """
     peaks, constants = {}, {}
     for name, trainer in trainers.items():
@@ -60,13 +60,14 @@ def step_memory(trainers: dict[str, nnUNetTrainer], batch: dict) -> tuple[dict[s
 
 
 def size(tensors: object) -> int:
-    """Bytes of all tensors in a tree of containers."""
+    """Bytes of all tensors in a tree of containers; memory that several names share counts once."""
     leaves = torch.utils._pytree.tree_leaves(tensors)
-    return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, torch.Tensor))
+    storages = [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def peak_above_what_lives(call: Callable, device: torch.device) -> int:
-    """Most bytes that stand at once during the call and did not stand before it.
+    """Most bytes that the call has allocated at any time, beyond those allocated before it.
 
     On a GPU the allocator keeps this figure. On a CPU it is the largest running sum over all allocations and frees,
     which the profiler records; the process's resident memory would count what malloc keeps for later as well.

@@ -37,6 +37,13 @@ def test_size_counts_tensors_in_any_container():
     assert memory.size(tree) == 3 * 4 + 2 * 8
 
 
+def test_size_counts_an_encoder_once_that_the_decoder_holds_as_well():
+    encoder = torch.nn.Linear(3, 2)
+    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": torch.nn.Sequential(encoder, torch.nn.Linear(2, 1))})
+    assert len(network.state_dict()) == 6
+    assert memory.size(network.state_dict()) == 4 * (3 * 2 + 2 + 2 + 1)
+
+
 def test_activations_grow_with_the_batch_and_weights_do_not(run):
     small, large = (run("memory", "--batch", batch) for batch in ("2", "4"))
     systems = [harness.STOCK, *harness.VARIANTS]
