@@ -7,6 +7,13 @@ are trained. The budget is the time of so many training steps of stock nnU-Net, 
 system's step is timed beside stock nnU-Net's, and it is trained for as many steps as fit. All systems share plans,
 split and augmentation, and are scored by ``magms_evaluate`` on every subset of the modalities. Differences are taken
 per patient over all folds and repeats, against the first system.
+
+    ... --work runs/holes --missing FLAIR=0.2 T1=0.4 T1c=0.6 T2=0.8 --beside runs/accuracy \\
+        --systems AnySubset "AnySubset, complete cases only" "modality dropout" "AnySubset, nothing missing"
+
+With ``--missing``, patients of a fold's training part lack scans; what it validates on stays complete. Each fold has a
+raw dataset of links, plans and preprocessed cases of its own. ``--beside`` names the ``--work`` of a run of the same
+data, folds and budgets without missing scans, whose AnySubset joins the tables.
 """
 
 import argparse
@@ -23,12 +30,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from accuracy_tables import write_tables
+from missing_scans import complete_only_splits, draw, link_dataset
 
 PLANS, STOCK = "MAGMSPlans", "nnUNetTrainer"
 EPOCH = 40  # iterations
+COMPLETE_ONLY, NOTHING_MISSING = "AnySubset, complete cases only", "AnySubset, nothing missing"
 # name in the tables -> trainer, filling
 SYSTEMS = {
     "AnySubset": ("AnySubsetTrainer", None),
+    COMPLETE_ONLY: ("AnySubsetTrainer", None),
+    NOTHING_MISSING: ("AnySubsetTrainer", None),
     "modality dropout": ("ModalityDropoutTrainer", "zero"),
     "MAG-MS": ("MAGMSTrainer", None),
     "MAG": ("MAGTrainer", None),
@@ -54,24 +65,33 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--spacing", type=float, nargs="+", help="target spacing in mm; default: the planned one")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--missing", nargs="+", metavar="MODALITY=RATE", help="of the training patients; the others: 0")
+    parser.add_argument("--missing-seed", type=int, default=0, help="which patients lack what")
+    parser.add_argument("--beside", type=Path, help="--work of the same run without --missing")
     parser.add_argument("--tables-only", action="store_true", help="train nothing, write the tables of what there is")
     args = parser.parse_args()
     systems = {name: SYSTEMS[name] for name in args.systems} | {name: (name, None) for name in args.trainers}
     work, dataset = args.work.resolve(), args.data.name
-    for folder in ("raw", "preprocessed"):
-        os.environ[f"nnUNet_{folder}"] = str(work / folder)
-    if not args.tables_only:
-        prepare(args, work)
-        costs = {trainer: cost(work, dataset, trainer, args) for trainer, _ in systems.values()}
+    costs: dict[str, float] = {}
+    for fold in args.folds if not args.tables_only else []:
+        prepare(args, use_data_of(work, fold, args), fold)
+        costs = costs or {trainer: cost(work, dataset, trainer, fold, args) for trainer, _ in systems.values()}
     for budget in args.budgets:
         for repeat in range(args.repeats):
             run_folder = work / f"budget_{budget}" / f"repeat_{repeat}"
-            os.environ |= {"nnUNet_results": str(run_folder / "results")}
             for fold in args.folds if not args.tables_only else []:
+                use_data_of(work, fold, args)
+                results = run_folder / "results" / (f"fold_{fold}" if args.missing else "")
+                os.environ |= {"nnUNet_results": str(results)}
                 for name, (trainer, fill) in systems.items():
+                    evaluation = run_folder / "evaluations" / f"{name}_fold{fold}".replace(", ", "_").replace(" ", "_")
+                    if name == NOTHING_MISSING:
+                        link_evaluation(evaluation, args)
+                        continue
+                    split = complete_only(fold, args) if name == COMPLETE_ONLY else fold
                     steps = budget / costs[trainer]
-                    train(run_folder, dataset, trainer, fold, max(1, round(steps / EPOCH)), args)
-                    evaluate(run_folder, dataset, name, trainer, fill, fold, args)
+                    train(results, dataset, trainer, split, max(1, round(steps / EPOCH)), args)
+                    evaluate(evaluation, dataset, trainer, fill, split, args)
         write_tables(work / f"budget_{budget}", list(systems), patients_of(args.data))
 
 
@@ -86,22 +106,52 @@ def tool(name: str) -> Path:
     return Path(sys.executable).parent / name
 
 
-def prepare(args: argparse.Namespace, work: Path) -> None:
+def use_data_of(work: Path, fold: int, args: argparse.Namespace) -> Path:
+    """The folder of raw and preprocessed cases, which nnU-Net is told of: with missing scans, each fold has its own."""
+    folder = work / f"data_of_fold_{fold}" if args.missing else work
+    os.environ |= {f"nnUNet_{kind}": str(folder / kind) for kind in ("raw", "preprocessed")}
+    return folder
+
+
+def complete_only(fold: int, args: argparse.Namespace) -> int:
+    """Number of the split that trains on the complete cases of a fold alone."""
+    return fold + len(json.loads((args.data / "splits_final.json").read_text()))
+
+
+def link_evaluation(evaluation: Path, args: argparse.Namespace) -> None:
+    """Let the evaluation of AnySubset in ``--beside`` stand for that of a dataset without missing scans."""
+    fold = evaluation.name.rpartition("_")[2]
+    beside = args.beside.resolve() / evaluation.relative_to(args.work.resolve()).parent / f"AnySubset_{fold}"
+    if not (beside / "scores.csv").is_file():
+        sys.exit(f"{beside} has no scores.csv: run the same data, folds and budgets there without --missing")
+    evaluation.parent.mkdir(parents=True, exist_ok=True)
+    if not evaluation.is_symlink():
+        evaluation.symlink_to(beside)
+
+
+def prepare(args: argparse.Namespace, folder: Path, fold: int) -> None:
     """Raw folder, plans, preprocessed cases; then widths and batch size in the plans."""
-    raw, preprocessed = work / "raw" / args.data.name, work / "preprocessed" / args.data.name
+    raw, preprocessed = folder / "raw" / args.data.name, folder / "preprocessed" / args.data.name
     done = preprocessed / "prepared"
     if done.is_file():
         return
-    raw.mkdir(parents=True, exist_ok=True)
-    for folder in ("imagesTr", "labelsTr"):
-        if not (raw / folder).exists():
-            (raw / folder).symlink_to(args.data.resolve() / folder)
+    names = list(json.loads((args.data / "dataset.json").read_text())["channel_names"].values())
+    splits = json.loads((args.data / "splits_final.json").read_text())
+    rates = dict.fromkeys(names, 0.0) | {name: float(rate) for name, rate in (m.split("=") for m in args.missing or [])}
+    if unknown := rates.keys() - set(names):
+        sys.exit(f"--missing {' '.join(unknown)}: the modalities are {' '.join(names)}")
+    cases = [case for part in splits[fold].values() for case in part]
+    drawn = draw(cases, patients_of(args.data), [*rates.values()], args.missing_seed)
+    channels = {case: drawn[case] for case in splits[fold]["train"]}
+    link_dataset(args.data, raw, channels)
     regions = args.data / "dataset_regions.json"
     shutil.copy(regions if regions.is_file() else args.data / "dataset.json", raw / "dataset.json")
     plan = [tool("nnUNetv2_plan_and_preprocess"), "-d", dataset_id(args.data.name), "-pl", "MAGMSPlanner"]
     spacing = ["-overwrite_target_spacing", *args.spacing] if args.spacing else []
     run(*plan, "-c", args.configuration, "-np", "1", "-npfp", "1", *map(str, spacing))
-    shutil.copy(args.data / "splits_final.json", preprocessed / "splits_final.json")
+    if args.missing:
+        splits += complete_only_splits(splits, channels, len(names))
+    (preprocessed / "splits_final.json").write_text(json.dumps(splits, indent=2))
     plans_file = preprocessed / f"{PLANS}.json"
     plans = json.loads(plans_file.read_text())
     configuration = plans["configurations"][args.configuration]
@@ -117,13 +167,15 @@ def dataset_id(name: str) -> str:
     return str(int(name[len("Dataset") :].split("_")[0]))
 
 
-def cost(work: Path, dataset: str, trainer: str, args: argparse.Namespace) -> float:
-    """Time of a training step as a ratio to stock nnU-Net's, measured once and kept."""
+def cost(work: Path, dataset: str, trainer: str, fold: int, args: argparse.Namespace) -> float:
+    """Time of a training step as a ratio to stock nnU-Net's, which takes complete cases, measured once and kept."""
     file = work / "costs.json"
     costs = json.loads(file.read_text()) if file.is_file() else {STOCK: 1.0}
     if trainer not in costs:
         os.environ |= {"nnUNet_results": str(work / "costs")}
-        command = [sys.executable, __file__, "--cost", dataset_id(dataset), args.configuration, args.device, trainer]
+        split = complete_only(fold, args) if args.missing else fold
+        about = [dataset_id(dataset), args.configuration, split, args.device, trainer]
+        command = [sys.executable, __file__, "--cost", *about]
         output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
         costs[trainer] = float(output.split()[-1])
         file.write_text(json.dumps(costs, indent=2))
@@ -131,12 +183,12 @@ def cost(work: Path, dataset: str, trainer: str, args: argparse.Namespace) -> fl
     return costs[trainer]
 
 
-def measure_cost(dataset: str, configuration: str, device: str, name: str) -> None:
+def measure_cost(dataset: str, configuration: str, fold: str, device: str, name: str) -> None:
     """Print the ratio: median over alternating blocks of steps, each with the loading of its batch."""
     from nnunetv2.run.run_training import get_trainer_from_args
 
     trainers = [
-        get_trainer_from_args(dataset, configuration, 0, trainer, PLANS, device=torch.device(device))
+        get_trainer_from_args(dataset, configuration, int(fold), trainer, PLANS, device=torch.device(device))
         for trainer in (STOCK, name)
     ]
     use_allowed_cores()
@@ -166,9 +218,9 @@ def use_allowed_cores() -> None:
     torch.set_num_threads = lambda number: None
 
 
-def train(folder: Path, dataset: str, trainer: str, fold: int, epochs: int, args: argparse.Namespace) -> None:
+def train(results: Path, dataset: str, trainer: str, fold: int, epochs: int, args: argparse.Namespace) -> None:
     """Train a fold, going on from the last checkpoint."""
-    model = folder / "results" / dataset / f"{trainer}__{PLANS}__{args.configuration}" / f"fold_{fold}"
+    model = results / dataset / f"{trainer}__{PLANS}__{args.configuration}" / f"fold_{fold}"
     if (model / "checkpoint_final.pth").is_file():
         return
     os.environ |= {"MAGMS_NUM_EPOCHS": str(epochs), "MAGMS_ITERATIONS_PER_EPOCH": str(EPOCH)}
@@ -198,11 +250,8 @@ def nnunet_train(arguments: list[str]) -> None:
     run_training_entry()
 
 
-def evaluate(
-    folder: Path, dataset: str, name: str, trainer: str, fill: str | None, fold: int, args: argparse.Namespace
-) -> None:
+def evaluate(out: Path, dataset: str, trainer: str, fill: str | None, fold: int, args: argparse.Namespace) -> None:
     """Score a fold on every subset that the system takes."""
-    out = folder / "evaluations" / f"{name}_fold{fold}".replace(", ", "_").replace(" ", "_")
     if (out / "report.html").is_file():
         return
     model = ["-d", dataset_id(dataset), "-c", args.configuration, "-f", str(fold), "-p", PLANS, "-tr", trainer]
