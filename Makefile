@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DOCS := $(VENV)/.ready-docs
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-all faults lint bench clean
+.PHONY: demo test test-all faults lint docs bench clean
 
 demo: $(READY)  ## train on a small phantom and predict from subsets of its modalities (about 4 minutes on 2 cores)
 	$(BIN)/magms_demo -o magms_demo
@@ -23,6 +24,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: $(READY_DOCS)  ## the documentation site, build/site/index.html; a warning or a broken internal link is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -E -d build/doctrees -b html -c docs . build/site
+
 bench: $(READY)  ## cost as ratios to nnU-Net in the same run, on the CPU and on a GPU if there is one
 	set -e; for what in step memory sweep growth predict; do $(BIN)/python benchmarks/$$what.py --device cpu; done
 	if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then set -e; \
@@ -33,6 +37,10 @@ $(READY): setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(READY)
+
+$(READY_DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $(READY_DOCS)
 
 clean:
 	rm -rf $(VENV) magms_demo build *.egg-info
