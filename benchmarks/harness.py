@@ -28,7 +28,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry, register_flop_formula
 
-from magms_nnunet.cpu.freed_memory import keep_freed_memory
+from magms_nnunet.cpu.freed_memory import retain_freed_memory
 from magms_nnunet.environment import tiny_model
 from magms_nnunet.trainers import AnySubsetTrainer, MAGMSTrainer
 from magms_nnunet.training.settings import Settings
@@ -187,7 +187,7 @@ def report(args: argparse.Namespace, benchmark: Callable[[argparse.Namespace], t
         benchmark: returns its rows and what else belongs into the JSON.
     """
     if args.device.type == "cpu":
-        keep_freed_memory()  # for both systems; our trainers and commands do, nnU-Net's do not
+        retain_freed_memory()  # for both systems; our trainers and commands do, nnU-Net's do not
     runs = []
     for compile_ in ("off", "on") if args.compile == "both" else (args.compile,):
         os.environ[COMPILE_VARIABLE] = str(compile_ == "on")

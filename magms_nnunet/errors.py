@@ -1,5 +1,7 @@
 """What can be wrong with a user's input. Every message is one line: case, file, modality and what to do next."""
 
+from collections.abc import Iterable
+
 
 class InputWarning(UserWarning):
     """Something looks wrong, and work goes on. Commands print it as a line of its own."""
@@ -31,7 +33,7 @@ class FaultMessage(str):
     traceback: str = ""
 
 
-def shown(value) -> str:
+def shorten(value) -> str:
     """A value of a file for a message: never long, whatever the file holds."""
     try:
         text = repr(value)
@@ -43,3 +45,8 @@ def shown(value) -> str:
 def one_line(message: object) -> str:
     """Without line breaks and control characters, which a name in a file or of a file may hold: they are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))
+
+
+def format_size(values: Iterable[float]) -> str:
+    """Return sizes along the axes of an image for a message: ``240x240x155``."""
+    return "x".join(f"{value:.8g}" for value in values)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import combinations
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 
 Subset = tuple[int, ...]
 
@@ -46,18 +46,18 @@ class Modalities:
         channels = dataset_json.get("channel_names") or dataset_json.get("modality")
         if not isinstance(channels, dict) or sorted(channels) != sorted(str(i) for i in range(len(channels))):
             raise InputError(
-                f"dataset.json: channel_names must number the modalities '0', '1', ...; got {shown(channels)}"
+                f"dataset.json: channel_names must number the modalities '0', '1', ...; got {shorten(channels)}"
             )
         given = [_without_plus(str(channels[str(i)])) for i in range(len(channels))]
         for name in given:
             if not name.isprintable() or name in ("", ".", "..") or set(name) & set("/\\"):
                 raise InputError(
-                    f"dataset.json: channel_names holds {shown(name)}: a name must be printable, without / and \\"
+                    f"dataset.json: channel_names holds {shorten(name)}: a name must be printable, without / and \\"
                 )
         count = Counter(given)
         names = tuple(_numbered(name, i) if count[name] > 1 else name for i, name in enumerate(given))
         if len(set(names)) < len(names):
-            raise InputError(f"dataset.json: channel_names cannot be told apart: {shown(channels)}; rename them")
+            raise InputError(f"dataset.json: channel_names cannot be told apart: {shorten(channels)}; rename them")
         return cls(names)
 
     def __len__(self) -> int:

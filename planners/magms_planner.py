@@ -5,7 +5,7 @@ from pathlib import Path
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-from magms_nnunet.images.appearance import PLANS_KEY, learn
+from magms_nnunet.images.appearance import PLANS_KEY, learn_appearance
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model.model_json import check_dataset_json
 from magms_nnunet.networks.multi_encoder_unet import conv_feature_map_size
@@ -113,7 +113,7 @@ class MAGMSPlanner(ExperimentPlanner):
 
     def save_plans(self, plans: dict) -> None:
         """With what each channel looks like, by which swapped files are noticed at prediction."""
-        plans[PLANS_KEY] = learn([*self._files.values()])
+        plans[PLANS_KEY] = learn_appearance([*self._files.values()])
         super().save_plans(plans)
 
     def generate_data_identifier(self, configuration_name: str) -> str:

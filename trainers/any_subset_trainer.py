@@ -24,7 +24,7 @@ class AnySubsetTrainer(ModalityTrainer):
 
     law = SubsetLaw()
 
-    def described(self) -> dict:
+    def describe(self) -> dict:
         """The law."""
         return {"law": asdict(self.law)}
 
@@ -53,7 +53,7 @@ class AnySubsetTrainer(ModalityTrainer):
             ignore_label=self.label_manager.ignore_label,
         )
 
-    def seen(self, batch: dict) -> dict:
+    def network_input(self, batch: dict) -> dict:
         """The batch with marks in place of what the random subsets lack."""
         kept = self.law.draw(self.available(batch))
         return {**batch, "data": mark_absent(batch["data"], kept)}

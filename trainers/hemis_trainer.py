@@ -21,7 +21,7 @@ class HeMISTrainer(ModalityTrainer):
 
     law = SubsetLaw()
 
-    def described(self) -> dict:
+    def describe(self) -> dict:
         """The law."""
         return {"law": asdict(self.law)}
 
@@ -38,7 +38,7 @@ class HeMISTrainer(ModalityTrainer):
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision, HeMISUNet
         )
 
-    def seen(self, batch: dict) -> dict:
+    def network_input(self, batch: dict) -> dict:
         """The batch with marks in place of what the random subsets lack."""
         kept = self.law.draw(self.available(batch))
         return {**batch, "data": mark_absent(batch["data"], kept)}

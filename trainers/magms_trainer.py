@@ -22,7 +22,7 @@ class MAGMSTrainer(ModalityTrainer):
 
     settings = Settings()
 
-    def described(self) -> dict:
+    def describe(self) -> dict:
         """The settings."""
         return {"settings": asdict(self.settings)}
 
@@ -71,7 +71,7 @@ class MAGMSTrainer(ModalityTrainer):
         if self.grad_scaler is not None:
             self.loss.gradient_scale = self.grad_scaler.scale(torch.ones((), device=self.device))
         available = self.available(batch)
-        with self.telling_network(None if available.all() else available):
+        with self.passing_availability(None if available.all() else available):
             result = super().train_step(batch)
         return {**result, "terms": self.loss.last_terms.cpu().numpy()[None]}
 

@@ -22,7 +22,7 @@ class ModalityDropoutTrainer(ModalityTrainer):
 
     law = SubsetLaw()
 
-    def described(self) -> dict:
+    def describe(self) -> dict:
         """The law."""
         return {"law": asdict(self.law)}
 
@@ -40,7 +40,7 @@ class ModalityDropoutTrainer(ModalityTrainer):
         )
         return with_checked_channels(network, num_input_channels)
 
-    def seen(self, batch: dict) -> dict:
+    def network_input(self, batch: dict) -> dict:
         """The batch with zeros in place of what the random subsets lack."""
         kept = self.law.draw(self.available(batch))
         return {**batch, "data": without_absent(batch["data"], kept)}

@@ -11,7 +11,7 @@ from typing import TextIO
 from magms_nnunet.cli.surroundings import check_variables, read_names_as_utf8
 from magms_nnunet.errors import FaultMessage, InputError, InputWarning, one_line
 from magms_nnunet.nnunet.version import warn_of_untested_nnunet
-from magms_nnunet.runtime.signals import Stopped, stopped_in_time
+from magms_nnunet.runtime.signals import Stopped, exit_on_signal
 from magms_nnunet.runtime.streams import lasting_streams
 
 
@@ -24,7 +24,7 @@ def run(command: str, function: Callable[[], int], debug: bool) -> int:
 
 def _run(command: str, function: Callable[[], int], debug: bool) -> int:
     try:
-        with stopped_in_time(), _warnings_as_lines(command):
+        with exit_on_signal(), _warnings_as_lines(command):
             check_variables()
             if command != "magms_doctor":  # whose report has a line on it
                 warn_of_untested_nnunet()

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 
 # Variable -> the smallest number that it takes. nnU-Net fails in its import over the first two.
 _NUMBERS = {"nnUNet_def_n_proc": 1, "nnUNet_n_proc_DA": 0, "nnUNet_npp": 0, "nnUNet_nps": 0, "OMP_NUM_THREADS": 1}
@@ -21,8 +21,8 @@ def check_variables() -> None:
         numbers = text.split(",") if name == "OMP_NUM_THREADS" else [text]  # one per level of nested threads
         if text and not all(n.strip().isdecimal() and int(n) >= smallest for n in numbers):
             raise InputError(
-                f"the variable {name} must be a whole number from {smallest}, got {shown(text)}: correct it, or type: "
-                f"unset {name}"
+                f"the variable {name} must be a whole number from {smallest}, got {shorten(text)}: correct it, "
+                f"or type: unset {name}"
             )
 
 

@@ -14,7 +14,7 @@ _WORTH_IT = 200
 """Voxels of the output below which the slow kernel is as fast."""
 
 
-def convolved_fast(shape: tuple[int, ...]) -> bool:
+def uses_onednn(shape: tuple[int, ...]) -> bool:
     """Whether PyTorch convolves an input of this shape, ``(B, C, *spatial)``, with its fast kernels for CPUs.
 
     https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/Convolution.cpp (``use_mkldnn``)
@@ -38,7 +38,7 @@ class Conv3d(nn.Conv3d):
     def _chooses_slow_kernel(self, x: Tensor) -> bool:
         if torch.is_grad_enabled() or not on_plain_cpu(x) or x.dtype != torch.float32:
             return False
-        if x.ndim != 5 or convolved_fast(x.shape) or not _has_fast_kernels():
+        if x.ndim != 5 or uses_onednn(x.shape) or not _has_fast_kernels():
             return False
         voxels = prod(x.shape[2:]) // prod(self.stride)
         return max(self.kernel_size) > 1 and self.padding_mode == "zeros" and voxels >= _WORTH_IT

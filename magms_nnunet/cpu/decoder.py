@@ -7,7 +7,7 @@ import torch
 from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
 from torch import Tensor, nn
 
-from magms_nnunet.cpu.convolution import convolved_fast, on_plain_cpu
+from magms_nnunet.cpu.convolution import on_plain_cpu, uses_onednn
 from magms_nnunet.cpu.merged_convolution import convolved_skip, merged_convolution, pays_to_merge
 
 _LARGE = 10_000
@@ -90,7 +90,7 @@ def channels_last_if_quicker(features: Tensor) -> Tensor:
     """Features of one level in the layout that a CPU predicts from fastest; in training as they are."""
     if torch.is_grad_enabled() or not on_plain_cpu(features):
         return features
-    if prod(features.shape[2:]) < _LARGE or not convolved_fast(features.shape):
+    if prod(features.shape[2:]) < _LARGE or not uses_onednn(features.shape):
         return features
     return features.contiguous(memory_format=_channels_last(features))
 

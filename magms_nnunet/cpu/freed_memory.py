@@ -6,7 +6,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
-def keep_freed_memory() -> None:
+def retain_freed_memory() -> None:
     """Let this process reuse what it frees, since every new page costs a fault and is zeroed; with glibc only."""
     if sys.platform != "linux":
         return

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from magms_nnunet.cpu.convolution import convolved_fast
+from magms_nnunet.cpu.convolution import uses_onednn
 
 _WORTH_IT = 4
 """How many times what composing the kernels costs must be saved."""
@@ -33,7 +33,7 @@ def pays_to_merge(upsampling: nn.Module, convolution: nn.Module, shape: tuple[in
     size = shape[2:]
     if any(edge < k or k % 2 == 0 for edge, k in zip(size, kernel, strict=True)):
         return False
-    if not convolved_fast(shape):
+    if not uses_onednn(shape):
         return False
     taps = prod((s + k - 1) / s for s, k in zip(stride, kernel, strict=True))
     saved = prod(size) * (below * channels + prod(kernel) * channels**2 - taps * below * channels)

@@ -13,9 +13,9 @@ from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
 from magms_nnunet.datasets.nifti import check_same_grid, read_volume, volume_like
 from magms_nnunet.datasets.source import Source, SourceCase
 from magms_nnunet.datasets.splits import Split, random_split
-from magms_nnunet.errors import CaseError, InputError
+from magms_nnunet.errors import CaseError, InputError, format_size
 from magms_nnunet.images.cases import GEOMETRY_TOLERANCE
-from magms_nnunet.images.labels import listed, not_whole, whole_labels
+from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 from magms_nnunet.nnunet.folders import new_dataset_name, nnunet_folder
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _read_images(source: Source, case: SourceCase) -> dict[str, "nibabel.Nifti1I
     (path,) = case.images
     image = read_volume(case.name, path, "4-D image")
     if len(image.shape) != 4 or image.shape[3] != len(source.volumes):
-        shape = "x".join(map(str, image.shape))
+        shape = format_size(image.shape)
         raise CaseError(
             case.name, f"{path.name} has {shape} voxels: expected {len(source.volumes)} along a fourth axis"
         )
@@ -156,7 +156,7 @@ def _map_labels(source: Source, case: SourceCase, voxels: np.ndarray) -> np.ndar
     values = np.unique(voxels).tolist()
     unknown = [value for value in values if value not in source.label_values]
     if unknown:
-        found, known = f"{listed(unknown)}{not_whole(unknown)}", listed([*source.label_values])
+        found, known = f"{format_values(unknown)}{fractional_note(unknown)}", format_values([*source.label_values])
         raise CaseError(case.name, f"{case.label.name} has the values {found}: {source.name} labels have {known}")
     mapped = np.zeros(voxels.shape, np.uint8)
     for value in values:

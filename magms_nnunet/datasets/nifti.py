@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magms_nnunet.errors import CaseError
+from magms_nnunet.errors import CaseError, format_size
 from magms_nnunet.images.cases import GEOMETRY_TOLERANCE, REMEDY_OF_TWO_POSITIONS
 from magms_nnunet.images.files import ImageFileError, misnamed, read_grid
-from magms_nnunet.images.grid import Grid, contradiction, off_grid, times
+from magms_nnunet.images.grid import Grid, contradiction, off_grid
 from magms_nnunet.storage.files import open_regular
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def check_same_grid(
     grids: dict[str, Grid] = {}
     for name, volume in volumes.items():
         if len(volume.shape) != 3:
-            raise CaseError(case, f"{name} has {len(volume.shape)} axes ({times(volume.shape)}): give 3-D volumes")
+            raise CaseError(
+                case, f"{name} has {len(volume.shape)} axes ({format_size(volume.shape)}): give 3-D volumes"
+            )
         grids[name] = Grid.from_nifti(volume.shape, volume.affine)
         first = next(iter(grids))
         if problem := off_grid(grids[name], grids[first], first, tolerance_voxels):

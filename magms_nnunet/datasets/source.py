@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.storage.files import is_hidden, no_folder
+from magms_nnunet.storage.files import folder_error, is_hidden
 
 BRAIN_TUMOUR_CHANNELS = ("FLAIR", "T1", "T1c", "T2")
 BRAIN_TUMOUR_REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [2, 3], "enhancing_tumor": 3}
@@ -85,7 +85,7 @@ def files_below(folder: Path, depth: int = 4) -> Iterator[Path]:
         InputError: the folder does not exist.
     """
     if not folder.is_dir():
-        raise no_folder("source", folder)
+        raise folder_error("source", folder)
     for path in sorted(folder.iterdir()):
         if is_hidden(path):
             continue
@@ -115,7 +115,7 @@ def lacking(found: Mapping[str, Path], parts: Mapping[str, str]) -> str:
 def unexpected(folder: Path, looked_for: str) -> InputError:
     """The error for a source folder that holds something else."""
     if not folder.is_dir():
-        return no_folder("source", folder)
+        return folder_error("source", folder)
     names = sorted(path.name for path in folder.iterdir() if not is_hidden(path))
     there = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") or "nothing"
     return InputError(f"{folder}: looked for {looked_for}; found {there}: give the folder that holds them")

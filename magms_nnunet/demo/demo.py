@@ -19,7 +19,7 @@ from magms_nnunet.demo import phantom
 from magms_nnunet.demo.blind_guess import blind_guess
 from magms_nnunet.demo.commands import TrainingStatus, run_command
 from magms_nnunet.errors import InputError
-from magms_nnunet.images.cases import files_of
+from magms_nnunet.images.cases import visible_files
 from magms_nnunet.metrics.dice import dice, dice_of_folder, regions_from_dataset_json
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.report.overlay import save_overlay
@@ -186,12 +186,12 @@ class Demo:
     def _scores(self) -> dict[str, Scores]:
         """Dice of every row of the table."""
         references = self.out / "test" / "labels"
-        cases = sorted(path.name.removesuffix(phantom.FILE_ENDING) for path in files_of(references, "label"))
+        cases = sorted(path.name.removesuffix(phantom.FILE_ENDING) for path in visible_files(references, "label"))
         scores = {
             label: dice_of_folder(references, self._predictions(label), cases, REGIONS, phantom.FILE_ENDING)
             for label in SUBSETS
         }
-        guess = blind_guess([_read(path) for path in files_of(self._raw / "labelsTr", "label")], REGIONS)
+        guess = blind_guess([_read(path) for path in visible_files(self._raw / "labelsTr", "label")], REGIONS)
         scores[BLIND_GUESS] = {}
         for case in cases:
             reference = _read(references / f"{case}{phantom.FILE_ENDING}")

@@ -38,7 +38,7 @@ def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
     Raises:
         InputError: nothing can be scored; nothing has been written.
     """
-    request.window.check_device()
+    request.window.prepare_device()
     if request.attach and request.parts > 1:
         raise InputError("--attach needs all cases and this is a part of them: use it with --merge")
     folder = request.model.folder()

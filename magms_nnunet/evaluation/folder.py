@@ -25,8 +25,8 @@ from magms_nnunet.storage.files import (
     check_no_link,
     is_hidden,
     make_folder,
-    refused_as_name,
     remove_unfinished,
+    reserved_name,
     write_then_rename,
 )
 
@@ -88,7 +88,7 @@ def _differing(one: dict, other: dict, keys: Sequence[str]) -> list[str]:
 def check_case_names(names: Sequence[str]) -> None:
     """Raise InputError where a case's name could lead out of the folder, or is that of something unfinished."""
     for name in names:
-        if reason := refused_as_name(name):
+        if reason := reserved_name(name):
             raise InputError(f"case name {name!r} {reason}")
         if name in ("", ".", "..") or name != Path(name.replace("\\", "/")).name:
             raise InputError(f"case name {name!r} is no file name: rename the case")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.images.appearance import Appearance
-from magms_nnunet.images.cases import Case, files_of, find_cases
+from magms_nnunet.images.cases import Case, find_cases, visible_files
 from magms_nnunet.images.checks import STRICT, InputChecks, check_case, check_segmentation
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model import Fold
@@ -77,7 +77,7 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
             dataset.json above them, have other channels.
     """
     cases, misnamed = find_cases(images, ending)
-    label_files = files_of(labels, "label")
+    label_files = visible_files(labels, "label")
     if (images.parent / "dataset.json").is_file():
         _dataset_json(images.parent, modalities)
     if foreign := [path.name for case in cases for m, path in case.files.items() if m >= len(modalities)]:

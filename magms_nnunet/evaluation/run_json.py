@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 
 
 def check_run(path: Path, run: dict) -> None:
@@ -18,7 +18,7 @@ def check_run(path: Path, run: dict) -> None:
     """
     for key, (is_right, description) in _KINDS.items():
         if key in run and not is_right(run[key]):
-            raise InputError(f"{path}: {key} must be {description}, got {shown(run[key])}: evaluate again")
+            raise InputError(f"{path}: {key} must be {description}, got {shorten(run[key])}: evaluate again")
 
 
 def _are_names(value) -> bool:

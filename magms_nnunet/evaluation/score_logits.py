@@ -12,14 +12,14 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
-from magms_nnunet.errors import CaseError
+from magms_nnunet.errors import CaseError, format_size
 from magms_nnunet.evaluation.labelled_cases import LabelledCase
-from magms_nnunet.images.labels import listed, not_whole, whole_labels
+from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.metrics.scores import Reference
 from magms_nnunet.preprocessing.reading import read_voxels
 from magms_nnunet.report.overlay import best_slice
-from magms_nnunet.storage.files import UNFINISHED, full_disk_is_said, make_folder, publish
+from magms_nnunet.storage.files import UNFINISHED, make_folder, publish, report_full_disk
 from magms_nnunet.storage.written_image import check_written
 
 
@@ -102,7 +102,7 @@ def score_logits(
             make_folder(segmentations)
             make_folder(folder)
             path = folder / f"{labelled.case.name}{dataset_json['file_ending']}"
-            full = partial(full_disk_is_said, path)
+            full = partial(report_full_disk, path)
             with full(), TemporaryDirectory(prefix=UNFINISHED, dir=folder) as hidden, full():
                 reader.write_seg(segmentation, f"{hidden}/{path.name}", properties)
                 check_written(Path(hidden) / path.name)
@@ -124,9 +124,10 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
     known = {0} | {v for value in values for v in (value if isinstance(value, list | tuple) else (value,))}
     unknown = sorted(set(np.unique(labels).tolist()) - known)
     if unknown:
-        found = f"[{listed(unknown)}]{not_whole(unknown)}"
+        found, known = f"[{format_values(unknown)}]{fractional_note(unknown)}", format_values(sorted(known))
         raise CaseError(
-            name, f"reference {file} has labels {found}, dataset.json knows [{listed(sorted(known))}]: convert it first"
+            name,
+            f"reference {file} has labels {found}, dataset.json knows [{known}]: convert it first",
         )
     return labels.astype(np.int32), properties  # of 16 bits without a sign
 
@@ -140,17 +141,14 @@ def _check_grid(labelled: LabelledCase, shape: tuple, of_reference: dict, images
     spacing_mm, images_mm = of_reference["spacing"], of_images["spacing"]
     direction, images_direction = (of.get("sitk_stuff", {}).get("direction", ()) for of in (of_reference, of_images))
     if shape != images:
-        raise CaseError(name, f"{file} has {_times(shape)} voxels, the images have {_times(images)}: use one grid")
-    if not np.allclose(spacing_mm, images_mm, rtol=1e-3):
         raise CaseError(
-            name, f"{file} has voxels of {_times(spacing_mm)} mm, the images of {_times(images_mm)} mm: use one grid"
+            name, f"{file} has {format_size(shape)} voxels, the images have {format_size(images)}: use one grid"
         )
+    if not np.allclose(spacing_mm, images_mm, rtol=1e-3):
+        sizes = f"{format_size(spacing_mm)} mm, the images of {format_size(images_mm)} mm"
+        raise CaseError(name, f"{file} has voxels of {sizes}: use one grid")
     if len(direction) == len(images_direction) and not np.allclose(direction, images_direction, atol=1e-3):
         raise CaseError(name, f"{file} is oriented otherwise than the images: use one grid")
-
-
-def _times(values: Sequence[float]) -> str:
-    return "x".join(f"{value:g}" for value in values)
 
 
 def squeeze_2d(labels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -30,7 +30,7 @@ _STRANGE_SD = 3.25  # a file that is further from all modalities is none of them
 _STRANGE_SHARE = 0.02  # so is one of which more than this is negative where training images were not
 
 
-def look(voxels: Voxels) -> np.ndarray | None:
+def intensity_profile(voxels: Voxels) -> np.ndarray | None:
     """Percentiles of the z-scores of the nonzero voxels, ``(7,)``; None where there is too little to say."""
     values = voxels.sample[voxels.sample != 0]
     if len(values) < _FEWEST_VOXELS:
@@ -51,7 +51,7 @@ def below_zero(voxels: Voxels) -> float:
     return float(np.mean(voxels.sample < -0.1 * bright))
 
 
-def learn(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dict]:
+def learn_appearance(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dict]:
     """What a model's plans keep of its training images.
 
     Args:
@@ -70,7 +70,7 @@ def learn(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dict]:
                 content = read_image_file(Path(path))
             except ImageFileError:
                 continue  # nnU-Net's planning has complained already
-            if content is not None and (found := look(content[1])) is not None:
+            if content is not None and (found := intensity_profile(content[1])) is not None:
                 looks.setdefault(channel, []).append(found)
                 negative[channel] = max(negative.get(channel, 0.0), below_zero(content[1]))
     return {
@@ -154,7 +154,7 @@ class Appearance:
                 mistaken[given] = other
         return mistaken
 
-    def of_one(self, voxels: dict[int, Voxels]) -> int | None:
+    def all_resemble(self, voxels: dict[int, Voxels]) -> int | None:
         """The channel that three files or more all look like, although each was given as another.
 
         Args:
@@ -174,7 +174,7 @@ class Appearance:
             return None
         return channel
 
-    def strange(self, voxels: dict[int, Voxels]) -> list[int]:
+    def unlike_all(self, voxels: dict[int, Voxels]) -> list[int]:
         """Channels whose file looks like no channel at all: another organ, another kind of image, padding.
 
         Args:
@@ -189,7 +189,7 @@ class Appearance:
 
     def _of_files(self, voxels: dict[int, Voxels]) -> dict[int, dict[int, float]]:
         """Squared distances of each file to each channel, where anything is known of the channel it is given as."""
-        looks = {channel: found for channel in voxels if (found := look(voxels[channel])) is not None}
+        looks = {channel: found for channel in voxels if (found := intensity_profile(voxels[channel])) is not None}
         return {given: self._squared_distances(found) for given, found in looks.items() if given in self.looks}
 
     def _squared_distances(self, found: np.ndarray) -> dict[int, float]:

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from magms_nnunet.errors import CaseError, InputError, InputWarning
+from magms_nnunet.errors import CaseError, InputError, InputWarning, format_size
 from magms_nnunet.images.files import ImageFileError, Voxels, read_image_file
-from magms_nnunet.images.grid import Grid, contradiction, off_grid, times
+from magms_nnunet.images.grid import Grid, contradiction, off_grid
 from magms_nnunet.modalities import Modalities, Subset
-from magms_nnunet.storage.files import UNFINISHED, is_hidden, no_folder
+from magms_nnunet.storage.files import UNFINISHED, folder_error, is_hidden
 
 REMEDY_OF_TWO_POSITIONS = "make sform and qform agree (fslorient -copysform2qform FILE, where the sform is right)"
 OR_ALLOW_THEM = "or take what SimpleITK reads with --allow-two-positions"
@@ -48,7 +48,7 @@ class Case:
         return self.labels.get(channel) or f"{self.files[channel].name} ({modalities.names[channel]})"
 
 
-def files_of(folder: Path, kind: str) -> list[Path]:
+def visible_files(folder: Path, kind: str) -> list[Path]:
     """What is in a folder, sorted, without hidden files; ``kind`` of folder is for messages.
 
     Raises:
@@ -70,7 +70,7 @@ def files_of(folder: Path, kind: str) -> list[Path]:
         raise InputError(
             f"{kind} folder {folder} cannot be read ({error.strerror}): get permission, or copy it"
         ) from error
-    raise no_folder(kind, folder)
+    raise folder_error(kind, folder)
 
 
 def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
@@ -79,7 +79,7 @@ def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
     Raises:
         InputError: the folder does not exist, is a file, cannot be read, or holds no such file.
     """
-    paths = files_of(folder, "input")
+    paths = visible_files(folder, "input")
     other_half = _HALVES.get(file_ending, ())
     endings = "|".join(re.escape(end) for end in (file_ending, *_IMAGE_ENDINGS) if end not in other_half)
     pattern = re.compile(rf"(?P<name>.+)_(?P<channel>[0-9]{{4}})(?P<ending>{endings})", re.IGNORECASE)
@@ -196,7 +196,8 @@ def check_files(
         if volumes and (len(grid.size) == 2 or min(grid.size) == 1):
             kind = "2-D" if len(grid.size) == 2 else "a single slice"
             raise CaseError(
-                case.name, f"{label} is {kind} ({times(grid.size)}): this model reads 3-D images, give the whole volume"
+                case.name,
+                f"{label} is {kind} ({format_size(grid.size)}): this model reads 3-D images, give the whole volume",
             )
         if not allow_two_positions and (problem := contradiction(grid, geometry_tolerance)):
             raise CaseError(case.name, f"{label} {problem}: {REMEDY_OF_TWO_POSITIONS}, {OR_ALLOW_THEM}")

@@ -237,11 +237,11 @@ def _appearances(
     case: Case, voxels: dict[int, Voxels], modalities: Modalities, appearance: Appearance
 ) -> Iterator[str]:
     """Sentences on files that look like another modality than their own, or like none."""
-    if (like := appearance.of_one(voxels)) is not None:
+    if (like := appearance.all_resemble(voxels)) is not None:
         numbers = ", ".join(f"{channel:04d}" for channel in voxels)
         yield f"the images of {numbers} all look like {modalities.names[like]}: are these the numbers of patients?"
         return
-    strange = appearance.strange(voxels)
+    strange = appearance.unlike_all(voxels)
     known = {channel: found for channel, found in voxels.items() if channel not in strange}
     yield from _mistaken(case, appearance.mistaken(known), modalities)
     for channel in strange:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from magms_nnunet.images.grid import Grid, is_orthonormal, times
+from magms_nnunet.errors import format_size
+from magms_nnunet.images.grid import Grid, is_orthonormal
 from magms_nnunet.images.nifti_header import (
     contradicting_forms,
     contradicting_scaling,
@@ -128,7 +129,7 @@ def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
     if dtype.kind not in "iuf" or min(shape, default=0) < 1:
         _read_to_the_end(path)
         read_grid(path, header)
-        raise ImageFileError(f"holds {times(shape)} values of type {dtype}: give a greyscale image")
+        raise ImageFileError(f"holds {format_size(shape)} values of type {dtype}: give a greyscale image")
     count = math.prod(shape)
     with _open(path) as stream:
         skipped = _skip(stream, offset)
@@ -264,11 +265,11 @@ def read_grid(path: Path, header: "nibabel.Nifti1Header | None" = None, *, many:
         size, spacing_mm, origin_mm = size[:3], spacing_mm[:3], origin_mm[:3]
         direction = tuple(np.reshape(direction, (4, 4))[:3, :3].ravel().tolist())
     if len(size) not in (2, 3):
-        raise ImageFileError(f"is {len(size)}-D ({times(size)}): give one 3-D image per modality and file")
+        raise ImageFileError(f"is {len(size)}-D ({format_size(size)}): give one 3-D image per modality and file")
     if reader.GetNumberOfComponents() != 1:
         raise ImageFileError(
-            f"has {reader.GetNumberOfComponents()} values per voxel ({times(size)}; an RGB, complex or vector image): "
-            "give a greyscale image"
+            f"has {reader.GetNumberOfComponents()} values per voxel ({format_size(size)}; an RGB, complex or vector "
+            "image): give a greyscale image"
         )
     grid = Grid(size, spacing_mm, origin_mm, direction)
     if not grid.is_orthonormal:
@@ -312,7 +313,7 @@ def _affine(header: "nibabel.Nifti1Header") -> np.ndarray:
 def _oblique(size: tuple[int, ...], axes: np.ndarray) -> str:
     cosines = " ".join(f"{value:.3g}" for value in axes.ravel())
     return (
-        f"({times(size)}) has axes that are not at right angles (direction cosines {cosines}): "
+        f"({format_size(size)}) has axes that are not at right angles (direction cosines {cosines}): "
         "resample it to a grid without shear"
     )
 

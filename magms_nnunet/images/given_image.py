@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 
 Image = str | Path | sitk.Image | tuple[np.ndarray, Sequence[float]]
 """A file, an image, or an array ``(z, y, x)`` with its spacing in mm in the same order."""
@@ -53,7 +53,7 @@ def _image_of_array(pair: Sequence, label: str) -> sitk.Image:
         raise InputError(f"{label} has the shape {array.shape}: give an array of 2 or 3 axes, of one modality")
     if len(spacing_mm) != array.ndim or not all(0 < mm < float("inf") for mm in spacing_mm):
         right = f"{array.ndim} sizes above 0 in mm, in the order of the array's axes"
-        raise InputError(f"{label} has the spacing {shown(pair[1])}: give {right}")
+        raise InputError(f"{label} has the spacing {shorten(pair[1])}: give {right}")
     wanted = _WIDER.get(array.dtype.name, array.dtype.newbyteorder("="))
     try:
         image = sitk.GetImageFromArray(np.ascontiguousarray(array, wanted))

@@ -6,6 +6,8 @@ from itertools import product
 
 import numpy as np
 
+from magms_nnunet.errors import format_size
+
 _LETTERS = ("LR", "PA", "SI")  # the direction in which ITK's x, y and z grow, and its opposite
 _ITK_OF_NIFTI = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ASPECTS = ("direction", "spacing_mm", "origin_mm")
@@ -89,7 +91,7 @@ def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> s
         tolerance_voxels: how far the same voxel may lie apart.
     """
     if grid.size != other.size:
-        return f"has {times(grid.size)} voxels, {name} has {times(other.size)}"
+        return f"has {format_size(grid.size)} voxels, {name} has {format_size(other.size)}"
     if grid.shift(other) <= tolerance_voxels:
         forms = sorted({*grid.forms, *other.forms})
         pairs = ((form, grid.forms.get(form, grid), other.forms.get(form, other)) for form in forms)
@@ -98,7 +100,7 @@ def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> s
     shifts = {aspect: grid.shift(replace(grid, **{aspect: getattr(other, aspect)})) for aspect in _ASPECTS}
     aspect = next((a for a in _ASPECTS if shifts[a] > tolerance_voxels), max(shifts, key=shifts.get))
     if aspect == "spacing_mm":
-        return f"has a spacing of {times(grid.spacing_mm)} mm, {name} of {times(other.spacing_mm)} mm"
+        return f"has a spacing of {format_size(grid.spacing_mm)} mm, {name} of {format_size(other.spacing_mm)} mm"
     if aspect == "origin_mm":
         return f"begins at {_list(grid.origin_mm)} mm, {name} at {_list(other.origin_mm)} mm"
     if grid.orientation != other.orientation:
@@ -131,11 +133,6 @@ def off_grid(
         return problem and f"{problem}: {remedy}"
     apart = f"they lie {grid.shift(other):.2g} voxels apart"
     return f"{problem}: {remedy}, or accept it with --geometry-tolerance ({apart})"
-
-
-def times(values: tuple[float, ...]) -> str:
-    """``240x240x155``."""
-    return "x".join(f"{value:.8g}" for value in values)
 
 
 def _list(values: tuple[float, ...]) -> str:

@@ -13,12 +13,12 @@ def whole_labels(labels: np.ndarray) -> np.ndarray:
     return np.where(np.abs(labels - whole) <= _ROUNDING, whole, labels)
 
 
-def listed(values: list[float]) -> str:
+def format_values(values: list[float]) -> str:
     """Labels for a message: ``0.5, 7``."""
     more = f" and {len(values) - 8} more" if len(values) > 8 else ""
     return ", ".join(f"{value:.9g}" for value in values[:8]) + more
 
 
-def not_whole(values: list[float]) -> str:
+def fractional_note(values: list[float]) -> str:
     """Says where some of these labels are no whole numbers, as an insertion; empty where all are."""
     return " (not whole numbers)" if any(value != round(value) for value in values) else ""

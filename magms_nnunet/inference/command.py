@@ -18,7 +18,7 @@ from magms_nnunet.inference.earlier_results import (
     check_result,
     drop_finished,
     is_finished,
-    is_ours,
+    is_prediction_report,
 )
 from magms_nnunet.inference.failures import failure_message
 from magms_nnunet.inference.folder import predict_folder
@@ -26,7 +26,7 @@ from magms_nnunet.inference.job import Job, file_stamps
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model_json import read_dataset_json, read_plans
-from magms_nnunet.storage.files import refused_as_name
+from magms_nnunet.storage.files import reserved_name
 from magms_nnunet.storage.output_lock import locked_output
 
 MODEL_FILES = ("dataset", "plans")  # their JSONs are copied to the output folder
@@ -61,7 +61,7 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     Raises:
         InputError: nothing can be predicted; nothing has been written.
     """
-    request.window.check_device()
+    request.window.prepare_device()
     dataset_json, plans = read_dataset_json(request.model.folder()), read_plans(request.model.folder())
     modalities, ending = Modalities.from_dataset_json(dataset_json), dataset_json["file_ending"]
     if request.output.resolve() == request.model.folder().resolve():
@@ -73,7 +73,7 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():
         raise InputError(f"-prev_stage_predictions and -o are the same folder, {request.output}: choose another -o")
     failed = {
-        path.name: refused_as_name(path.name)
+        path.name: reserved_name(path.name)
         or f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
         for path in misnamed[request.part :: request.parts]
     }
@@ -101,7 +101,7 @@ def _jobs(
             if case.name.lower() in MODEL_FILES:
                 taken = f"{case.name.lower()}.json"
                 raise CaseError(case.name, f"its JSON would take the place of nnU-Net's {taken}: rename its files")
-            if reason := refused_as_name(case.name):
+            if reason := reserved_name(case.name):
                 raise CaseError(case.name, reason)
             check_result_name(case, ending)
             subset = choose_modalities(case, requested, modalities, ending)
@@ -118,7 +118,7 @@ def _jobs(
                 job = replace(job, subset=checked.subset, empty=checked.empty, warnings=checked.warnings)
             jobs.append(job)
         except Exception as error:  # a case must not take the others with it
-            ours = is_ours(request.output / f"{case.name}.json")
+            ours = is_prediction_report(request.output / f"{case.name}.json")
             stays = f"; {case.name}{ending} in {request.output} is of an earlier run" if ours else ""
             failed[case.name] = failure_message(error, stays)
     return jobs

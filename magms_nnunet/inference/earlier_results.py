@@ -12,7 +12,7 @@ from magms_nnunet.inference.job import Job, file_digests
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Subset
 from magms_nnunet.model.model import TrainedModel
-from magms_nnunet.storage.files import full_disk_is_said
+from magms_nnunet.storage.files import report_full_disk
 from magms_nnunet.storage.foreign_json import read_foreign_json
 from magms_nnunet.storage.output_lock import writing
 
@@ -33,7 +33,7 @@ def check_replaceable(name: str, output: Path, ending: str) -> None:
     """
     report = output / f"{name}.json"
     for path in (output / f"{name}{suffix}" for suffix in (ending, ".json", ".npz", ".pkl")):
-        if path.exists() and not is_ours(report):
+        if path.exists() and not is_prediction_report(report):
             raise CaseError(
                 name, f"{path} is no result of magms_predict: move it away, or choose another output folder"
             )
@@ -47,11 +47,11 @@ def check_model_files(model: TrainedModel, output: Path) -> None:
     """
     for name, content in model_files(model).items():
         path = output / name
-        if path.exists() and _read_json(path) != content and not any(map(is_ours, output.glob("*.json"))):
+        if path.exists() and _read_json(path) != content and not any(map(is_prediction_report, output.glob("*.json"))):
             raise InputError(f"{path} is not this model's: choose another output folder, or move it away")
 
 
-def is_ours(report: Path) -> bool:
+def is_prediction_report(report: Path) -> bool:
     """Whether a case's JSON was written by magms_predict."""
     return "modalities_used" in _read_json(report)
 
@@ -142,7 +142,7 @@ def check_parts(identity: dict, output: Path, unfinished: Path) -> None:
     Raises:
         InputError: another part does something else.
     """
-    with full_disk_is_said(unfinished / _IDENTITY):
+    with report_full_disk(unfinished / _IDENTITY):
         (unfinished / _IDENTITY).write_text(json.dumps(identity))
     for folder in writing(output):  # a killed part may have left one as well
         if folder != unfinished and (other := _read_json(folder / _IDENTITY)) and other != identity:

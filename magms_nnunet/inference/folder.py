@@ -27,8 +27,8 @@ from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.model.model_json import without_listed_files
 from magms_nnunet.nnunet.version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
-from magms_nnunet.storage.files import full_disk_is_said, publish
-from magms_nnunet.storage.written_image import check_written, oddity
+from magms_nnunet.storage.files import publish, report_full_disk
+from magms_nnunet.storage.written_image import check_written, trivial_segmentation
 
 
 def predict_folder(
@@ -80,7 +80,7 @@ def predict_folder(
     ):
         # nnU-Net's ensembling and postprocessing look for them here; other parts may be writing the same just now
         for name, content in model_files(model).items():
-            with full_disk_is_said(output / name):
+            with report_full_disk(output / name):
                 _write_json(unfinished / name, content)
                 publish(unfinished / name, output / name)
         exports: deque[tuple[Job, Future]] = deque()
@@ -159,7 +159,7 @@ def _export(
         What is odd about the result, which the JSON says, too.
     """
     plans_manager, ending = PlansManager(plans), dataset_json["file_ending"]
-    full = partial(full_disk_is_said, output / f"{name}{ending}")
+    full = partial(report_full_disk, output / f"{name}{ending}")
     with full(), TemporaryDirectory(dir=unfinished) as folder, full():  # while what fills the disk is still there
         hidden = Path(folder) / name
         export_prediction_from_logits(
@@ -173,7 +173,8 @@ def _export(
             torch.get_num_threads(),
         )
         check_written(Path(f"{hidden}{ending}"))
-        if (odd := oddity(plans_manager.image_reader_writer_class().read_seg(f"{hidden}{ending}")[0])) is not None:
+        segmentation, _ = plans_manager.image_reader_writer_class().read_seg(f"{hidden}{ending}")
+        if (odd := trivial_segmentation(segmentation)) is not None:
             report["warnings"].append(odd)
         sidecar = Path(f"{hidden}.json")
         spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF

@@ -28,7 +28,7 @@ from magms_nnunet.networks.sweep_network import SweepNetwork
 from magms_nnunet.nnunet.sliding_window import SlidingWindow
 from magms_nnunet.preprocessing.fill import fill_absent
 from magms_nnunet.preprocessing.subset import preprocess_case
-from magms_nnunet.storage.written_image import oddity
+from magms_nnunet.storage.written_image import trivial_segmentation
 
 _STDOUT = Lock()
 """Held while it is redirected, which is so for all threads of a process."""
@@ -244,7 +244,7 @@ class Predictor:
                 num_threads_torch=torch.get_num_threads(),
             )
             segmentation = sitk.ReadImage(f"{result}{ending}")
-        if (odd := oddity(sitk.GetArrayViewFromImage(segmentation))) is not None:
+        if (odd := trivial_segmentation(sitk.GetArrayViewFromImage(segmentation))) is not None:
             warnings.warn(odd, InputWarning, stacklevel=2)
         return segmentation
 

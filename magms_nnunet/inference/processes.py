@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from magms_nnunet.runtime.child_processes import follow_the_parent
+from magms_nnunet.runtime.child_processes import bind_to_parent
 from magms_nnunet.runtime.streams import lasting_streams
 
 
@@ -122,7 +122,7 @@ def _serve(connection: Connection) -> None:
 
     With one thread: there are other processes, and the network needs the cores.
     """
-    follow_the_parent()
+    bind_to_parent()
     os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it as the first call imports it
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)

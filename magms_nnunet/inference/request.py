@@ -7,7 +7,7 @@ import torch
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 from nnunetv2.utilities.file_path_utilities import convert_trainer_plans_config_to_identifier
 
-from magms_nnunet.cpu.freed_memory import keep_freed_memory
+from magms_nnunet.cpu.freed_memory import retain_freed_memory
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.predictor import Predictor, check_filling
 from magms_nnunet.modalities import Modalities, Subset
@@ -16,7 +16,7 @@ from magms_nnunet.model.checkpoints import read_checkpoint
 from magms_nnunet.model.model import FOR_SUBSETS, NETWORKS, Fold, TrainedModel, existing_folds, load_model
 from magms_nnunet.nnunet.folders import nnunet_folder
 from magms_nnunet.runtime.cores import use_available_cores
-from magms_nnunet.storage.files import check_writable, no_folder
+from magms_nnunet.storage.files import check_writable, folder_error
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ModelRequest:
         """
         if self.model is not None:
             if not self.model.is_dir():
-                raise no_folder("model", self.model)
+                raise folder_error("model", self.model)
             return self.model.resolve()  # "." has no name
         results = nnunet_folder("nnUNet_results", ", or name the model's folder with -m")
         names = convert_trainer_plans_config_to_identifier(self.trainer, self.plans, self.configuration)
@@ -111,7 +111,7 @@ class WindowRequest:
     fill: str | None
     fast_sweep: bool = False
 
-    def check_device(self) -> None:
+    def prepare_device(self) -> None:
         """Raise InputError where the device is not there; on the CPU take the cores that this process may use."""
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("-device cuda: torch finds no CUDA GPU here; use -device cpu")
@@ -119,7 +119,7 @@ class WindowRequest:
             raise InputError("-device mps: torch finds no Apple GPU here; use -device cpu")
         on_cpu = self.device != "cuda" and not (self.device is None and torch.cuda.is_available())
         if on_cpu:
-            keep_freed_memory()
+            retain_freed_memory()
             use_available_cores()
 
     def predictor(self, model: TrainedModel) -> Predictor:

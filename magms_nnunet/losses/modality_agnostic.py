@@ -6,8 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from magms_nnunet.losses.backward_per_branch import backward_per_branch
 from magms_nnunet.losses.distillation import feature_distance, kl_bernoulli, kl_softmax
-from magms_nnunet.losses.gradients_at_once import sum_with_gradients_at_once
 from magms_nnunet.losses.targets import Target, counted_voxels, full_resolution
 from magms_nnunet.networks.multi_encoder_unet import BranchFeatures, Logits
 
@@ -38,7 +38,7 @@ class ModalityAgnosticLoss(nn.Module):
         last_terms: of the last training step, ``(M + 1, 3)``, detached, for the log: columns DC, KL, features, with
             their weights; row 0 the teacher, row 1 + m modality m, 0 where it was not drawn or no sample has it.
         distillation: factor of lambda and gamma, which a trainer may let rise from 0 to 1.
-        gradient_scale: see :func:`sum_with_gradients_at_once`.
+        gradient_scale: see :func:`backward_per_branch`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ModalityAgnosticLoss(nn.Module):
             loss = rows.sum()
         else:
             parameters = [p for p in self.decoder.parameters() if p.requires_grad]
-            loss, rows = sum_with_gradients_at_once(terms, features, parameters, self.gradient_scale)
+            loss, rows = backward_per_branch(terms, features, parameters, self.gradient_scale)
         self.last_terms = rows.new_zeros(M + 1, 3)
         self.last_terms[[0, *(1 + m for m in drawn)]] = rows.detach()
         return loss

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.metrics.dice import Regions, dice
 from magms_nnunet.metrics.guidance import guidance
 from magms_nnunet.metrics.hausdorff import BRATS_WORST_MM, Surface, check_spacing, diagonal_mm, hd95_of_surfaces
@@ -165,7 +165,7 @@ def read_table(
         with open(path, "rb", opener=open_regular) as file:
             table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
         if list(table.columns) != expected:
-            got = shown(",".join(map(str, table.columns)))
+            got = shorten(",".join(map(str, table.columns)))
             raise InputError(f"{path}: columns must be {','.join(expected)}, got {got}: evaluate again")
         # The round trip of Python's float is exact; pandas' own parser is not always.
         table = table.assign(**{name: [float(text) for text in table[name]] for name in numbers})

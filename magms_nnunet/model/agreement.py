@@ -9,7 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 from torch.optim import Optimizer
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.modalities import Modalities
 
 _INTENSITIES = "foreground_intensity_properties_per_channel"
@@ -100,11 +100,12 @@ def check_continues(path: Path, content: dict, this_run: dict) -> None:
     trained = content.get("init_args")
     if not isinstance(trained, dict):
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks init_args")
-    held = {"trainer": content.get("trainer_name"), **{key: trained.get(key) for key in ("configuration", "fold")}}
+    in_checkpoint = {"trainer": content.get("trainer_name"), **{k: trained.get(k) for k in ("configuration", "fold")}}
     for what, here in this_run.items():
-        if str(held[what]) != str(here):
+        if str(in_checkpoint[what]) != str(here):
             raise InputError(
-                f"{path} is of {what} {shown(held[what])}, not {shown(here)}: move it away, or train with what it is of"
+                f"{path} is of {what} {shorten(in_checkpoint[what])}, not {shorten(here)}: move it away, or train with "
+                "what it is of"
             )
 
 
@@ -121,8 +122,8 @@ def check_state_fits(path: Path, content: dict, network: nn.Module, optimizer: O
     weights, state = content.get("network_weights"), content.get("optimizer_state")
     if not isinstance(weights, dict) or not isinstance(state, dict):
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks network_weights or optimizer_state")
-    held = {name.removeprefix("module."): getattr(weight, "shape", None) for name, weight in weights.items()}
-    if held != {name: weight.shape for name, weight in network.state_dict().items()}:
+    shapes = {name.removeprefix("module."): getattr(weight, "shape", None) for name, weight in weights.items()}
+    if shapes != {name: weight.shape for name, weight in network.state_dict().items()}:
         raise InputError(f"{path} holds other layers than {content['trainer_name']} builds: move it away to train anew")
     groups = [len(group["params"]) for group in state["param_groups"]]
     if groups != [len(group["params"]) for group in optimizer.param_groups]:
@@ -156,17 +157,17 @@ def with_current_keys(plans: dict) -> dict:
 
 def _check_folder(folder: Path, name: Path, content: dict, plans: dict) -> None:
     """A folder with a name as nnU-Net gives it holds the model that the name says; others may be called anything."""
-    held = (content["trainer_name"], plans["plans_name"], content["init_args"]["configuration"])
-    said = split_folder_name(folder.resolve().name)
-    if said is None or folder.resolve().name == "__".join(held):
+    in_checkpoint = (content["trainer_name"], plans["plans_name"], content["init_args"]["configuration"])
+    in_name = split_folder_name(folder.resolve().name)
+    if in_name is None or folder.resolve().name == "__".join(in_checkpoint):
         return
     for what, by_name, by_file, file in zip(
-        ("trainer", "plans", "configuration"), said, held, (name, "plans.json", name), strict=True
+        ("trainer", "plans", "configuration"), in_name, in_checkpoint, (name, "plans.json", name), strict=True
     ):
         if by_name != by_file:
             raise InputError(
-                f"{folder}: the folder's name and {file} disagree on the {what}: {shown(by_name)} and "
-                f"{shown(by_file)}; use the file of that model, or rename the folder"
+                f"{folder}: the folder's name and {file} disagree on the {what}: {shorten(by_name)} and "
+                f"{shorten(by_file)}; use the file of that model, or rename the folder"
             )
 
 
@@ -182,8 +183,8 @@ def _compare(folder: Path, file: str, checkpoint: Path, here: dict, trained: dic
             raise InputError(f"{folder / checkpoint} is damaged: its {key} cannot be of a {file}") from error
         if not agrees:
             raise InputError(
-                f"{folder}: {file} and {checkpoint} disagree on {key}: {shown(here.get(key))} and "
-                f"{shown(trained.get(key))}; they belong to different models"
+                f"{folder}: {file} and {checkpoint} disagree on {key}: {shorten(here.get(key))} and "
+                f"{shorten(trained.get(key))}; they belong to different models"
             )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.model import expected, manifest
 
 # DATASET/TRAINER__PLANS__CONFIGURATION/FILE: what a model needs, and nothing that could hold code but checkpoints,
@@ -58,7 +58,7 @@ def check_entries(archive: zipfile.ZipFile) -> Contents:
     for entry in entries:
         reason = _refused(entry, seen)
         if reason:
-            raise InputError(f"{source}: entry {shown(entry.filename)} {reason}: nothing is unpacked")
+            raise InputError(f"{source}: entry {shorten(entry.filename)} {reason}: nothing is unpacked")
         seen.add(entry.filename.casefold())
         match = _ENTRY.fullmatch(entry.filename)
         if match:

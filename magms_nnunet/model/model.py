@@ -17,7 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from magms_nnunet import autoload
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model.agreement import check_agreement
 from magms_nnunet.model.checkpoints import read_checkpoint
@@ -212,10 +212,10 @@ def _read(path: Path, trust: bool) -> dict:
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
     for key, is_right in _WANTED.items():
         if not is_right(content[key]):
-            raise InputError(f"{path} is not a checkpoint of nnU-Net: {key} is {shown(content[key])}")
+            raise InputError(f"{path} is not a checkpoint of nnU-Net: {key} is {shorten(content[key])}")
     for name, tensor in content["network_weights"].items():
         if not _is_whole(tensor):
-            raise InputError(f"{path} is damaged: it does not hold all numbers of {shown(name)}; copy it again")
+            raise InputError(f"{path} is damaged: it does not hold all numbers of {shorten(name)}; copy it again")
     # The optimiser's state is not read; the weights are, since the file may be written to by a training.
     weights = {name: tensor.clone() for name, tensor in content["network_weights"].items()}
     return {**{key: content[key] for key in (*_WANTED, *_OPTIONAL)}, "network_weights": weights}
@@ -280,7 +280,7 @@ def _configuration(plans_manager: PlansManager, name: str, folder: Path, path: P
     plans = folder / "plans.json"
     if name not in plans_manager.plans["configurations"]:
         raise InputError(
-            f"{path} was trained in configuration {shown(name)}, and {plans} has none of that name; they belong to "
+            f"{path} was trained in configuration {shorten(name)}, and {plans} has none of that name; they belong to "
             "different models"
         )
     try:
@@ -296,7 +296,7 @@ def _configuration(plans_manager: PlansManager, name: str, folder: Path, path: P
 
 def _undescribed(plans: Path, name: str, error: Exception) -> InputError:
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    return InputError(f"{plans} does not describe {shown(name)} ({reason}): copy it again")
+    return InputError(f"{plans} does not describe {shorten(name)} ({reason}): copy it again")
 
 
 def _build_network(trainer: str, plans_manager, configuration_manager, dataset_json: dict, path: Path) -> nn.Module:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model.agreement import with_current_keys
 from magms_nnunet.storage.foreign_json import read_foreign_json
@@ -58,19 +58,19 @@ def check_dataset_json(path: Path, content: dict) -> None:
     Modalities.from_dataset_json(content)
     labels = content.get("labels")
     if not isinstance(labels, dict) or labels.get("background") != 0:
-        raise InputError(f"{path}: labels must be names and numbers, background 0, got {shown(labels)}")
+        raise InputError(f"{path}: labels must be names and numbers, background 0, got {shorten(labels)}")
     declared = []
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(type(label) is int and 0 <= label <= _LARGEST_LABEL for label in values):
             raise InputError(
-                f"{path}: label {shown(name)} must be a number from 0 to {_LARGEST_LABEL}, or a list of such, got "
-                f"{shown(value)}"
+                f"{path}: label {shorten(name)} must be a number from 0 to {_LARGEST_LABEL}, or a list of such, got "
+                f"{shorten(value)}"
             )
         declared += values
     order = content.get("regions_class_order")
     if order is not None and not (isinstance(order, list) and all(label in declared for label in order)):
-        raise InputError(f"{path}: regions_class_order must list numbers that labels holds, got {shown(order)}")
+        raise InputError(f"{path}: regions_class_order must list numbers that labels holds, got {shorten(order)}")
     few = len(set(declared) - {0, labels.get("ignore")}) < 255
     if order is not None and max(order, default=0) > (most := 255 if few else _LARGEST_OF_A_REGION):
         raise InputError(
@@ -79,7 +79,7 @@ def check_dataset_json(path: Path, content: dict) -> None:
         )
     ending = content.get("file_ending")
     if not isinstance(ending, str) or not _ENDING.fullmatch(ending):
-        raise InputError(f"{path}: file_ending must be something like .nii.gz, got {shown(ending)}")
+        raise InputError(f"{path}: file_ending must be something like .nii.gz, got {shorten(ending)}")
 
 
 def without_listed_files(dataset_json: dict) -> dict:
@@ -111,7 +111,7 @@ def check_plans(path: Path, plans: dict) -> None:
         raise InputError(f"{path}: transpose_backward {backward} does not undo transpose_forward {forward}")
     for name, configuration in plans["configurations"].items():
         if not isinstance(configuration, dict):
-            raise InputError(f"{path}: configurations.{name} must be an object, got {shown(configuration)}")
+            raise InputError(f"{path}: configurations.{name} must be an object, got {shorten(configuration)}")
 
 
 def check_configuration(path: Path, name: str, configuration: dict) -> None:
@@ -137,7 +137,7 @@ def _check(path: Path, where: str, content: dict, wanted: dict[str, tuple[Callab
         if key not in content:
             raise InputError(f"{path} lacks {where}{key}: copy it again from whoever trained the model")
         if not is_right(content[key]):
-            raise InputError(f"{path}: {where}{key} must be {description}, got {shown(content[key])}")
+            raise InputError(f"{path}: {where}{key} must be {description}, got {shorten(content[key])}")
 
 
 def _is_name(value) -> bool:

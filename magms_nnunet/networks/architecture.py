@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 
 # The last is where old plans look for it; nnU-Net finds it in its new place.
 NETWORKS = tuple(
@@ -38,15 +38,16 @@ def check_architecture(configuration: ConfigurationManager) -> None:
     name, kwargs = configuration.network_arch_class_name, configuration.network_arch_init_kwargs
     if name not in NETWORKS:
         raise InputError(
-            f"plans.json: network_class_name is {shown(name)}, and only {', '.join(NETWORKS[:3])} are built from plans"
+            f"plans.json: network_class_name is {shorten(name)}, and only {', '.join(NETWORKS[:3])} are built from "
+            "plans"
         )
     if not isinstance(kwargs, Mapping):
-        raise InputError(f"plans.json: arch_kwargs must be an object, got {shown(kwargs)}")
+        raise InputError(f"plans.json: arch_kwargs must be an object, got {shorten(kwargs)}")
     for key in configuration.network_arch_init_kwargs_req_import:
         layer = kwargs.get(key) if isinstance(key, str) else key
         if layer is not None and not (isinstance(layer, str) and LAYERS.fullmatch(layer)):
             raise InputError(
-                f"plans.json: {_named(key)} is {shown(layer)}, and only convolutions, norms, dropout and activations "
+                f"plans.json: {_named(key)} is {shorten(layer)}, and only convolutions, norms, dropout and activations "
                 "of torch.nn are built from plans"
             )
     for key, value in kwargs.items():
@@ -54,13 +55,13 @@ def check_architecture(configuration: ConfigurationManager) -> None:
         for number in _numbers(value):
             if not abs(number) <= largest:  # nor NaN
                 raise InputError(
-                    f"plans.json: {_named(key)} holds {shown(number)}; at most {largest} is built from plans"
+                    f"plans.json: {_named(key)} holds {shorten(number)}; at most {largest} is built from plans"
                 )
     _check_size(kwargs, len(configuration.normalization_schemes))
     patch = configuration.patch_size
     whole = isinstance(patch, list | tuple) and all(type(size) is int and size > 0 for size in patch)
     if not whole or len(patch) not in (2, 3) or math.prod(patch) > _MOST_VOXELS:
-        raise InputError(f"plans.json: patch_size must be 2 or 3 numbers of voxels, got {shown(patch)}")
+        raise InputError(f"plans.json: patch_size must be 2 or 3 numbers of voxels, got {shorten(patch)}")
     _check_grids(kwargs, patch)
 
 
@@ -81,7 +82,7 @@ def _check_size(kwargs: Mapping, M: int) -> None:
         ) from error
     if weights > _MOST_WEIGHTS:
         raise InputError(
-            f"plans.json: a network of {M} encoders with {shown(features)} features would have some {weights:.0e} "
+            f"plans.json: a network of {M} encoders with {shorten(features)} features would have some {weights:.0e} "
             "weights, more than any real one"
         )
 
@@ -94,16 +95,18 @@ def _check_grids(kwargs: Mapping, patch: Sequence[int]) -> None:
             if len(sizes) != len(patch) or not all(type(size) is int and size > 0 for size in sizes):
                 raise InputError(
                     f"plans.json: {key} must hold {len(patch)} numbers of voxels per stage, like patch_size, got "
-                    f"{shown(value)}"
+                    f"{shorten(value)}"
                 )
     strides = [[s] * len(patch) if isinstance(s, int) else s for s in _per_stage(kwargs["strides"], kwargs["n_stages"])]
     shrink = [math.prod(axis) for axis in zip(*strides, strict=True)]
     if any(size % factor for size, factor in zip(patch, shrink, strict=True)):
-        raise InputError(f"plans.json: patch_size {shown(patch)} must be divisible by {shown(shrink)}, as strides say")
+        raise InputError(
+            f"plans.json: patch_size {shorten(patch)} must be divisible by {shorten(shrink)}, as strides say"
+        )
 
 
 def _named(key) -> str:
-    return shown(key).strip("'")
+    return shorten(key).strip("'")
 
 
 def _per_stage(value, stages: int) -> list:

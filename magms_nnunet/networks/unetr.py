@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from monai.networks.nets import unetr as monai_unetr
 from torch import Tensor, nn
 
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, format_size
 
 TOKEN_VOXELS = 16
 """Edge of the cube that becomes one token."""
@@ -51,8 +51,8 @@ class UNETREncoder(nn.Module):
         """
         if tuple(x.shape[2:]) != self.patch_size:
             raise InputError(
-                f"this UNETR takes patches of {_text(self.patch_size)} voxels, for which its positions were learned; "
-                f"got {_text(x.shape[2:])}: train and predict with the same plans"
+                f"this UNETR takes patches of {format_size(self.patch_size)} voxels, for which its positions were "
+                f"learned; got {format_size(x.shape[2:])}: train and predict with the same plans"
             )
         x = F.pad(x, _margins(self.patch_size))
         grid = [size // TOKEN_VOXELS for size in x.shape[2:]]
@@ -137,7 +137,3 @@ def _margins(patch_size: Sequence[int]) -> list[int]:
     """
     missing = [-size % TOKEN_VOXELS for size in reversed(patch_size)]
     return [margin for total in missing for margin in (total // 2, total - total // 2)]
-
-
-def _text(size: Sequence[int]) -> str:
-    return "x".join(map(str, size))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Container
 from pathlib import Path
 
-from magms_nnunet.errors import InputError, one_line, shown
+from magms_nnunet.errors import InputError, one_line, shorten
 
 _LISTED = 8
 
@@ -25,7 +25,7 @@ def file_ending(raw: Path, dataset_json: dict) -> str:
     """
     ending = dataset_json.get("file_ending")
     if not isinstance(ending, str) or not ending.startswith("."):
-        raise InputError(f"{raw / 'dataset.json'}: file_ending must be something like .nii.gz, got {shown(ending)}")
+        raise InputError(f"{raw / 'dataset.json'}: file_ending must be something like .nii.gz, got {shorten(ending)}")
     return ending
 
 
@@ -39,14 +39,14 @@ def listed_files(raw: Path, dataset_json: dict) -> dict[str, tuple[list[Path], P
     """
     listed = dataset_json["dataset"]
     if not isinstance(listed, dict):
-        raise InputError(f"{raw / 'dataset.json'}: dataset must hold an object per case, got {shown(listed)}")
+        raise InputError(f"{raw / 'dataset.json'}: dataset must hold an object per case, got {shorten(listed)}")
     found = {}
     for name, files in listed.items():
         images, label = (files.get("images"), files.get("label")) if isinstance(files, dict) else (None, None)
         if not (isinstance(images, list) and all(isinstance(file, str) for file in [*images, label])):
             raise InputError(
-                f"{raw / 'dataset.json'}: case {shown(name)} must have images, a list of files, and label, a file; got "
-                f"{shown(files)}"
+                f"{raw / 'dataset.json'}: case {shorten(name)} must have images, a list of files, and label, a file; "
+                f"got {shorten(files)}"
             )
         *images, label = (raw / os.path.expandvars(file) for file in [*images, label])  # as nnU-Net does
         found[name] = (images, label)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from magms_nnunet.errors import CaseError
-from magms_nnunet.images.grid import times
+from magms_nnunet.errors import CaseError, format_size
 
 MOST_VOXELS = 2**31  # 8 GB per modality; a CT of the whole body at 1 mm has 2**29
 
@@ -46,6 +45,7 @@ def _check_shape(case: str, shape: Sequence[int], spacing_mm: Sequence[float], t
     if 0 in resampled or math.prod(resampled) > MOST_VOXELS:
         raise CaseError(
             case,
-            f"{times(shape)} voxels of {times(spacing_mm)} mm would become {times(resampled)} voxels of "
-            f"{times(target_mm)} mm, which is what the model reads: is the spacing in the file's header right?",
+            f"{format_size(shape)} voxels of {format_size(spacing_mm)} mm would become {format_size(resampled)} voxels "
+            f"of {format_size(target_mm)} mm, which is what the model reads: is the spacing in "
+            "the file's header right?",
         )

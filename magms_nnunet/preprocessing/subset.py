@@ -13,7 +13,7 @@ from magms_nnunet.errors import CaseError
 from magms_nnunet.images.cases import Case
 from magms_nnunet.images.checks import STRICT, InputChecks
 from magms_nnunet.images.grid import Grid, off_grid
-from magms_nnunet.images.labels import listed, not_whole, whole_labels
+from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.preprocessing.reading import read_voxels
 from magms_nnunet.preprocessing.resampling import run_preprocessor
@@ -90,10 +90,11 @@ def preprocess_case(
         file = f"{Path(previous_stage).name} of the previous stage"
         segmentation = whole_labels(read_voxels(reader.read_seg, previous_stage, case.name, file)[0])
         if undeclared := sorted(set(np.unique(segmentation).tolist()) - {0, *label_manager.all_labels}):
+            found = f"[{format_values(undeclared)}]{fractional_note(undeclared)}"
             raise CaseError(
                 case.name,
-                f"{file} has labels [{listed(undeclared)}]{not_whole(undeclared)}, which dataset.json does not "
-                "declare: give the segmentation by this model's previous stage",
+                f"{file} has labels {found}, which dataset.json does not declare: give the segmentation by this "
+                "model's previous stage",
             )
     data, segmentation, properties = run_preprocessor(
         case.name, images, segmentation, properties, plans_manager, configuration_manager, dataset_json

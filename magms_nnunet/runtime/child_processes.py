@@ -12,7 +12,7 @@ from multiprocessing.util import register_after_fork
 _GRACE_SECONDS = 30
 
 
-def follow_the_parent() -> None:
+def bind_to_parent() -> None:
     """Called in a process of ``multiprocessing``: leave Ctrl-C to the parent, and end with it.
 
     A process whose parent was killed may still be in a long call.
@@ -27,7 +27,7 @@ def follow_the_parent() -> None:
 
 
 @contextmanager
-def forks_follow() -> Iterator[list[BaseProcess]]:
+def bind_forks_to_parent() -> Iterator[list[BaseProcess]]:
     """Have processes that are forked inside follow this one, whatever they run.
 
     SIGTERM, which clusters send to all processes of a job, ends them after this one has had the time to end them.
@@ -51,4 +51,4 @@ class _Mark:
 def _follow(_: _Mark) -> None:
     signal.set_wakeup_fd(-1)  # the parent's would tell it of signals to this process
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
-    follow_the_parent()
+    bind_to_parent()

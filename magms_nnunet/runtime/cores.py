@@ -39,7 +39,7 @@ def limit_threads() -> None:
 
 
 @contextmanager
-def few_augmenting_processes() -> Iterator[None]:
+def limit_augmenting_processes() -> Iterator[None]:
     """Inside, nnU-Net augments with as many processes at the most, unless the user has set their number."""
     if _AUGMENTING in os.environ:
         yield

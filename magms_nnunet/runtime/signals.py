@@ -30,7 +30,7 @@ def stop(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def stopped_in_time(
+def exit_on_signal(
     seconds: float = GRACE_SECONDS, handler: Callable[[int, FrameType | None], None] = stop, last_words: str = ""
 ) -> Iterator[None]:
     """Raise :class:`Stopped` on SIGINT and SIGTERM; and end the process if it has not ended ``seconds`` later.

@@ -20,7 +20,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_BYTES = 1 << 16  # what is left on a disk that is full: a writer may fail before the very last block
 
 
-def refused_as_name(case: str) -> str | None:
+def reserved_name(case: str) -> str | None:
     """Why results cannot be called after this case; None: they can."""
     if not case.lower().startswith(UNFINISHED):
         return None
@@ -49,7 +49,7 @@ def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
     path = Path(path)
     temporary = path.with_name(f"{UNFINISHED}{os.urandom(8).hex()}{path.suffix}")  # a pid may be another host's, too
     try:
-        with full_disk_is_said(path):
+        with report_full_disk(path):
             os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # no link that others left there
             write(str(temporary))
             publish(temporary, path)
@@ -133,7 +133,7 @@ def make_folder(path: Path) -> None:
     """
     check_no_link(path)
     try:
-        with full_disk_is_said(path):
+        with report_full_disk(path):
             path.mkdir(exist_ok=True)
     except FileExistsError as error:
         raise InputError(f"{path} is no folder: move it away, or choose another output folder") from error
@@ -170,7 +170,7 @@ def _lacks(folder: Path) -> str | None:
 
 
 @contextmanager
-def full_disk_is_said(path: Path) -> Iterator[None]:
+def report_full_disk(path: Path) -> Iterator[None]:
     """While ``path`` is written: say that the disk is full, where that is why writing failed.
 
     Not every writer says so itself: torch speaks of an unexpected position.
@@ -210,7 +210,7 @@ def remove_unfinished(folder: Path, keep: str = "") -> None:
                 path.unlink()
 
 
-def no_folder(kind: str, folder: Path) -> InputError:
+def folder_error(kind: str, folder: Path) -> InputError:
     """The error for a path that should be a folder and is none; ``kind`` of folder is for the message."""
     if folder.exists():
         return InputError(f"{kind} folder {folder} is a file: give the folder that holds it")

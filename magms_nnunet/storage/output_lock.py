@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from magms_nnunet.errors import InputError, one_line
-from magms_nnunet.storage.files import UNFINISHED, check_no_link, full_disk_is_said, open_own, remove_unfinished
+from magms_nnunet.storage.files import UNFINISHED, check_no_link, open_own, remove_unfinished, report_full_disk
 
 try:
     import fcntl
@@ -103,7 +103,7 @@ def _hidden_folder(output: Path, name: str) -> Iterator[Path]:
     """Make a folder called ``name``, or ``name_1`` and so on where that is taken, locked as soon as it is seen."""
     folder, lock = output / f"{UNFINISHED}{os.urandom(8).hex()}", None
     try:
-        with full_disk_is_said(output / name):
+        with report_full_disk(output / name):
             folder.mkdir()
             if fcntl is not None:
                 lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)

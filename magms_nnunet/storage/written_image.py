@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 
-def oddity(labels: np.ndarray) -> str | None:
+def trivial_segmentation(labels: np.ndarray) -> str | None:
     """A sentence on a segmentation, of any shape, that is nothing or everything."""
     if not labels.any():
         return "nothing is segmented: look at the images"

@@ -13,8 +13,7 @@ import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights as load_anything
 from torch import Tensor, nn
 
-from magms_nnunet.errors import InputError, InputWarning
-from magms_nnunet.images.grid import times
+from magms_nnunet.errors import InputError, InputWarning, format_size
 from magms_nnunet.model.checkpoints import TRUST_VARIABLE, read_checkpoint, trusted_by_environment
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
@@ -179,4 +178,4 @@ def _fitting(name: str, weight: Tensor, own: Tensor) -> Tensor:
 
 
 def _misfit(name: str, weight: Tensor, own: Tensor, remedy: str) -> InputError:
-    return InputError(f"{name} is {times(weight.shape)} there and {times(own.shape)} here: {remedy}")
+    return InputError(f"{name} is {format_size(weight.shape)} there and {format_size(own.shape)} here: {remedy}")

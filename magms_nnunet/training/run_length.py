@@ -6,7 +6,7 @@
 import os
 from pathlib import Path
 
-from magms_nnunet.errors import InputError, shown
+from magms_nnunet.errors import InputError, shorten
 
 EPOCHS_VARIABLE = "MAGMS_NUM_EPOCHS"
 ITERATIONS_VARIABLE = "MAGMS_ITERATIONS_PER_EPOCH"
@@ -41,7 +41,7 @@ def run_length_of_checkpoint(path: Path, init_args: dict) -> dict[str, int]:
     magms = init_args.get("magms", {})
     kept = magms.get("run_length", {}) if isinstance(magms, dict) else magms
     if not isinstance(kept, dict) or not all(name in _ATTRIBUTES and _is_positive_int(n) for name, n in kept.items()):
-        raise InputError(f"{path} is damaged: {shown(kept)} is no length of a run")
+        raise InputError(f"{path} is damaged: {shorten(kept)} is no length of a run")
     return kept
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
-from magms_nnunet.runtime.signals import Stopped, stopped_in_time
+from magms_nnunet.runtime.signals import Stopped, exit_on_signal
 
 GRACE_SECONDS = 25  # clusters give 30 before they kill
 _AUGMENTING_SECONDS = 3  # for the batch that a process is at
@@ -25,7 +25,7 @@ class Signals:
         self._waiting = number
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def deferred(self) -> Iterator[None]:
         """Inside, a signal waits for the end.
 
         Raises:
@@ -50,7 +50,7 @@ class Signals:
         Raises:
             SystemExit: with 130 or 143, after a signal.
         """
-        with stopped_in_time(GRACE_SECONDS, self._receive, last_words):
+        with exit_on_signal(GRACE_SECONDS, self._receive, last_words):
             try:
                 yield
             except Stopped as stop:

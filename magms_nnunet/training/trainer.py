@@ -11,7 +11,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from magms_nnunet.cpu.freed_memory import keep_freed_memory
+from magms_nnunet.cpu.freed_memory import retain_freed_memory
 from magms_nnunet.errors import InputError, one_line
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model.agreement import check_continues, check_state_fits, check_trained_with, with_current_keys
@@ -22,8 +22,8 @@ from magms_nnunet.networks.availability import without_absent
 from magms_nnunet.nnunet.version import check_hooks, untested_nnunet_warnings
 from magms_nnunet.preprocessing.available_modalities import AvailableModalities, available_channels
 from magms_nnunet.preprocessing.training_cases import check_cases
-from magms_nnunet.runtime.child_processes import forks_follow
-from magms_nnunet.runtime.cores import few_augmenting_processes, limit_threads
+from magms_nnunet.runtime.child_processes import bind_forks_to_parent
+from magms_nnunet.runtime.cores import limit_augmenting_processes, limit_threads
 from magms_nnunet.storage.files import write_then_rename
 from magms_nnunet.storage.output_lock import locked_output
 from magms_nnunet.training.finite import check_epoch, check_images, check_loss, check_weights
@@ -88,9 +88,9 @@ class ModalityTrainer(nnUNetTrainer):
         for attribute, value in changes.items():
             setattr(self, attribute, value)
         # init_args is the part of nnU-Net's checkpoint that nobody else writes to: a continued run finds them there.
-        self.my_init_kwargs["magms"] = {"run_length": changes, **self.described()}
+        self.my_init_kwargs["magms"] = {"run_length": changes, **self.describe()}
 
-    def described(self) -> dict:
+    def describe(self) -> dict:
         """What a trainer wants kept in the checkpoint and the log about itself: plain values."""
         return {}
 
@@ -102,7 +102,7 @@ class ModalityTrainer(nnUNetTrainer):
         return available
 
     @contextmanager
-    def telling_network(self, available: torch.Tensor | None) -> Iterator[None]:
+    def passing_availability(self, available: torch.Tensor | None) -> Iterator[None]:
         """While it lasts, a network that takes ``available``, bool ``(B, M)`` or ``(1, M)``, is called with it."""
         if available is None or "available" not in signature(self.plain_network.forward).parameters:
             yield
@@ -124,7 +124,7 @@ class ModalityTrainer(nnUNetTrainer):
             return batch, None
         return {**batch, "data": without_absent(batch["data"], available)}, available
 
-    def seen(self, batch: dict) -> dict:
+    def network_input(self, batch: dict) -> dict:
         """What the network sees of a batch in training; trainers that leave out modalities replace ``data``."""
         return batch
 
@@ -142,8 +142,8 @@ class ModalityTrainer(nnUNetTrainer):
             limit_threads()
         super().on_train_start()
         if self.device.type == "cpu":
-            keep_freed_memory()  # after nnU-Net has started its processes for augmentation
-        description = "".join(f"{name} {value}; " for name, value in self.described().items())
+            retain_freed_memory()  # after nnU-Net has started its processes for augmentation
+        description = "".join(f"{name} {value}; " for name, value in self.describe().items())
         self.print_to_log_file(
             f"magms_nnunet: modalities {one_line(self.modalities.listing())}; {description}{self.num_epochs} epochs of "
             f"{self.num_iterations_per_epoch} iterations, a checkpoint every {self.save_every} epochs"
@@ -168,7 +168,7 @@ class ModalityTrainer(nnUNetTrainer):
 
     def get_dataloaders(self):
         """nnU-Net's; the processes that augment end with this one, and are no more than the cores that it may use."""
-        with forks_follow() as self._augmenting, few_augmenting_processes(), self._signals.held():
+        with bind_forks_to_parent() as self._augmenting, limit_augmenting_processes(), self._signals.deferred():
             self.dataloader_train, self.dataloader_val = super().get_dataloaders()
         return self.dataloader_train, self.dataloader_val
 
@@ -204,11 +204,14 @@ class ModalityTrainer(nnUNetTrainer):
 
         if self.device.type == "cpu":
             limit_threads()
-        with self._signals.end(stop, "The validation did not end in time: --val repeats it."), self._given_to_network():
+        with (
+            self._signals.end(stop, "The validation did not end in time: --val repeats it."),
+            self._masking_absent_in_validation(),
+        ):
             super().perform_actual_validation(save_probabilities)
 
     @contextmanager
-    def _given_to_network(self) -> Iterator[None]:
+    def _masking_absent_in_validation(self) -> Iterator[None]:
         """While it lasts, cases are loaded with 0 in place of what they lack, and the network is told of it."""
         trainer, base, count, told = self, self.dataset_class, len(self.modalities), ExitStack()
 
@@ -220,7 +223,7 @@ class ModalityTrainer(nnUNetTrainer):
                 if not all(available):
                     images = np.array(images[:])
                     images[[m for m in range(count) if not available[m]]] = 0
-                    told.enter_context(trainer.telling_network(torch.tensor([available])))
+                    told.enter_context(trainer.passing_availability(torch.tensor([available])))
                 return images, *rest
 
         self.dataset_class = AvailableImages
@@ -238,15 +241,15 @@ class ModalityTrainer(nnUNetTrainer):
         """
         batch, _ = self._without_absent(batch)
         check_images(batch, self.current_epoch)
-        with self._signals.held():
-            result = super().train_step(self.seen(batch))
+        with self._signals.deferred():
+            result = super().train_step(self.network_input(batch))
         check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
         return result
 
     def validation_step(self, batch: dict) -> dict:
         """nnU-Net's step. Raises as :meth:`train_step`, also after a last step of training that spoilt the weights."""
         batch, available = self._without_absent(batch)
-        with self.telling_network(available):
+        with self.passing_availability(available):
             result = super().validation_step(batch)
         check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
         return result

@@ -15,7 +15,7 @@ TINY = ("--patch", "16", "--width", "4", "--blocks", "2", "--repeats", "1", "--d
 @pytest.fixture(autouse=True)
 def memory_is_given_back(monkeypatch):
     """Keeping it cannot be undone."""
-    monkeypatch.setattr("harness.keep_freed_memory", lambda: None)
+    monkeypatch.setattr("harness.retain_freed_memory", lambda: None)
 
 
 @pytest.fixture

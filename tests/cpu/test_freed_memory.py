@@ -6,10 +6,10 @@ import pytest
 CODE = """
 import resource, sys
 import numpy as np
-from magms_nnunet.cpu.freed_memory import keep_freed_memory
+from magms_nnunet.cpu.freed_memory import retain_freed_memory
 
 if sys.argv[1] == "kept":
-    keep_freed_memory()
+    retain_freed_memory()
 np.ones(1 << 23)  # 64 MiB
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(50):

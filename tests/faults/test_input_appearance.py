@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from magms_nnunet.images.appearance import PLANS_KEY, learn
+from magms_nnunet.images.appearance import PLANS_KEY, learn_appearance
 from magms_nnunet.inference import folder
 from tests.faults.spoiled_image import FILE, LABEL, like
 from tests.faults.tiny import SHAPE, T1C, voxels
@@ -40,7 +40,7 @@ def model_that_learned(model, tmp_path):
     shutil.copytree(model, tmp_path / "model")
     plans = json.loads((model / "plans.json").read_text())
     (tmp_path / "model" / "plans.json").write_text(
-        json.dumps(plans | {PLANS_KEY: learn([dict(enumerate(paths)) for paths in cases])})
+        json.dumps(plans | {PLANS_KEY: learn_appearance([dict(enumerate(paths)) for paths in cases])})
     )
     return tmp_path / "model"
 

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.images.appearance import PLANS_KEY, Appearance, below_zero, learn, look
+from magms_nnunet.images.appearance import PLANS_KEY, Appearance, below_zero, intensity_profile, learn_appearance
 from magms_nnunet.images.cases import find_cases
 from magms_nnunet.images.files import read_image_file, summarize
 
@@ -30,7 +30,7 @@ def learned(tmp_path):
         for channel, path in enumerate(paths):
             sitk.WriteImage(sitk.GetImageFromArray(image(channel, seed, scale=10.0**seed)), str(path))
         cases.append(dict(enumerate(paths)))
-    return learn(cases)
+    return learn_appearance(cases)
 
 
 def voxels(**channels):
@@ -39,41 +39,43 @@ def voxels(**channels):
 
 def test_a_look_is_seven_percentiles_of_z_scores():
     """Of 0 to 200 without the 0: mean 100.5, SD sqrt((200^2 - 1) / 12) = 57.73, 5 % at 10.95."""
-    found = look(summarize(np.arange(201, dtype=np.float32).reshape(3, 67)))
+    found = intensity_profile(summarize(np.arange(201, dtype=np.float32).reshape(3, 67)))
     assert found == pytest.approx(
         (np.array([10.95, 20.9, 50.75, 100.5, 150.25, 180.1, 190.05]) - 100.5) / 57.734, rel=1e-4
     )
 
 
 def test_a_look_does_not_depend_on_the_scale():
-    assert look(summarize(image(SKEWED, 0, 1000))) == pytest.approx(look(summarize(image(SKEWED, 0))), abs=1e-4)
+    assert intensity_profile(summarize(image(SKEWED, 0, 1000))) == pytest.approx(
+        intensity_profile(summarize(image(SKEWED, 0))), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("array", [np.ones((5, 5, 5)), np.zeros((9, 9, 9)), np.arange(99.0)])
 def test_too_little_has_no_look(array):
-    assert look(summarize(array)) is None
+    assert intensity_profile(summarize(array)) is None
 
 
 def test_numbers_beyond_all_measure_have_no_look():
-    assert look(summarize(np.tile([-1e308, 1e308], 100))) is None
+    assert intensity_profile(summarize(np.tile([-1e308, 1e308], 100))) is None
 
 
 def test_learning_is_mean_and_sd_over_the_cases(learned):
     assert sorted(learned) == ["0", "1"]
-    looks = [look(summarize(image(SKEWED, seed))) for seed in range(6)]
+    looks = [intensity_profile(summarize(image(SKEWED, seed))) for seed in range(6)]
     assert learned["1"]["cases"] == 6
     assert learned["1"]["mean"] == pytest.approx(np.mean(looks, 0), abs=1e-4)
     assert learned["1"]["sd"] == pytest.approx(np.std(looks, 0, ddof=1), abs=1e-4)
 
 
 def test_nothing_is_learned_from_few_cases_or_from_damaged_ones(tmp_path):
-    assert learn([]) == {}
+    assert learn_appearance([]) == {}
     path = tmp_path / "p.nii.gz"
     sitk.WriteImage(sitk.GetImageFromArray(image(FLAT, 0)), str(path))
-    assert learn([{0: path}] * 4) == {}
-    assert learn([{0: path}] * 5)["0"]["cases"] == 5
+    assert learn_appearance([{0: path}] * 4) == {}
+    assert learn_appearance([{0: path}] * 5)["0"]["cases"] == 5
     path.write_bytes(b"damaged")
-    assert learn([{0: path}] * 5) == {}
+    assert learn_appearance([{0: path}] * 5) == {}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def at_distances(*sd):
     """An appearance of channels without spread, and a file at these distances from them, in standard deviations."""
     file = summarize(np.random.default_rng(0).normal(100, 20, (20, 20, 20)).astype(np.float32))
     n = 10**9  # so many cases that nothing is left of Student's t
-    looks = {channel: (look(file) - distance, np.ones(7), n) for channel, distance in enumerate(sd)}
+    looks = {channel: (intensity_profile(file) - distance, np.ones(7), n) for channel, distance in enumerate(sd)}
     return Appearance(looks, {}), file
 
 
@@ -112,7 +114,7 @@ def test_a_single_file_is_anothers_where_it_is_far_from_its_own_and_near_to_that
 @pytest.mark.parametrize(("own", "other", "strange"), [(3.3, 7, [0]), (3.3, 3.2, []), (3.2, 7, [])])
 def test_a_file_that_is_far_from_all_is_strange(own, other, strange):
     appearance, file = at_distances(own, other)
-    assert appearance.strange({0: file}) == strange
+    assert appearance.unlike_all({0: file}) == strange
 
 
 @pytest.mark.parametrize(
@@ -123,9 +125,9 @@ def test_an_image_with_air_below_zero_is_strange_to_a_model_of_images_without(tr
     rng = np.random.default_rng(0)
     ct = np.concatenate([rng.normal(-1000, 10, 3000), rng.normal(40, 20, 3000), rng.normal(400, 100, 1000)])
     file = summarize(ct.astype(np.float32))
-    plans = {"mean": look(file).tolist(), "sd": [1.0] * 7, "cases": 9, **trained}
+    plans = {"mean": intensity_profile(file).tolist(), "sd": [1.0] * 7, "cases": 9, **trained}
     appearance = Appearance.from_plans({PLANS_KEY: {"0": plans}}, 1)
-    assert appearance.strange({0: file}) == strange
+    assert appearance.unlike_all({0: file}) == strange
 
 
 def test_what_resampling_leaves_below_zero_does_not_count(learned):
@@ -147,7 +149,7 @@ def test_what_resampling_leaves_below_zero_does_not_count(learned):
 )
 def test_images_of_one_modality_under_the_numbers_of_patients(distances, files, like):
     appearance, file = at_distances(*distances)
-    assert appearance.of_one(dict.fromkeys(range(files), file)) == like
+    assert appearance.all_resemble(dict.fromkeys(range(files), file)) == like
 
 
 def test_without_anything_learned_nothing_is_said():
@@ -190,7 +192,7 @@ def test_real_patients_each_against_the_others():
         {channel: read_image_file(path)[1] for channel, path in case.files.items()}
         for case in find_cases(BRATS, ".nii.gz")[0]
     ]
-    looks = [{channel: look(found) for channel, found in case.items()} for case in voxels]
+    looks = [{channel: intensity_profile(found) for channel, found in case.items()} for case in voxels]
     noticed = {}
     for number, case in enumerate(voxels):
         others = [found for i, found in enumerate(looks) if i != number]
@@ -206,7 +208,7 @@ def test_real_patients_each_against_the_others():
             {},
         )
         assert appearance.mistaken(case) == {}
-        assert (appearance.strange(case), appearance.of_one(case)) == ([], None)
+        assert (appearance.unlike_all(case), appearance.all_resemble(case)) == ([], None)
         assert [appearance.mistaken({channel: found}) for channel, found in case.items()] == [{}] * 4
         for a, b in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)):
             swapped = appearance.mistaken(case | {a: case[b], b: case[a]})
@@ -220,7 +222,7 @@ def test_real_patients_each_against_the_others():
 )
 def test_a_single_file_is_far_from_its_own_modality_and_near_to_another(to_its_own, to_another, is_mistaken):
     """Distances in standard deviations: more than 2.5 from its own, and less than 1.25 from the other."""
-    found = look(summarize(image(FLAT, 0)))
+    found = intensity_profile(summarize(image(FLAT, 0)))
     many, sd = 10**9, np.ones(7)  # so many cases that the distance is the plain one
     looks = {FLAT: (found + to_its_own, sd, many), SKEWED: (found - to_another, sd, many)}
     mistaken = Appearance(looks, {}).mistaken({FLAT: summarize(image(FLAT, 0))})

@@ -116,8 +116,8 @@ class Known:
 
     def __init__(self, mistaken=None, strange=(), of_one=None):
         self.mistaken = lambda voxels: mistaken or {}
-        self.strange = lambda voxels: list(strange)
-        self.of_one = lambda voxels: of_one
+        self.unlike_all = lambda voxels: list(strange)
+        self.all_resemble = lambda voxels: of_one
 
 
 def test_an_image_that_looks_like_none(case):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from magms_nnunet.images.labels import listed, not_whole, whole_labels
+from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 
 
 def test_rounding_is_undone_and_nothing_else():
@@ -23,4 +23,4 @@ def test_whole_numbers_stay_as_they_are():
     ],
 )
 def test_labels_in_a_message(values, text, note):
-    assert (listed(values), not_whole(values)) == (text, note)
+    assert (format_values(values), fractional_note(values)) == (text, note)

@@ -134,7 +134,7 @@ def test_a_device_that_is_not_there(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(InputError, match=f"-device {device}: .*use -device cpu"):
-        replace(WINDOW, device=device).check_device()
+        replace(WINDOW, device=device).prepare_device()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_the_cpu_works_with_the_cores_that_it_may_use_or_fewer(device, gpu, limi
     monkeypatch.setattr(cores, "available_cores", lambda: 7)
     taken = []
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
-    replace(WINDOW, device=device).check_device()
+    replace(WINDOW, device=device).prepare_device()
     assert taken == threads
 
 

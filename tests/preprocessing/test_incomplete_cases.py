@@ -53,7 +53,7 @@ def extractor():
     return made
 
 
-def files_of(dataset):
+def visible_files(dataset):
     return {case: dict(enumerate(files["images"])) for case, files in dataset.items()}
 
 
@@ -62,7 +62,7 @@ def test_the_fingerprint_of_a_complete_dataset_is_nnunets(workspace):
     path = workspace.preprocessed / "dataset_fingerprint.json"
     written = path.read_text()
     ours = extractor()
-    assert str(extract_fingerprint(ours, files_of(ours.dataset), True)) == str(stock)
+    assert str(extract_fingerprint(ours, visible_files(ours.dataset), True)) == str(stock)
     assert path.read_text() == written
 
 

@@ -14,13 +14,13 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fo
 PARENT = """
 import os, signal, sys, time
 from multiprocessing import get_context
-from magms_nnunet.runtime.child_processes import forks_follow
+from magms_nnunet.runtime.child_processes import bind_forks_to_parent
 
 def compute():
     while True:
         sum(range(1000))
 
-with forks_follow() as forked:
+with bind_forks_to_parent() as forked:
     processes = [get_context("fork").Process(target=compute, daemon=True) for _ in range(2)]
     for process in processes:
         process.start()

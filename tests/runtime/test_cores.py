@@ -71,6 +71,6 @@ def test_processes_that_augment_are_no_more_than_cores_unless_the_user_says_so(w
     monkeypatch.delenv("nnUNet_n_proc_DA", raising=False)
     if wanted is not None:
         monkeypatch.setenv("nnUNet_n_proc_DA", wanted)
-    with cores.few_augmenting_processes():
+    with cores.limit_augmenting_processes():
         assert os.environ[cores._AUGMENTING] == number
     assert os.environ.get(cores._AUGMENTING) == wanted

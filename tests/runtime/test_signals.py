@@ -10,7 +10,7 @@ from magms_nnunet.runtime import signals
 from magms_nnunet.cli import exits
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-exits.stopped_in_time = lambda: signals.stopped_in_time(0.5)
+exits.exit_on_signal = lambda: signals.exit_on_signal(0.5)
 code = exits.run("magms_predict", lambda: os.kill(os.getpid(), signal.SIGINT) or time.sleep(60), debug=False)
 assert code == 130
 time.sleep(1.5)
@@ -23,7 +23,7 @@ from magms_nnunet.runtime import signals
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    with signals.stopped_in_time(0.5):
+    with signals.exit_on_signal(0.5):
         ThreadPoolExecutor(1).submit(time.sleep, 60)  # the interpreter waits for it at its end
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)

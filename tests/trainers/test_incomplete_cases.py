@@ -136,7 +136,7 @@ def test_the_validation_predicts_from_what_a_case_has(trainer_class, preprocesse
     trainer = preprocessed(trainer_class, p1=(), p2=(1,))
     trainer.network.eval()
     seen = []
-    with trainer._given_to_network():
+    with trainer._masking_absent_in_validation():
         dataset = trainer.dataset_class(trainer.preprocessed_dataset_folder, ["p1", "p2"])
         for case in ("p2", "p1"):
             images = torch.from_numpy(np.array(dataset.load_case(case)[0][:]))[None, :, :16, :16]

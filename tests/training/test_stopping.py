@@ -31,7 +31,7 @@ def test_a_signal_waits_for_the_end_of_a_step(number):
 
     def train():
         with signals.end(done.append, ""):
-            with signals.held():
+            with signals.deferred():
                 os.kill(os.getpid(), number)
                 done.append("step")
             done.append("next step")

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def sum_with_gradients_at_once(
+def backward_per_branch(
     losses: Callable[[list[Tensor]], Iterator[Tensor]],
     inputs: list[Tensor],
     parameters: list[Tensor],
@@ -32,10 +32,10 @@ def sum_with_gradients_at_once(
     """
     if gradient_scale is None:
         gradient_scale = inputs[0].new_ones((), dtype=torch.float32)
-    return _SumWithGradientsAtOnce.apply(losses, len(inputs), gradient_scale, *inputs, *parameters)
+    return _BackwardPerBranch.apply(losses, len(inputs), gradient_scale, *inputs, *parameters)
 
 
-class _SumWithGradientsAtOnce(torch.autograd.Function):
+class _BackwardPerBranch(torch.autograd.Function):
     @staticmethod
     def forward(ctx, losses, num_inputs, scale, *tensors):
         leaves = [t.detach().requires_grad_() for t in tensors[:num_inputs]]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from magms_nnunet.losses.gradients_at_once import sum_with_gradients_at_once
+from magms_nnunet.losses.backward_per_branch import backward_per_branch
 
 
 def setting():
@@ -41,7 +41,7 @@ def test_value_and_gradients_are_those_of_the_sum(autocast):
     def at_once():
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             features = [encoder(x), encoder(2 * x)]
-            return sum_with_gradients_at_once(losses_of(layer), features, list(layer.parameters()))[0].float()
+            return backward_per_branch(losses_of(layer), features, list(layer.parameters()))[0].float()
 
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if autocast else {}
     torch.testing.assert_close(at_once(), ordinary(), **tolerance)
@@ -54,7 +54,7 @@ def test_the_backward_pass_may_weigh_the_sum():
     encoder, layer, x = setting()
 
     def total():
-        return sum_with_gradients_at_once(losses_of(layer), [encoder(x)], list(layer.parameters()))[0]
+        return backward_per_branch(losses_of(layer), [encoder(x)], list(layer.parameters()))[0]
 
     once = gradients(total, encoder, layer)
     thrice = gradients(lambda: 3 * total(), encoder, layer)
@@ -72,7 +72,7 @@ def test_a_scale_keeps_what_float16_would_lose():
     seen = []
     features.register_hook(lambda g: seen.append(float(g)))
     for scale in (None, torch.tensor(2.0**16)):
-        total, _ = sum_with_gradients_at_once(small, [features], [], scale)
+        total, _ = backward_per_branch(small, [features], [], scale)
         (total if scale is None else total * scale).backward()
     assert seen[0] == 0
     assert seen[1] == pytest.approx(1e-9 * 2**16, rel=0.01)
@@ -86,14 +86,14 @@ def test_gradients_that_autograd_shares_are_kept_apart():
         yield inputs[0] + inputs[1]
         yield inputs[0] * 5
 
-    sum_with_gradients_at_once(losses, [a, b], [])[0].backward()
+    backward_per_branch(losses, [a, b], [])[0].backward()
     assert a.grad.tolist() == [6, 6, 6]
     assert b.grad.tolist() == [1, 1, 1]
 
 
 def test_an_input_that_no_loss_uses_gets_no_gradient():
     used, unused = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
-    sum_with_gradients_at_once(lambda inputs: iter([inputs[0] * 2]), [used, unused], [])[0].backward()
+    backward_per_branch(lambda inputs: iter([inputs[0] * 2]), [used, unused], [])[0].backward()
     assert torch.equal(used.grad, torch.full((2,), 2.0))
     assert unused.grad is None
 
@@ -130,14 +130,14 @@ def test_only_one_graph_exists_at_a_time():
             yield value
 
     features = [torch.ones(3, requires_grad=True) for _ in range(4)]
-    sum_with_gradients_at_once(losses, features, [])[0].backward()
+    backward_per_branch(losses, features, [])[0].backward()
     assert counts == [1, 1, 1, 1]
     assert all(torch.equal(f.grad, torch.full((3,), 2.0)) for f in features)
 
 
 def test_a_second_backward_pass_is_an_error():
     x = torch.ones(1, requires_grad=True)
-    total, _ = sum_with_gradients_at_once(lambda inputs: iter([inputs[0]]), [x], [])
+    total, _ = backward_per_branch(lambda inputs: iter([inputs[0]]), [x], [])
     total.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="one backward pass"):
         total.backward()
