@@ -26,8 +26,8 @@ def parser() -> argparse.ArgumentParser:
         "--protocol",
         choices=["masked", "absent"],
         default="masked",
-        help="masked: complete cases, modalities dropped after preprocessing, in one sweep; absent: the files of the "
-        "others are not read, a prediction for each subset. Default: %(default)s",
+        help="masked: cases with all that they have, modalities dropped after preprocessing, in one sweep; absent: the "
+        "files of the others are not read, a prediction for each subset. Default: %(default)s",
     )
     add(
         "--fast",

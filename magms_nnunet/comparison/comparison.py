@@ -25,7 +25,7 @@ class Comparison:
     Attributes:
         modalities: of the model that knows most of them; they give the order of subsets.
         systems: what is compared; the others are tested against the first.
-        cases: those of which every system has all of its subsets.
+        cases: those that every system was scored on, from the same subsets; they may lack modalities.
         tolerance: loss of Dice that guidance accepts for a smaller subset.
     """
 
@@ -111,26 +111,41 @@ class Comparison:
         return more_is_worse(dice, self.tolerance)
 
     def guidance(self, system: System, region: str | None = None) -> dict | None:
-        """Which modalities the system needs; None unless it has all subsets of those that it knows."""
+        """Which modalities the system needs, from the cases that have them all; ``cases`` says how many these are.
+
+        None unless the system has all subsets of the modalities that it knows, and such a case.
+        """
+        import pandas as pd
+
         known = {name for evaluation in system.evaluations for name in evaluation.run["modalities"]}
         own = Modalities(tuple(name for name in self.modalities.names if name in known))
         dice = {
-            self.modalities.format(subset): float(values.mean())
+            self.modalities.format(subset): values
             for subset in self.subsets
             if (values := self.values(system, subset, "dice", region)) is not None
         }
-        if any(own.format(subset) not in dice for subset in own.subsets()):
+        names = [own.format(subset) for subset in own.subsets()]
+        if any(name not in dice for name in names):
             return None
-        return guidance(dice, own.names, self.tolerance)
+        paired = pd.DataFrame({name: dice[name] for name in names}).dropna()
+        if paired.empty:
+            return None
+        means = {name: float(values.mean()) for name, values in paired.items()}
+        return guidance(means, own.names, self.tolerance) | {"cases": len(paired)}
 
 
 def shared_cases(systems: Sequence[System]) -> tuple[str, ...]:
-    """Cases of which every system has all of its subsets.
+    """Cases that every system was scored on, from the same subsets as far as two systems have a subset.
 
     Raises:
         InputError: there is none.
     """
     shared = set.intersection(*(system.cases for system in systems))
+    for subset in set().union(*(system.scores["subset"] for system in systems)):
+        # a case that only some were given an image of would make their means those of other cases
+        have = [{case for case, of in system.scored if of == subset} for system in systems]
+        have = [cases for cases in have if cases]
+        shared -= set.union(*have) - set.intersection(*have)
     if not shared:
         sides = "; ".join(f"{system.name} has {listing(system.cases)}" for system in systems)
         raise InputError(f"no case is in all systems: {sides}: evaluate them on the same cases")

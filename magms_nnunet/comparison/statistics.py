@@ -60,7 +60,7 @@ def more_is_worse(dice: Mapping[frozenset, Sequence[float]], tolerance: float = 
     """How often an additional modality lowers the Dice of a case by more than ``tolerance``.
 
     Args:
-        dice: subset -> a value per case, in the same order of cases for each subset.
+        dice: subset -> a value per case, in the same order of cases for each subset; NaN where a case lacks it.
         tolerance: loss that does not count.
 
     Returns:
@@ -72,5 +72,5 @@ def more_is_worse(dice: Mapping[frozenset, Sequence[float]], tolerance: float = 
             if subset < larger and len(larger) == len(subset) + 1:
                 loss = np.asarray(values, float) - np.asarray(others, float)
                 worse += int((loss > tolerance).sum())
-                total += len(loss)
+                total += int(np.isfinite(loss).sum())
     return worse, total

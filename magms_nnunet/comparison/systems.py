@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.evaluation.run_json import check_run
+from magms_nnunet.evaluation.run_json import check_run, lacking
 from magms_nnunet.metrics.scores import read_scores, read_table
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.storage.foreign_json import read_foreign_json
@@ -27,12 +27,14 @@ class Evaluation:
         run: of run.json.
         scores: as :func:`magms_nnunet.metrics.scores.read_scores` returns it.
         entropy: columns case, subset, entropy_nats; None where it was not measured.
+        lacking: case and subset that have no score, as the case lacks a modality of the subset.
     """
 
     folder: Path
     run: dict
     scores: "pd.DataFrame"
     entropy: "pd.DataFrame | None"
+    lacking: frozenset[tuple[str, str]]
 
     @property
     def modalities(self) -> Modalities:
@@ -57,10 +59,16 @@ class System:
     entropy: "pd.DataFrame | None"
 
     @property
+    def scored(self) -> set[tuple[str, str]]:
+        """Case and subset that have a score."""
+        return set(zip(self.scores["case"], self.scores["subset"], strict=True))
+
+    @property
     def cases(self) -> set[str]:
-        """Cases that have all of the system's subsets."""
-        subsets = self.scores.groupby("case")["subset"].nunique()
-        return set(subsets[subsets == self.scores["subset"].nunique()].index)
+        """Cases that were scored on all of the system's subsets whose modalities they have."""
+        done = self.scored.union(*(evaluation.lacking for evaluation in self.evaluations))
+        subsets = set(self.scores["subset"])
+        return {case for case in set(self.scores["case"]) if all((case, subset) in done for subset in subsets)}
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -74,7 +82,8 @@ def read_evaluation(folder: Path) -> Evaluation:
     run = _read_run(folder / "run.json")
     scores = read_scores(folder / "scores.csv")
     scored = set(zip(scores["case"], scores["subset"], strict=True))
-    planned = {(case, subset) for case in run["cases"] for subset in run["subsets"]}
+    without = lacking(run)
+    planned = {(case, subset) for case in run["cases"] for subset in run["subsets"]} - without
     if missing := sorted(planned - scored):
         case, subset = missing[0]
         raise InputError(
@@ -94,7 +103,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     if entropy is not None and (extra := sorted(set(zip(entropy["case"], entropy["subset"], strict=True)) - planned)):
         case, subset = extra[0]
         raise InputError(f"{path} has {case} from {subset}, which run.json does not list: evaluate again")
-    return Evaluation(folder, run, scores, entropy)
+    return Evaluation(folder, run, scores, entropy, frozenset(without))
 
 
 def _read_run(path: Path) -> dict:
@@ -182,7 +191,8 @@ def _in_order_of(modalities: Modalities, evaluation: Evaluation) -> Evaluation:
                     f"{evaluation.folder}/{name}.csv: {unknown[0]!r} is no subset of {own.listing()}: evaluate again"
                 )
             tables[name] = table.assign(subset=table["subset"].map(renamed))
-    return replace(evaluation, **tables)
+    absent = frozenset((case, renamed.get(subset, subset)) for case, subset in evaluation.lacking)
+    return replace(evaluation, lacking=absent, **tables)
 
 
 def _system(name: str, evaluations: list[Evaluation]) -> System:

@@ -25,6 +25,10 @@ def cases_table(data: Comparison) -> TextTable:
         own = set(system.scores["case"])
         rows.append([system.name, str(len(own)), ", ".join(sorted(own - set(data.cases))) or "none"])
     note = f"Compared on the cases that all systems have, n = {len(data.cases)}: {', '.join(data.cases)}."
+    if len(set(_counts(data))) > 1:
+        note += (
+            " Cases lack modalities: each subset is compared on those that have it, so subsets differ in their cases."
+        )
     return TextTable("Cases", ["System", "Cases", "Left out"], rows, note)
 
 
@@ -35,7 +39,7 @@ def main_table(data: Comparison, quoted: PublishedTable | None) -> TextTable:
     if quoted:
         columns += _quoted_columns(data, quoted, f" [published, other data set: arXiv {ARXIV}, Table {quoted.number}]")
         note += f" {quoted.title}; never ranked."
-    columns.append(("n", [str(len(data.cases))] * len(data.subsets)))
+    columns.append(("n", _counts(data)))
     return _by_subset(data, "Dice of every subset", columns, note)
 
 
@@ -50,7 +54,7 @@ def side_by_side(data: Comparison) -> TextTable:
         f"Mean ± standard deviation over cases. {BEST} Where one mask is empty HD95 is the image's diagonal; "
         "with 374 mm instead, as BraTS does, it is hd95_brats_mm in comparison_scores.csv."
     )
-    return _by_subset(data, "Dice and HD95", columns, note)
+    return _by_subset(data, "Dice and HD95", _with_counts(data, columns), note)
 
 
 def per_region(data: Comparison, system: System, metric: str) -> TextTable:
@@ -58,7 +62,7 @@ def per_region(data: Comparison, system: System, metric: str) -> TextTable:
     columns = [("mean", _cells(data, system, metric))]
     columns += [(region, _cells(data, system, metric, region)) for region in data.regions]
     note = f"Mean ± standard deviation over cases. {BEST}"
-    return _by_subset(data, f"{TITLES[metric]} per region: {system.name}", columns, note)
+    return _by_subset(data, f"{TITLES[metric]} per region: {system.name}", _with_counts(data, columns), note)
 
 
 def published_table(data: Comparison, table: PublishedTable) -> TextTable:
@@ -161,8 +165,9 @@ def guidance_table(data: Comparison, system: System) -> TextTable | None:
         f"{pair['added']} to {pair['subset']} ({pair['dice_before']:.3f} to {pair['dice_after']:.3f})"
         for pair in found["hurts"]
     ]
+    of_cases = "" if found["cases"] == len(data.cases) else f"Of the {found['cases']} cases with all modalities. "
     note = (
-        f"Best: {best['subset']} ({best['dice']:.3f}); all: {complete['dice']:.3f}; the smallest within "
+        f"{of_cases}Best: {best['subset']} ({best['dice']:.3f}); all: {complete['dice']:.3f}; the smallest within "
         f"{smallest['tolerance']:g} of the best: {smallest['subset']} ({smallest['dice']:.3f}). "
         f"Adding lowers the mean Dice: {', '.join(hurts) or 'never'}. "
         f"It lowers the Dice of a case by more than {data.tolerance:g} in {worse} of {total} additions. "
@@ -196,6 +201,18 @@ def _by_subset(data: Comparison, title: str, columns: Sequence[Column], note: st
     dots = [data.modalities.dots(subset).split() for subset in data.subsets]
     rows = [[*marks, *cells] for marks, *cells in zip(dots, *(cells for _, cells in columns), strict=True)]
     return TextTable(title, [*data.modalities.names, *(title for title, _ in columns)], rows, note)
+
+
+def _counts(data: Comparison) -> list[str]:
+    """Number of cases of each subset, the same for every system that has it."""
+    of_systems = ([data.values(system, subset, "dice") for system in data.systems] for subset in data.subsets)
+    return [str(next(len(values) for values in of_subset if values is not None)) for of_subset in of_systems]
+
+
+def _with_counts(data: Comparison, columns: list[Column]) -> list[Column]:
+    """The columns, and the number of cases where subsets differ in it."""
+    counts = _counts(data)
+    return columns if len(set(counts)) == 1 else [*columns, ("n", counts)]
 
 
 def _cells(

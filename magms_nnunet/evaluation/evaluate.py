@@ -10,7 +10,7 @@ from pathlib import Path
 from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation import folder as evaluation
 from magms_nnunet.evaluation.case_files import check_scored_files
-from magms_nnunet.evaluation.labelled_cases import LabelledCase, check_available
+from magms_nnunet.evaluation.labelled_cases import LabelledCase, scored_cases
 from magms_nnunet.evaluation.request import (
     MASKED,
     EvaluationRequest,
@@ -23,7 +23,7 @@ from magms_nnunet.evaluation.training_cost import training_cost
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import check_output
 from magms_nnunet.metrics.dice import regions_from_dataset_json
-from magms_nnunet.modalities import Modalities, Subset, union
+from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.expected import attach
 from magms_nnunet.model.model_json import read_dataset_json, read_plans
 from magms_nnunet.storage.output_lock import locked_output
@@ -62,17 +62,15 @@ def _evaluate(
     if subsets is None:
         all_subsets = model.takes_subsets or predictor.fill
         subsets = modalities.subsets() if all_subsets else [modalities.complete]
+        subsets = [subset for subset in subsets if any(labelled.has([subset]) for labelled in cases)] or subsets
     for subset in subsets:
         predictor.check_subset(subset)
-    if request.protocol == MASKED:
-        needed = modalities.complete
-        if model.is_cascaded:
-            raise InputError(f"{model.configuration} is a cascade: evaluate it with --protocol absent")
-    else:
-        needed = union(subsets)
+    if request.protocol == MASKED and model.is_cascaded:
+        raise InputError(f"{model.configuration} is a cascade: evaluate it with --protocol absent")
     check_previous_stage_folder(model, request.previous_stage, subsets)
-    check_available(cases, needed, modalities)
-    evaluation.begin(request.output, _run(request, predictor, subsets, cases))
+    run = _run(request, predictor, subsets, cases)
+    cases = scored_cases(cases, subsets, modalities)
+    evaluation.begin(request.output, run | {"all_cases": [labelled.case.name for labelled in cases]})
     mine = cases[request.part :: request.parts]
     todo = [labelled for labelled in mine if not _is_done(request, labelled, subsets, predictor)]
     failed = score_cases(request, predictor, todo, subsets)
@@ -100,6 +98,7 @@ def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
         raise InputError(f"{folder} is an evaluation of {run['model']['name']}, not of {model.name}")
     subsets = {
         subset: {
+            "cases": scores["cases"],
             "mean": scores["mean"]["dice"]["mean"],
             "regions": {region: of_region["dice"]["mean"] for region, of_region in scores["regions"].items()},
         }
@@ -123,8 +122,10 @@ def _location(folder: Path | None) -> str | None:
 def _run(
     request: EvaluationRequest, predictor: Predictor, subsets: Sequence[Subset], cases: Sequence[LabelledCase]
 ) -> dict:
-    """Content of run.json before the first case."""
+    """Content of run.json before the first case, but for the names of the cases that are scored."""
     model = predictor.model
+    lacks = {one.case.name: [m for m in model.modalities.complete if m not in one.case.files] for one in cases}
+    absent = {case: [model.modalities.names[m] for m in channels] for case, channels in lacks.items() if channels}
     folders = {"images": request.images, "labels": request.labels, "previous_stage": request.previous_stage}
     return {
         "model": {
@@ -144,7 +145,7 @@ def _run(
         "modalities": list(model.modalities.names),
         "regions": {name: list(values) for name, values in regions_from_dataset_json(model.dataset_json).items()},
         "subsets": [model.modalities.format(subset) for subset in subsets],
-        "all_cases": [labelled.case.name for labelled in cases],
+        "absent_modalities": absent or None,
         **{name: None if folder is None else folder.resolve().name for name, folder in folders.items()},
         "folders_sha256": {name: _location(folder) for name, folder in folders.items()},
         "part": [request.part, request.parts],
@@ -165,7 +166,7 @@ def _is_done(
     """
     name, folder = labelled.case.name, request.output / evaluation.SEGMENTATIONS
     file = f"{name}{predictor.model.dataset_json['file_ending']}"
-    wanted = subsets if request.save_segmentations else []
+    wanted = labelled.has(subsets) if request.save_segmentations else []
     if not evaluation.finished_cases(request.output, [name]):
         return False
     files = files_read(request, labelled, subsets, predictor.model)

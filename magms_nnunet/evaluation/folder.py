@@ -33,6 +33,7 @@ from magms_nnunet.storage.files import (
 # What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
 # parts on other machines may call otherwise.
 _IDENTITY = ("model", "protocol", "fill", "settings", "checks", "modalities", "regions", "subsets", "all_cases")
+_ABSENT = ("absent_modalities",)  # run.json need not say: no case lacks any
 _FOLDERS = ("images", "labels", "previous_stage")
 SEGMENTATIONS = "segmentations"
 ENTROPY_COLUMNS = ("case", "subset", "entropy_nats")
@@ -50,7 +51,7 @@ def begin(folder: Path, run: dict) -> None:
     """
     path = folder / "run.json"
     if path.is_file():
-        if differing := _differing(read_run(folder), run, (*_IDENTITY, *_FOLDERS, "part")):
+        if differing := _differing(read_run(folder), run, (*_IDENTITY, *_ABSENT, *_FOLDERS, "part")):
             raise InputError(f"{folder} holds an evaluation with another {', '.join(differing)}: choose another -o")
     else:
         if others := sorted(path.name for path in folder.iterdir() if not is_hidden(path)):
@@ -115,20 +116,22 @@ def save_case(
     """Keep a finished case; the file that marks it as finished is written last.
 
     Args:
-        scores: of every subset.
+        scores: of every subset that the case has.
         subsets: in the order of run.json.
         image: as :func:`magms_nnunet.evaluation.score_logits.slice_of_images` returns it.
         files_sha256: of its files, see :mod:`magms_nnunet.evaluation.case_files`.
     """
-    predictions = np.stack([scores[subset].labels for subset in subsets])
+    nothing = np.zeros_like(next(iter(scores.values())).labels)
+    predictions = np.stack([scores[subset].labels if subset in scores else nothing for subset in subsets])
 
     def save(temporary: str) -> None:
         with open(temporary, "wb") as file:
             np.savez_compressed(file, predictions=predictions, **image)
 
     write_then_rename(folder / "slices" / f"{name}.npz", save)
-    rows = [row for subset in subsets for row in scores[subset].rows]
-    entropies = {subset: scores[subset].entropy_nats for subset in subsets}
+    own = [subset for subset in subsets if subset in scores]
+    rows = [row for subset in own for row in scores[subset].rows]
+    entropies = {subset: scores[subset].entropy_nats for subset in own}
     content = {"scores": rows, "entropy_nats": entropies, "files_sha256": files_sha256}
     write_json(case_file(folder, name), content)
 
@@ -193,7 +196,7 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
     first = runs[parts[0]]
     owner: dict[str, Path] = {}
     for part, run in runs.items():
-        if differing := _differing(first, run, _IDENTITY):
+        if differing := _differing(first, run, (*_IDENTITY, *_ABSENT)):
             raise InputError(f"{part} and {parts[0]} are of evaluations with another {', '.join(differing)}")
         for name in finished_cases(part, run["all_cases"]):
             if name in owner:

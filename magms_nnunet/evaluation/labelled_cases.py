@@ -26,6 +26,10 @@ class LabelledCase:
     case: Case
     reference: Path
 
+    def has(self, subsets: Sequence[Subset]) -> list[Subset]:
+        """Those of the subsets whose modalities the case has."""
+        return [subset for subset in subsets if self.case.files.keys() >= set(subset)]
+
 
 def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[LabelledCase]:
     """The cases that a fold of nnU-Net's cross-validation keeps for validation, sorted by name.
@@ -101,18 +105,27 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
     return [LabelledCase(case, references[case.name]) for case in cases]
 
 
-def check_available(cases: Sequence[LabelledCase], needed: Subset, modalities: Modalities) -> None:
-    """Raise InputError where a case lacks a modality, and all that do are named."""
-    lacking = [
-        f"{labelled.case.name} ({', '.join(modalities.names[m] for m in needed if m not in labelled.case.files)})"
-        for labelled in cases
-        if not set(needed) <= labelled.case.files.keys()
-    ]
-    if lacking:
-        raise InputError(
-            f"these cases lack modalities that the subsets need: {_list(lacking)}: add the files, leave the cases out, "
-            "or limit --subsets, with --protocol absent, to what all have"
-        )
+def scored_cases(
+    cases: Sequence[LabelledCase], subsets: Sequence[Subset], modalities: Modalities
+) -> list[LabelledCase]:
+    """The cases that have one of the subsets.
+
+    Raises:
+        InputError: no case has a subset; names it.
+
+    Warns:
+        InputWarning: cases lack modalities. Those that have none of the subsets are named.
+    """
+    if nowhere := [modalities.format(subset) for subset in subsets if not any(case.has([subset]) for case in cases)]:
+        raise InputError(f"no case has all of {_list(nowhere)}: give other --subsets, or add the files")
+    scored = [labelled for labelled in cases if labelled.has(subsets)]
+    if left_out := [labelled.case.name for labelled in cases if not labelled.has(subsets)]:
+        text = f"{len(left_out)} of {len(cases)} cases have none of the subsets and are left out: {_list(left_out)}"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    if lacking := sum(labelled.has(subsets) != list(subsets) for labelled in scored):
+        text = f"{lacking} of {len(scored)} cases lack modalities: each subset is scored on the cases that have it"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    return scored
 
 
 def check_labelled_files(

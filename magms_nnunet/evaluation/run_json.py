@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from magms_nnunet.errors import InputError, shorten
+from magms_nnunet.modalities import Modalities
 
 
 def check_run(path: Path, run: dict) -> None:
@@ -21,6 +22,21 @@ def check_run(path: Path, run: dict) -> None:
             raise InputError(f"{path}: {key} must be {description}, got {shorten(run[key])}: evaluate again")
 
 
+def lacking(run: dict) -> set[tuple[str, str]]:
+    """Case and subset of a run's content that have no score, as the case lacks a modality of the subset."""
+    absent = run.get("absent_modalities")
+    if not absent:
+        return set()
+    modalities = Modalities(tuple(run["modalities"]))
+    names = {modalities.format(subset): {modalities.names[m] for m in subset} for subset in modalities.subsets()}
+    return {
+        (case, subset)
+        for case, of_case in absent.items()
+        for subset in run["subsets"]
+        if not names.get(subset, set()).isdisjoint(of_case)
+    }
+
+
 def _are_names(value) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
@@ -35,6 +51,10 @@ def _is_model(value) -> bool:
 
 def _are_regions(value) -> bool:
     return isinstance(value, dict) and all(isinstance(labels, list) for labels in value.values())
+
+
+def _are_names_of_cases(value) -> bool:
+    return value is None or (isinstance(value, dict) and all(map(_are_names, value.values())))
 
 
 def _is_object_or_none(value) -> bool:
@@ -54,5 +74,6 @@ _KINDS: dict[str, tuple[Callable[..., bool], str]] = {
     "subsets": _NAMES,
     "all_cases": _NAMES,
     "cases": _NAMES,
+    "absent_modalities": (_are_names_of_cases, "an object of lists of modalities"),
     "training": _OBJECT,
 }

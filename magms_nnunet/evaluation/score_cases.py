@@ -37,6 +37,7 @@ def score_cases(
     model = predictor.model
     names, shown = [model.modalities.format(subset) for subset in subsets], union(subsets)
     labelled_cases = {labelled.case.name: labelled for labelled in cases}
+    counts = {name: len(labelled.has(subsets)) for name, labelled in labelled_cases.items()}
     failures = Failures(request.progress_bar)
     failed = failures.messages
     jobs = []
@@ -51,7 +52,7 @@ def score_cases(
     waiting: deque[tuple[str, Future]] = deque()
     context = model.plans, model.configuration, model.dataset_json
     segmentations = request.output / evaluation.SEGMENTATIONS if request.save_segmentations else None
-    bar = tqdm(total=len(cases) * len(subsets), unit="subset", disable=not request.progress_bar)
+    bar = tqdm(total=sum(counts.values()), unit="subset", disable=not request.progress_bar)
 
     def finish_one() -> None:
         name, future = waiting.popleft()
@@ -61,7 +62,7 @@ def score_cases(
             result = future.result()
             scores[name] |= result
             bar.update(len(result))
-            if len(scores[name]) == len(subsets):
+            if len(scores[name]) == counts[name]:
                 files = digests(files_read(request, labelled_cases[name], subsets, model))
                 check_unchanged(any_job[name], "evaluate it again")
                 evaluation.save_case(request.output, name, scores.pop(name), names, images.pop(name).result(), files)
@@ -82,7 +83,8 @@ def score_cases(
                 images[name] = failures.watch(name, image)
             try:
                 data, properties = future.result()
-                for predictions in _predictions(predictor, torch.from_numpy(data), job, subsets, request.protocol):
+                own = labelled.has(subsets)
+                for predictions in _predictions(predictor, torch.from_numpy(data), job, own, request.protocol):
                     task = (labelled, predictions, properties, *context, segmentations)
                     waiting.append((name, failures.watch(name, scoring.submit(score_logits, *task))))
                     while len(waiting) > request.export_processes:
@@ -98,21 +100,22 @@ def score_cases(
 def _jobs(
     request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], model: TrainedModel
 ) -> list[Job]:
-    """What to preprocess of a case: it as a whole, or as if each subset were all that there is."""
-    case, modalities = labelled.case, model.modalities
+    """What to preprocess of a case: it as a whole, or as if each of its subsets were all that there is."""
+    case, modalities, subsets = labelled.case, model.modalities, labelled.has(subsets)
+    channels = _channels_read(request, labelled, subsets, model)
     if request.save_segmentations:
         check_result_name(case, model.dataset_json["file_ending"])
     stamps = file_stamps([*case.files.values(), labelled.reference])
     check_labelled_files(
         labelled,
-        _channels_read(request, subsets, model),
+        channels,
         modalities,
         request.checks,
         volumes=is_3d(model.plans, model.configuration),
         appearance=Appearance.from_plans(model.plans, len(modalities)),
     )
     if request.protocol == MASKED:
-        return [Job(case, modalities.complete, checks=request.checks, stamps=stamps)]
+        return [Job(case, channels, checks=request.checks, stamps=stamps)]
     previous = _previous_stages(request, case.name, subsets, model)
     for subset, path in previous.items():
         if not path.is_file():
@@ -126,13 +129,18 @@ def files_read(
     request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], model: TrainedModel
 ) -> dict[str, Path]:
     """All files that the scores of a case depend on; see :func:`magms_nnunet.evaluation.case_files.files_of_case`."""
+    subsets = labelled.has(subsets)
     previous = _previous_stages(request, labelled.case.name, subsets, model)
-    return files_of_case(labelled, _channels_read(request, subsets, model), model.modalities, previous)
+    return files_of_case(labelled, _channels_read(request, labelled, subsets, model), model.modalities, previous)
 
 
-def _channels_read(request: EvaluationRequest, subsets: Sequence[Subset], model: TrainedModel) -> Subset:
-    """Masked, the crop is that of the complete case, whichever subsets are scored."""
-    return model.modalities.complete if request.protocol == MASKED else union(subsets)
+def _channels_read(
+    request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], model: TrainedModel
+) -> Subset:
+    """Masked, the crop is that of all that the case has, whichever subsets are scored."""
+    if request.protocol != MASKED:
+        return union(subsets)
+    return tuple(channel for channel in model.modalities.complete if channel in labelled.case.files)
 
 
 def _previous_stages(
@@ -150,6 +158,10 @@ def _predictions(
 ) -> Iterator[list[tuple[str, np.ndarray]]]:
     """Subset and logits, in lists that are small enough to be handed to another process."""
     if protocol == MASKED:
+        if len(job.subset) < len(predictor.modalities):
+            given = data
+            data = given.new_zeros(len(predictor.modalities), *given.shape[1:])  # no subset of the case has the others
+            data[list(job.subset)] = given
         logits_of_subsets = predictor.sweep_logits(data, subsets)
     else:
         logits_of_subsets = iter([(job.subset, predictor.predict_logits(data, job.subset))])

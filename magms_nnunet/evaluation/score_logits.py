@@ -161,19 +161,19 @@ def squeeze_2d(labels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndar
 def slice_of_images(labelled: LabelledCase, channels: Sequence[int], plans: dict, dataset_json: dict) -> dict:
     """The slice with most of the reference: ``images`` as uint8, ``reference`` ``(H, W)``, ``spacing_mm``.
 
-    Only the files of ``channels`` are read: the images are ``(len(channels), H, W)``.
+    Only the files of ``channels`` are read: the images are ``(len(channels), H, W)``, 0 where the case has none.
     """
     reader = PlansManager(plans).image_reader_writer_class()
     labels, _ = read_reference(labelled, reader, dataset_json)
     z = best_slice(labels, regions_from_dataset_json(dataset_json))
-    files = [str(labelled.case.files[channel]) for channel in channels]
+    files = [str(labelled.case.files[channel]) for channel in channels if channel in labelled.case.files]
     images, properties = read_voxels(reader.read_images, files, labelled.case.name, "an image")
-    shown = []
-    for image in images[:, z]:
+    shown = np.zeros((len(channels), *labels[z].shape), np.uint8)
+    for channel, image in zip((c for c in channels if c in labelled.case.files), images[:, z], strict=True):
         low, high = np.percentile(image, (1, 99.5))
-        shown.append(np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255).astype(np.uint8))
+        shown[channels.index(channel)] = np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255)
     return {
-        "images": np.stack(shown),
+        "images": shown,
         "reference": labels[z],
         "spacing_mm": np.array(properties["spacing"][1:], float),
     }

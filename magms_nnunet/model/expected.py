@@ -18,7 +18,8 @@ def attach(folder: Path, evaluations: dict) -> Path:
     Args:
         folder: of the model.
         evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset`` (or name of the folder of
-            images), number of ``cases``, and ``subsets``: subset -> ``{"mean": Dice, "regions": {region: Dice}}``.
+            images), number of ``cases``, and ``subsets``: subset -> ``{"cases": how many have it, "mean": Dice,
+            "regions": {region: Dice}}``.
 
     Returns:
         The file.
@@ -58,6 +59,7 @@ def expected_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict
         scores = known["subsets"].get(model.modalities.format(subset))
         if scores is None or (known["sha256"], known["fill"]) != (model.fingerprint, fill):
             return None
-        return {**scores, **{key: known[key] for key in ("cases", "protocol")}, "dataset": last_name(known["dataset"])}
+        about = {key: known[key] for key in ("cases", "protocol")}  # scores hold the number of cases of the subset
+        return {**about, **scores, "dataset": last_name(known["dataset"])}
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is damaged: remove it, or run magms_evaluate --attach again") from error

@@ -107,6 +107,7 @@ def _content(folder: Path) -> dict:
             "run": run,
             "cases": summary["cases"],
             "few_cases": summary["cases"] < FEW_CASES,
+            "fewest": min(row.scores["cases"] for row in rows),  # of a subset; below cases where cases lack modalities
             "modalities": modalities.names,
             "possible_subsets": 2 ** len(modalities) - 1,
             "additions": sum(len(modalities) - len(subset) for subset in modalities.subsets()),
@@ -198,27 +199,31 @@ def _case_figures(
     chosen = {"Best case": of_largest.idxmax(), "Worst case": of_largest.idxmin()}
     if len(of_largest) == 1:
         chosen = {"The case": of_largest.idxmax()}
-    shown = [name for m, name in enumerate(modalities.names) if any(row.available[m] for row in rows)]
+    shown = sorted({m for subset in modalities.subsets() if modalities.format(subset) in subsets for m in subset})
     figures = []
     for title, case in chosen.items():
         figure = CaseFigure(title, case, float(of_largest[case]))
         if (path := folder / "slices" / f"{case}.npz").is_file():
-            tiles, labels = _read_slice(path, len(shown), len(subsets), regions)
-            figure.images.extend(Tile(tiles.image(i), f"{case}, {name}", name) for i, name in enumerate(shown))
+            own = [row for row in rows if (case, row.name) in means.index]  # a case may lack modalities
+            has = [i for i, m in enumerate(shown) if any(row.available[m] for row in own)]
+            tiles, labels = _read_slice(path, len(shown), len(subsets), regions, has)
+            names = [modalities.names[shown[i]] for i in has]
+            figure.images.extend(Tile(tiles.image(i), f"{case}, {name}", name) for i, name in enumerate(names))
             reference, *predictions = labels
             figure.images.append(Tile(tiles.overlay(reference), f"{case}, reference", "Reference"))
-            for row in rows:
-                # a case need not have been evaluated on every subset
-                if (dice := means.get((case, row.name))) is not None:
-                    alt = f"{case}, {row.name}, Dice {dice:.3f}"
-                    picture = tiles.overlay(predictions[subsets.index(row.name)])
-                    figure.overlays.append(Tile(picture, alt, row.name, row.available, float(dice)))
+            for row in own:
+                dice = float(means[case, row.name])
+                alt = f"{case}, {row.name}, Dice {dice:.3f}"
+                picture = tiles.overlay(predictions[subsets.index(row.name)])
+                figure.overlays.append(Tile(picture, alt, row.name, row.available, dice))
         figures.append(figure)
     return figures
 
 
-def _read_slice(path: Path, modalities: int, subsets: int, regions: Regions) -> tuple[Tiles, list[np.ndarray]]:
-    """The pictures of a case, and its label maps: the reference, then the predictions."""
+def _read_slice(
+    path: Path, modalities: int, subsets: int, regions: Regions, has: list[int]
+) -> tuple[Tiles, list[np.ndarray]]:
+    """The pictures of a case, of the images ``has``, and its label maps: the reference, then the predictions."""
     try:
         with np.load(path, allow_pickle=False) as file:
             images, reference, predictions = file["images"], file["reference"], file["predictions"]
@@ -226,7 +231,7 @@ def _read_slice(path: Path, modalities: int, subsets: int, regions: Regions) -> 
         shapes = images.shape, predictions.shape, spacing_mm.shape
         if shapes != ((modalities, *reference.shape), (subsets, *reference.shape), (2,)):
             raise ValueError(f"images {shapes[0]}, reference {reference.shape}, predictions {shapes[1]}")
-        return Tiles(images, reference, predictions, spacing_mm, regions), [reference, *predictions]
+        return Tiles(images[has], reference, predictions, spacing_mm, regions), [reference, *predictions]
     except Exception as error:  # a damaged zip raises what it likes: BadZipFile, zlib.error, KeyError, ...
         raise InputError(
             f"{path}: does not hold the slices that run.json announces ({error}): evaluate again"

@@ -10,8 +10,8 @@ from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.evaluation.labelled_cases import (
     LabelledCase,
     cases_of_folders,
-    check_available,
     check_labelled_files,
+    scored_cases,
     validation_cases,
 )
 from magms_nnunet.images.cases import Case
@@ -228,13 +228,15 @@ def test_channels_that_the_model_does_not_have(raw):
     assert f"the model has channels 0 to 1 (FLAIR, T1c), and {raw / 'imagesTr'} has others: b_0002{ENDING}" in message
 
 
-def test_only_what_the_subsets_need_must_be_there(tmp_path):
+def test_a_case_needs_only_what_the_subsets_need(tmp_path):
     files = {"a": (0, 1), "b": (1,), "c": (), "d": (0, 1, 7)}
     cases = [LabelledCase(Case(name, dict.fromkeys(channels, tmp_path)), tmp_path) for name, channels in files.items()]
-    check_available([cases[0], cases[3]], (0, 1), M)
-    check_available(cases[:2], (1,), M)
-    message = one_line(check_available, cases, (0, 1), M)
-    assert message.startswith("these cases lack modalities that the subsets need: b (FLAIR), c (FLAIR, T1c): ")
+    assert scored_cases([cases[0], cases[3]], [(0, 1)], M) == [cases[0], cases[3]]
+    assert scored_cases(cases[:2], [(1,)], M) == cases[:2]
+    with pytest.warns(InputWarning, match="1 of 3 cases lack modalities") as warned:
+        assert scored_cases(cases, [(0,), (1,), (0, 1)], M) == [cases[0], cases[1], cases[3]]
+    assert "1 of 4 cases have none of the subsets and are left out: c" in str(warned[0].message)
+    assert one_line(scored_cases, cases[1:3], [(1,), (0, 1)], M).startswith("no case has all of FLAIR+T1c: ")
 
 
 def test_a_damaged_reference_is_named(tmp_path):

@@ -1,0 +1,1 @@
+from tests.faults.tiny import model  # noqa: F401 (a fixture)
