@@ -36,8 +36,9 @@ def _make(args: argparse.Namespace) -> int:
 
     made = make_subset_dataset(args.d, args.modalities, args.o, args.overwrite)
     if made.left_out:
-        left_out = one_line(", ".join(made.left_out))
-        exits.say(f"note: test cases that lack one of the modalities are left out: {left_out}")
+        exits.say(f"note: cases that have none of the modalities are left out: {one_line(', '.join(made.left_out))}")
+    if made.incomplete:
+        exits.say(f"note: {made.incomplete} cases lack one of the modalities: train with one of our trainers")
     if made.splits_from:
         exits.say(f"splits: copied from {made.splits_from}")
     else:

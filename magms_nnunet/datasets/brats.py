@@ -68,8 +68,8 @@ def find(folder: Path) -> Source:
     for name, found in sorted(styles[style].items()):
         if what := lacking(found, expected):
             incomplete[name] = what
-        else:
-            images = tuple(found[part] for part in _PARTS[style])
+        images = tuple(found.get(part) for part in _PARTS[style])
+        if "seg" in found and any(images):
             cases.append(SourceCase(name, patients[name], images, found["seg"]))
     return Source(
         name="BraTS",

@@ -1,8 +1,8 @@
 """``magms_convert``: a published dataset becomes a raw dataset of nnU-Net, with a split."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,20 +67,16 @@ def convert(
         dataset: id of the new dataset, or its name.
         seed: of the split.
         overwrite: replace a dataset of that name.
-        skip_incomplete: leave out cases that lack a file.
+        skip_incomplete: leave out cases that lack a file; else those with a label and an image are converted with the
+            images that they have, and the others are refused.
         geometry_tolerance: how far the same voxel may lie apart in two files of a case, in voxels.
 
     Raises:
         InputError: says what is wrong with the folder, with which cases, or with the target.
     """
     source = CONVERTERS[kind](folder)
-    notes = list(source.notes)
-    if source.incomplete:
-        count = f"{len(source.incomplete)} of {len(source.incomplete) + len(source.cases)} cases are incomplete"
-        listed = "; ".join(f"{case} {what}" for case, what in source.incomplete.items())
-        if not skip_incomplete:
-            raise InputError(f"{count}: {listed}: add the files, move the cases away, or use --skip-incomplete")
-        notes.append(f"{count} and left out: {listed}")
+    source, incomplete = _without_unusable(source, skip_incomplete)
+    notes = [*source.notes, *incomplete]
     name = new_dataset_name(dataset, source.name)
     target = nnunet_folder("nnUNet_raw") / name
     if target.resolve() in (folder.resolve(), *folder.resolve().parents):
@@ -95,6 +91,37 @@ def convert(
         _write_json(building / SPLITS_FILE, [{"train": split.train, "val": split.val}])
         _write_json(building / "test_cases.json", split.test)
     return Conversion(name, target, split, seed, notes)
+
+
+def _without_unusable(source: Source, skip_incomplete: bool) -> tuple[Source, list[str]]:
+    """The source with the cases to convert, and what to tell of incomplete ones.
+
+    Raises:
+        InputError: a case has no label or no image and may not be skipped, or no case is left.
+    """
+    if not source.incomplete:
+        return source, []
+    usable = {case.name for case in source.cases}
+    count = f"of {len(usable | source.incomplete.keys())} cases"
+    without = {case: what for case, what in source.incomplete.items() if skip_incomplete or case not in usable}
+    if without and not skip_incomplete:
+        raise InputError(
+            f"{len(without)} {count} have no label or no image: {_list(without)}: add the files, move the cases away, "
+            "or use --skip-incomplete"
+        )
+    cases = [case for case in source.cases if case.name not in without]
+    if not cases:
+        raise InputError(f"each case is incomplete: {_list(without)}: add the files")
+    if without:
+        return replace(source, cases=cases), [f"{len(without)} {count} are incomplete and left out: {_list(without)}"]
+    return source, [
+        f"{len(source.incomplete)} {count} are incomplete and converted with the images that they have: "
+        f"{_list(source.incomplete)}; --skip-incomplete leaves them out"
+    ]
+
+
+def _list(incomplete: Mapping[str, str]) -> str:
+    return "; ".join(f"{case} {what}" for case, what in incomplete.items())
 
 
 def _write_cases(source: Source, test: set[str], building: Path, tolerance: float) -> set[int]:
@@ -115,22 +142,23 @@ def _write_cases(source: Source, test: set[str], building: Path, tolerance: floa
 def _write_case(source: Source, case: SourceCase, building: Path, part: str, tolerance: float) -> set[int]:
     images = _read_images(source, case)
     label = read_volume(case.name, case.label, "label")
-    check_same_grid(case.name, {**images, f"{case.label.name} (label)": label}, tolerance)
+    check_same_grid(case.name, {**dict(images.values()), f"{case.label.name} (label)": label}, tolerance)
     labels = _map_labels(source, case, np.asanyarray(label.dataobj))
     for folder in (f"images{part}", f"labels{part}"):
         (building / folder).mkdir(exist_ok=True)
-    for channel, image in enumerate(images.values()):
+    for channel, (_, image) in images.items():
         image.to_filename(building / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}")
     volume_like(label, labels).to_filename(building / f"labels{part}" / f"{case.name}{FILE_ENDING}")
     return set(np.unique(labels).tolist())
 
 
-def _read_images(source: Source, case: SourceCase) -> dict[str, "nibabel.Nifti1Image"]:
-    """3-D volumes in the order of the new channels, each under ``file (channel)``."""
+def _read_images(source: Source, case: SourceCase) -> dict[int, tuple[str, "nibabel.Nifti1Image"]]:
+    """New channel -> ``file (channel)`` and its 3-D volume, of the channels that the case has."""
     if not source.volumes:
         return {
-            f"{path.name} ({channel})": read_volume(case.name, path, channel)
-            for channel, path in zip(source.channels, case.images, strict=True)
+            channel: (f"{path.name} ({name})", read_volume(case.name, path, name))
+            for channel, (name, path) in enumerate(zip(source.channels, case.images, strict=True))
+            if path is not None
         }
     (path,) = case.images
     image = read_volume(case.name, path, "4-D image")
@@ -141,8 +169,8 @@ def _read_images(source: Source, case: SourceCase) -> dict[str, "nibabel.Nifti1I
         )
     voxels = np.asanyarray(image.dataobj)
     return {
-        f"{path.name} ({channel})": volume_like(image, voxels[..., volume])
-        for channel, volume in zip(source.channels, source.volumes, strict=True)
+        channel: (f"{path.name} ({name})", volume_like(image, voxels[..., volume]))
+        for channel, (name, volume) in enumerate(zip(source.channels, source.volumes, strict=True))
     }
 
 

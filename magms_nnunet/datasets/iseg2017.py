@@ -30,8 +30,9 @@ def find(folder: Path) -> Source:
             continue
         if what := lacking(found, PARTS):
             incomplete[name] = what
-        else:
-            cases.append(SourceCase(name, name, (found["T1"], found["T2"]), found["label"]))
+        images = found.get("T1"), found.get("T2")
+        if "label" in found and any(images):
+            cases.append(SourceCase(name, name, images, found["label"]))
     notes = []
     if unlabelled:
         notes.append(f"{len(unlabelled)} test subjects without labels are left out")

@@ -33,7 +33,7 @@ class SourceCase:
     Attributes:
         name: in the new dataset.
         patient: whose cases the split keeps together.
-        images: one 3-D file per channel of the new dataset, or a single 4-D file.
+        images: one 3-D file per channel of the new dataset, None where there is none; or a single 4-D file.
         label: the reference segmentation.
 
     Raises:
@@ -42,7 +42,7 @@ class SourceCase:
 
     name: str
     patient: str
-    images: tuple[Path, ...]
+    images: tuple[Path | None, ...]
     label: Path
 
     def __post_init__(self):
@@ -58,7 +58,7 @@ class Source:
         channels: names of the channels of the new dataset.
         labels: as in dataset.json.
         label_values: value in the source -> value in the new dataset.
-        cases: those that are complete.
+        cases: those with a label and an image; they may lack others.
         incomplete: case -> what it lacks.
         proportions: of training, validation and test cases.
         volumes: for 4-D images, the place of each channel along their last axis.

@@ -13,7 +13,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.images.cases import Case, find_cases
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.nnunet.folders import find_raw_dataset, new_dataset_name, nnunet_folder
-from magms_nnunet.nnunet.raw_dataset import file_ending, listed_files
+from magms_nnunet.nnunet.raw_dataset import by_channel, check_listed_exist, file_ending, listed_files
 from magms_nnunet.storage.files import is_hidden
 from magms_nnunet.storage.foreign_json import read_foreign_json
 
@@ -27,7 +27,8 @@ class SubsetDataset:
         modalities: names of its channels.
         training_cases: their number; ``test_cases``: likewise.
         splits_from: the file that its splits were copied from, or None.
-        left_out: test cases that lack one of the modalities.
+        incomplete: number of cases, of training and test, that lack one of the modalities.
+        left_out: cases that have none of them.
     """
 
     name: str
@@ -36,13 +37,15 @@ class SubsetDataset:
     training_cases: int
     test_cases: int
     splits_from: Path | None
+    incomplete: int
     left_out: list[str]
 
 
 def make_subset_dataset(source: str, modalities: Sequence[str], target: str, overwrite: bool = False) -> SubsetDataset:
-    """Link the images of these modalities and all labels to a new dataset in nnUNet_raw; the splits stay the same.
+    """Link the images of these modalities and their labels to a new dataset in nnUNet_raw; the splits stay the same.
 
-    Files are hard links where the file system allows it, else copies.
+    Files are hard links where the file system allows it, else copies. A case that lacks some of the modalities has
+    fewer images there; one that has none is left out, also of the splits.
 
     Args:
         source: name or id of a raw dataset.
@@ -51,7 +54,8 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
         overwrite: replace a dataset of that name.
 
     Raises:
-        InputError: a dataset or modality is unknown, training cases lack files (all are named), or the target exists.
+        InputError: a dataset or modality is unknown, training cases lack labels (all are named), no training case has
+            a modality, or the target exists.
     """
     folder = find_raw_dataset(source)
     description = _read_json(folder / "dataset.json")
@@ -63,16 +67,17 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
     if name == folder.name:
         raise InputError(f"-d and -o are the same dataset, {name}: choose another -o")
     ending = file_ending(folder, description)
-    training = _training_cases(folder, description, ending)
-    _check_complete(training, subset, known, ending)
-    test, left_out = _test_cases(folder, subset, ending)
+    training, without = _having(subset, _training_cases(folder, description, ending, len(known)))
+    _check_training(training, subset, known)
+    test, test_without = _having(subset, _test_cases(folder, ending))
     splits_from = _find_splits(folder)
     with new_dataset(name, overwrite) as building:
         for part, cases in (("Tr", training), ("Ts", test)):
             for case, label in cases:
                 for channel, old_channel in enumerate(subset):
-                    new = f"{case.name}_{channel:04d}{ending}"
-                    _link(case.files[old_channel], building / f"images{part}" / new)
+                    if old_channel in case.files:
+                        new = f"{case.name}_{channel:04d}{ending}"
+                        _link(case.files[old_channel], building / f"images{part}" / new)
                 if label.is_file():
                     _link(label, building / f"labels{part}" / f"{case.name}{ending}")
         kept = {key: value for key, value in description.items() if key not in ("modality", "dataset")}
@@ -80,12 +85,14 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
         kept["numTraining"] = len(training)
         (building / "dataset.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         if splits_from:
-            shutil.copyfile(splits_from, building / SPLITS_FILE)
+            _copy_splits(splits_from, building / SPLITS_FILE, without)
     made = nnunet_folder("nnUNet_raw") / name
-    return SubsetDataset(name, made, names, len(training), len(test), splits_from, left_out)
+    incomplete = sum(not set(subset) <= case.files.keys() for case, _ in (*training, *test))
+    left_out = [*without, *test_without]
+    return SubsetDataset(name, made, names, len(training), len(test), splits_from, incomplete, left_out)
 
 
-def _training_cases(folder: Path, description: dict, ending: str) -> list[tuple[Case, Path]]:
+def _training_cases(folder: Path, description: dict, ending: str, count: int) -> list[tuple[Case, Path]]:
     """Cases and their labels, from imagesTr and labelsTr or from the lists that dataset.json may hold instead."""
     if "dataset" not in description:
         cases, misnamed = find_cases(folder / "imagesTr", ending)
@@ -94,37 +101,52 @@ def _training_cases(folder: Path, description: dict, ending: str) -> list[tuple[
         return [(case, folder / "labelsTr" / f"{case.name}{ending}") for case in cases]
     training = []
     for name, (images, label) in listed_files(folder, description).items():
-        foreign = [path.name for path in (*images, label) if not path.name.endswith(ending)]
+        check_listed_exist(name, images)
+        of_channels = by_channel(name, images, count, listed=True)
+        foreign = [path.name for path in (*of_channels.values(), label) if not path.name.endswith(ending)]
         if foreign:
             raise InputError(f"case {name!r}: {foreign[0]} does not end in {ending}, the file_ending of dataset.json")
-        files_of_channels = {channel: path for channel, path in enumerate(images) if path.is_file()}
-        training.append((Case(check_case_name(name), files_of_channels), label))
+        training.append((Case(check_case_name(name), of_channels), label))
     return training
 
 
-def _check_complete(training: list[tuple[Case, Path]], subset: Subset, known: Modalities, ending: str) -> None:
-    incomplete = []
-    for case, label in training:
-        missing = [known.names[channel] for channel in subset if channel not in case.files]
-        missing += [] if label.is_file() else [f"its label {label.name}"]
-        if missing:
-            incomplete.append(f"{case.name} lacks {' and '.join(missing)}")
-    if incomplete:
+def _having(subset: Subset, cases: list[tuple[Case, Path]]) -> tuple[list[tuple[Case, Path]], list[str]]:
+    """The cases that have one of the modalities, and the names of the others."""
+    having = [(case, label) for case, label in cases if case.files.keys() & set(subset)]
+    return having, [case.name for case, _ in cases if not case.files.keys() & set(subset)]
+
+
+def _check_training(training: list[tuple[Case, Path]], subset: Subset, known: Modalities) -> None:
+    if without := [f"{case.name} lacks its label {label.name}" for case, label in training if not label.is_file()]:
         raise InputError(
-            f"{len(incomplete)} of {len(training)} training cases are incomplete: {'; '.join(incomplete)}: "
-            "add the files or choose other --modalities"
+            f"{len(without)} of {len(training)} training cases have no label: {'; '.join(without)}: add the files"
         )
+    if nowhere := [known.names[m] for m in subset if not any(m in case.files for case, _ in training)]:
+        raise InputError(f"no training case has {' or '.join(nowhere)}: choose other --modalities")
 
 
-def _test_cases(folder: Path, subset: Subset, ending: str) -> tuple[list[tuple[Case, Path]], list[str]]:
-    """Test cases that have the subset, with the place of their labels; and the names of those that have not."""
+def _test_cases(folder: Path, ending: str) -> list[tuple[Case, Path]]:
+    """Test cases, with the place of their labels."""
     test = folder / "imagesTs"
     if not test.is_dir() or all(is_hidden(path) for path in test.glob(f"*{ending}")):
-        return [], []
+        return []
     cases, _ = find_cases(test, ending)
-    has_subset = {case.name: set(subset) <= case.files.keys() for case in cases}
-    complete = [(case, folder / "labelsTs" / f"{case.name}{ending}") for case in cases if has_subset[case.name]]
-    return complete, [name for name, has in has_subset.items() if not has]
+    return [(case, folder / "labelsTs" / f"{case.name}{ending}") for case in cases]
+
+
+def _copy_splits(source: Path, target: Path, without: list[str]) -> None:
+    """Copy splits_final.json, but for the cases ``without`` images in the new dataset."""
+    if not without:
+        shutil.copyfile(source, target)
+        return
+    try:
+        folds = [
+            {part: [name for name in names if name not in without] for part, names in fold.items()}
+            for fold in read_foreign_json(source)
+        ]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{source} is no list of folds ({error}): correct or remove it") from error
+    target.write_text(json.dumps(folds, indent=1) + "\n", encoding="utf-8")
 
 
 def _find_splits(folder: Path) -> Path | None:

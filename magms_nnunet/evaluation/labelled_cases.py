@@ -13,7 +13,7 @@ from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model import Fold
 from magms_nnunet.model.model_json import read_json
 from magms_nnunet.nnunet.folders import nnunet_folder
-from magms_nnunet.nnunet.raw_dataset import file_ending, listed_files
+from magms_nnunet.nnunet.raw_dataset import by_channel, file_ending, listed_files
 from magms_nnunet.storage.foreign_json import read_foreign_json
 
 _LISTED = 8
@@ -61,7 +61,7 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
     if "dataset" in dataset_json:
         listed = listed_files(raw, dataset_json)
         cases = {
-            name: LabelledCase(Case(name, {m: path for m, path in enumerate(images) if path != raw}), label)
+            name: LabelledCase(Case(name, by_channel(name, images, len(modalities), listed=True)), label)
             for name, (images, label) in listed.items()
         }
     else:

@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from magms_nnunet.errors import InputError, one_line, shorten
 
 _LISTED = 8
 
-Files = dict[int, str]
+Files = dict[int, str | Path]
 """Channel -> path of an image."""
 
 
@@ -77,7 +77,10 @@ def incomplete_files(
         return None  # what we cannot read may be fine for nnU-Net
     count = len(channels)
     listed = "dataset" in dataset_json
-    files = {name: _by_channel(name, case["images"], count, listed) for name, case in cases.items()}
+    if listed:
+        for name, case in cases.items():
+            check_listed_exist(name, case["images"])
+    files = {name: by_channel(name, case["images"], count, listed) for name, case in cases.items()}
     if all(of_case.keys() >= set(range(count)) for of_case in files.values()):
         return None
     if several_channels_per_file and all(of_case.keys() == {0} for of_case in files.values()):
@@ -108,13 +111,30 @@ def check_labels_have_images(raw: Path, dataset_json: dict, cases: Container[str
         raise InputError(one_line(f"cases with a label and no image: {listed}: add images, or remove the labels"))
 
 
-def _by_channel(case: str, images: list[str], count: int, listed: bool) -> Files:
-    if listed:
-        present = {channel: path for channel, path in enumerate(images) if not os.path.isdir(path)}
-        if missing := [path for path in present.values() if not os.path.isfile(path)]:
-            raise InputError(one_line(f'{case}: {missing[0]} does not exist: correct dataset.json ("" for no image)'))
-        if len(images) >= count:
-            return present
+def check_listed_exist(case: str, images: Iterable[str | Path]) -> None:
+    """See that the files that dataset.json lists exist; ``""`` in place of one has become a folder.
+
+    Raises:
+        InputError: names the first that does not.
+    """
+    if missing := [path for path in images if not os.path.exists(path)]:
+        raise InputError(one_line(f'{case}: {missing[0]} does not exist: correct dataset.json ("" for no image)'))
+
+
+def by_channel(case: str, images: Sequence[str | Path], count: int, listed: bool) -> Files:
+    """The channel of each image of a case.
+
+    Args:
+        case: its name.
+        images: paths; a folder is in the place of an image that there is not.
+        count: M.
+        listed: they are in the order of channels, unless there are fewer than M; else their names say.
+
+    Raises:
+        InputError: a name says no channel.
+    """
+    if listed and len(images) >= count:
+        return {channel: path for channel, path in enumerate(images) if not os.path.isdir(path)}
     found = {}
     for path in images:
         if os.path.isdir(path):

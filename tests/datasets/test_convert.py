@@ -84,14 +84,27 @@ def test_incomplete_cases_are_all_named_and_can_be_left_out(home, source, capsys
     (source / "BraTS2021_00001" / "BraTS2021_00001_t1ce.nii.gz").unlink()
     (source / "BraTS2021_00001" / "BraTS2021_00001_seg.nii.gz").unlink()
     (source / "BraTS2021_00004" / "BraTS2021_00004_t2.nii.gz").unlink()
-    listed = "2 of 5 cases are incomplete"
     message = error(home, source, capsys)
-    assert f"{listed}: BraTS2021_00001 lacks T1c and the segmentation; BraTS2021_00004 lacks T2: " in message
+    assert "1 of 5 cases have no label or no image: BraTS2021_00001 lacks T1c and the segmentation: " in message
     assert "--skip-incomplete" in message
     assert run(source, "--skip-incomplete") == 0
-    assert f"{listed} and left out: BraTS2021_00001" in capsys.readouterr().out
+    listed = "BraTS2021_00001 lacks T1c and the segmentation; BraTS2021_00004 lacks T2\n"
+    assert f"2 of 5 cases are incomplete and left out: {listed}" in capsys.readouterr().out
     labels_made = files_in(home / "raw" / NAME / "labelsTr")
     assert labels_made == [f"BraTS2021_{number:05d}.nii.gz" for number in (0, 2, 3)]
+
+
+def test_cases_that_lack_images_are_converted_with_what_they_have(home, source, capsys):
+    (source / "BraTS2021_00001" / "BraTS2021_00001_t1ce.nii.gz").unlink()
+    for part in PARTS[1:]:
+        (source / "BraTS2021_00004" / f"BraTS2021_00004_{part}.nii.gz").unlink()
+    assert run(source) == 0
+    note = "2 of 5 cases are incomplete and converted with the images that they have: BraTS2021_00001 lacks T1c; "
+    assert note in capsys.readouterr().out
+    images = home / "raw" / NAME / "imagesTr"
+    assert len(files_in(images)) == 16
+    assert [name for name in files_in(images) if "00004" in name] == ["BraTS2021_00004_0000.nii.gz"]
+    np.testing.assert_array_equal(voxels(images / "BraTS2021_00001_0003.nii.gz"), image(13))
 
 
 def test_all_damaged_cases_are_named_and_nothing_is_written(home, source, capsys):

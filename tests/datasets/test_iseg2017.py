@@ -90,7 +90,7 @@ def test_a_training_subject_without_label_is_incomplete(home, tmp_path):
     write_subject(tmp_path, 1)
     write_subject(tmp_path, 2, seg=())
     (tmp_path / "subject-1-T2.hdr").unlink()
-    with pytest.raises(InputError, match="subject-1 lacks T2; subject-2 lacks the label"):
+    with pytest.raises(InputError, match="1 of 2 cases have no label or no image: subject-2 lacks the label"):
         convert("iseg2017", tmp_path, "501")
 
 

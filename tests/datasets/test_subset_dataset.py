@@ -174,19 +174,51 @@ def error(home, capsys, *flags: str, **options) -> str:
     return line
 
 
-def test_all_incomplete_cases_are_named(home, source, capsys):
+def test_all_cases_without_label_are_named(home, source, capsys):
+    (source / "labelsTr" / "b 1.mha").unlink()
+    assert "1 of 2 training cases have no label: b 1 lacks its label b 1.mha: add the files" in error(home, capsys)
+
+
+def test_incomplete_cases_keep_what_they_have_and_those_without_anything_are_left_out(home, source, capsys):
     (source / "imagesTr" / "a_0002.mha").unlink()
     (source / "imagesTr" / "b 1_0001.mha").unlink()  # not asked for
-    (source / "labelsTr" / "b 1.mha").unlink()
-    message = error(home, capsys)
-    assert "2 of 2 training cases are incomplete: a lacks T1c; b 1 lacks its label b 1.mha" in message
-
-
-def test_incomplete_test_cases_are_left_out_and_named(home, source, capsys):
-    touch(source / "imagesTs" / "u_0000.mha")
+    touch(source / "imagesTr" / "c_0001.mha")
+    touch(source / "labelsTr" / "c.mha")
+    touch(source / "imagesTs" / "u_0003.mha")
+    touch(source / "splits_final.json", '[{"train": ["a", "c"], "val": ["b 1"]}]')
     assert make() == 0
-    assert "left out: u\n" in capsys.readouterr().out
-    assert not list((home / "raw" / "Dataset211_BraTS_FLAIR_T1c").glob("*/u*"))
+    out = capsys.readouterr().out
+    assert "note: cases that have none of the modalities are left out: c, u\n" in out
+    assert "note: 1 cases lack one of the modalities" in out
+    made = home / "raw" / "Dataset211_BraTS_FLAIR_T1c"
+    images = [name for name in files_in(made) if name.startswith("images")]
+    assert images == [
+        *("imagesTr/a_0000.mha", "imagesTr/b 1_0000.mha", "imagesTr/b 1_0001.mha"),
+        *("imagesTs/t_0000.mha", "imagesTs/t_0001.mha"),
+    ]
+    assert json.loads((made / "splits_final.json").read_text()) == [{"train": ["a"], "val": ["b 1"]}]
+    assert json.loads((made / "dataset.json").read_text())["numTraining"] == 2
+
+
+def test_a_modality_that_no_training_case_has(home, source, capsys):
+    for case in CASES:
+        (source / "imagesTr" / f"{case}_0002.mha").unlink()
+    assert "no training case has T1c: choose other --modalities" in error(home, capsys)
+
+
+def test_lists_with_fewer_images(home, source, capsys):
+    lists = {
+        "named": {"images": ["imagesTr/a_0000.mha", "imagesTr/a_0002.mha"], "label": "labelsTr/a.mha"},
+        "placed": {"images": ["", "imagesTr/b 1_0001.mha", "imagesTr/b 1_0002.mha", ""], "label": "labelsTr/b 1.mha"},
+    }
+    write_json(source, dataset=lists)
+    assert make() == 0
+    made = home / "raw" / "Dataset211_BraTS_FLAIR_T1c"
+    read = {path.name: path.read_text() for path in made.glob("imagesTr/*")}
+    assert read == {"named_0000.mha": "a_0000.mha", "named_0001.mha": "a_0002.mha", "placed_0001.mha": "b 1_0002.mha"}
+    (source / "imagesTr" / "a_0002.mha").unlink()
+    assert "named: " in (message := error(home, capsys, target="212"))
+    assert 'a_0002.mha does not exist: correct dataset.json ("" for no image)' in message
 
 
 def test_a_misnamed_image(home, source, capsys):

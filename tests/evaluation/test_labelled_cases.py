@@ -96,6 +96,19 @@ def test_lists_of_files_in_dataset_json_are_followed_as_nnunet_does(raw, tmp_pat
     assert one_line(validation_cases, NAME, 1, M).endswith(f"in {raw}: c, d")
 
 
+def test_lists_with_fewer_files_are_of_cases_that_lack_modalities(raw):
+    label = f"labelsTr/a{ENDING}"
+    lists = {
+        "a": {"images": [f"imagesTr/a_0001{ENDING}"], "label": label},
+        "b": {"images": [f"imagesTr/b_0000{ENDING}", ""], "label": label},
+    }
+    dataset(raw, dataset=lists)
+    assert [labelled.case.files for labelled in validation_cases(NAME, 0, M)] == [
+        {1: raw / f"imagesTr/a_0001{ENDING}"},
+        {0: raw / f"imagesTr/b_0000{ENDING}"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
