@@ -1,6 +1,5 @@
 """The trained model of the integration tests, and a table of the faults at the end of a run of this whole folder."""
 
-import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,14 +14,12 @@ from tests.integration.test_bad_input import model_copy, refusal, refusal_of_mod
 from tests.trainers.conftest import make_trainer  # noqa: F401 (a fixture)
 
 FOLDER = Path(__file__).parent
-ROWS = re.compile(r"tests/faults/test_\w+\.py::test_((?:row\d\d_)+)")
 WORST_FIRST = ("failed", "not run", "skipped", "passed")
 
 
-def rows_of(nodeid: str) -> list[int]:
-    """Rows of the faults that a test injects, which its name says: ``test_row07_...``, ``test_row04_row07_...``."""
-    found = ROWS.match(nodeid)
-    return [int(row) for row in re.findall(r"\d\d", found[1])] if found else []
+def rows_of(item: pytest.Item) -> list[int]:
+    """Return the rows of the faults that a test injects: those of its marks ``@pytest.mark.fault(4, 7)``."""
+    return [row for mark in item.iter_markers("fault") for row in mark.args]
 
 
 class FaultTable:
@@ -31,14 +28,18 @@ class FaultTable:
     def __init__(self):
         self.outcomes: dict[int, list[str]] = defaultdict(list)
         self.seconds: dict[int, float] = defaultdict(float)
+        self.rows: dict[str, list[int]] = {}
 
     def pytest_deselected(self, items):
         for item in items:
-            for row in rows_of(item.nodeid):
+            for row in rows_of(item):
                 self.outcomes[row].append("not run")
 
+    def pytest_collection_finish(self, session):
+        self.rows = {item.nodeid: rows_of(item) for item in session.items}
+
     def pytest_runtest_logreport(self, report):
-        for row in rows_of(report.nodeid):
+        for row in self.rows.get(report.nodeid, ()):
             self.seconds[row] += report.duration if report.when == "call" else 0
             if report.when == "call" or report.outcome != "passed":
                 self.outcomes[row].append(report.outcome)

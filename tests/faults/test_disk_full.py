@@ -48,7 +48,8 @@ def evaluate(*flags) -> int:
     return magms_evaluate([*map(str, (*flags, "--disable_tta", *QUIET))])
 
 
-def test_row12_output_on_a_read_only_disk(mount, broken_model, magms_predict, labelled, tmp_path, capfd):
+@pytest.mark.fault(12)
+def test_output_on_a_read_only_disk(mount, broken_model, magms_predict, labelled, tmp_path, capfd):
     disk = mount(64, "ro")
     said = f"cannot write to output folder {disk} (Read-only file system): choose another -o"
     code, (line,) = magms_predict(tmp_path / "images", disk, "-m", broken_model)
@@ -61,7 +62,8 @@ def test_row12_output_on_a_read_only_disk(mount, broken_model, magms_predict, la
     assert capfd.readouterr().err == f"magms_compare: error: {said}\n"
 
 
-def test_row12_output_below_a_file(broken_model, magms_predict, labelled, tmp_path, capfd):
+@pytest.mark.fault(12)
+def test_output_below_a_file(broken_model, magms_predict, labelled, tmp_path, capfd):
     (tmp_path / "file").touch()
     code, (line,) = magms_predict(tmp_path / "images", tmp_path / "file/out", "-m", broken_model)
     assert code == 2
@@ -72,7 +74,8 @@ def test_row12_output_below_a_file(broken_model, magms_predict, labelled, tmp_pa
     assert f"cannot write to output folder {tmp_path / 'file/out'}" in capfd.readouterr().err
 
 
-def test_row12_output_is_what_is_read(broken_model, magms_predict, labelled, tmp_path, capfd):
+@pytest.mark.fault(12)
+def test_output_is_what_is_read(broken_model, magms_predict, labelled, tmp_path, capfd):
     images = tmp_path / "images"
     before = {path: path.read_bytes() for path in images.iterdir()}
     code, (line,) = magms_predict(images, images / "../images", "-m", broken_model)
@@ -88,8 +91,9 @@ def test_row12_output_is_what_is_read(broken_model, magms_predict, labelled, tmp
     assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("file", [f"a{ENDING}", "a.json", "a.npz", "a.pkl", "dataset.json"])
-def test_row12_files_of_others_are_not_replaced(file, magms_predict, tmp_path):
+def test_files_of_others_are_not_replaced(file, magms_predict, tmp_path):
     """Such as the labels and the dataset.json of a dataset."""
     images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
     out.mkdir()
@@ -102,14 +106,16 @@ def test_row12_files_of_others_are_not_replaced(file, magms_predict, tmp_path):
     assert (out / file).read_text() == '{"labels": "by hand"}'
 
 
-def test_row12_output_is_the_model(model, magms_predict, tmp_path):
+@pytest.mark.fault(12)
+def test_output_is_the_model(model, magms_predict, tmp_path):
     """Whose dataset.json and plans.json would be written anew."""
     code, (line,) = magms_predict(give(tmp_path / "images", {"a": [T1C]}), model)
     assert code == 2
     assert line.endswith(f"-o {model} is the model's folder: choose another one")
 
 
-def test_row13_disk_full_while_results_are_written(mount, magms_predict, tmp_path):
+@pytest.mark.fault(13)
+def test_disk_full_while_results_are_written(mount, magms_predict, tmp_path):
     disk, images = mount(256), tmp_path / "images"
     for case in "ab":
         noise = np.random.default_rng(0).normal(100, 20, (40, 48, 48)).astype(np.float32)
@@ -130,8 +136,9 @@ def test_row13_disk_full_while_results_are_written(mount, magms_predict, tmp_pat
     assert {path: path.read_bytes() for path in disk.iterdir()} == before
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_row13_segmentation_that_was_cut_off_silently_is_noticed(ending, mount):
+def test_segmentation_that_was_cut_off_silently_is_noticed(ending, mount):
     """SimpleITK reports no error."""
     disk = mount(64)
     image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 255, (48, 48, 48), np.uint8))
@@ -142,7 +149,8 @@ def test_row13_segmentation_that_was_cut_off_silently_is_noticed(ending, mount):
     check_written(disk / f"a{ending}")
 
 
-def test_row13_no_space_for_anything(mount, magms_predict, tmp_path):
+@pytest.mark.fault(13)
+def test_no_space_for_anything(mount, magms_predict, tmp_path):
     disk = mount(64)
     full = fill(disk)
     code, (line,) = magms_predict(give(tmp_path / "images", {"a": [T1C]}), disk)
@@ -152,7 +160,8 @@ def test_row13_no_space_for_anything(mount, magms_predict, tmp_path):
     assert files_in(disk) == set()
 
 
-def test_row13_after_space_was_freed_the_prediction_continues(mount, magms_predict, tmp_path):
+@pytest.mark.fault(13)
+def test_after_space_was_freed_the_prediction_continues(mount, magms_predict, tmp_path):
     disk, images = mount(256), give(tmp_path / "images", {"a": [T1C], "b": [T1C]})
     full = fill(disk, 16_384)
     assert magms_predict(images, disk)[0] == 3
@@ -164,7 +173,8 @@ def test_row13_after_space_was_freed_the_prediction_continues(mount, magms_predi
         assert (disk / path.name).read_bytes() == path.read_bytes()
 
 
-def test_row13_disk_full_during_an_evaluation(mount, model, labelled, capfd):
+@pytest.mark.fault(13)
+def test_disk_full_during_an_evaluation(mount, model, labelled, capfd):
     disk = mount(512)
     flags = ("-o", disk / "out", "-m", model, *labelled, "--save_segmentations")
     full = fill(disk, 32_768)
@@ -179,7 +189,8 @@ def test_row13_disk_full_during_an_evaluation(mount, model, labelled, capfd):
     assert len(list(disk.rglob(f"a{ENDING}"))) == 15
 
 
-def test_row13_disk_full_while_a_checkpoint_is_written(mount, make_trainer):
+@pytest.mark.fault(13)
+def test_disk_full_while_a_checkpoint_is_written(mount, make_trainer):
     trainer, disk = make_trainer(), mount(8192)
     path = disk / "checkpoint_latest.pth"
     trainer.save_checkpoint(str(path))
@@ -197,7 +208,8 @@ def test_row13_disk_full_while_a_checkpoint_is_written(mount, make_trainer):
     assert torch.load(path, weights_only=False)["current_epoch"] == 1
 
 
-def test_row13_a_failure_for_another_reason_is_not_blamed_on_the_disk(tmp_path):
+@pytest.mark.fault(13)
+def test_a_failure_for_another_reason_is_not_blamed_on_the_disk(tmp_path):
     def fail(temporary):
         raise ValueError("a bug")
 
@@ -205,8 +217,9 @@ def test_row13_a_failure_for_another_reason_is_not_blamed_on_the_disk(tmp_path):
         write_then_rename(tmp_path / "summary.json", fail)
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("left", [0, 2, 5, 7])
-def test_row13_inodes_exhausted_while_results_are_written(left, mount, magms_predict, tmp_path):
+def test_inodes_exhausted_while_results_are_written(left, mount, magms_predict, tmp_path):
     images, out = give(tmp_path / "images", {"a": [T1C]}), mount(4096, "nr_inodes=40") / "out"
     out.mkdir()
     fillers = []

@@ -15,7 +15,8 @@ from tests.integration.workspace import ENDING, write_image
 # --- 10: a label map in place of an image -----------------------------------------------------------------------------
 
 
-def test_row10_label_map_as_image_is_warned_of(images, prediction):
+@pytest.mark.fault(10)
+def test_label_map_as_image_is_warned_of(images, prediction):
     like(images / FILE, (np.arange(np.prod(SHAPE)) // 700 % 4).reshape(SHAPE).astype(np.uint8))
     prediction(says=[f"{LABEL} holds 4 different whole numbers only: is it a label map?"])
 
@@ -45,7 +46,8 @@ def model_that_learned(model, tmp_path):
     return tmp_path / "model"
 
 
-def test_row11_swapped_modalities_are_warned_of(images, model_that_learned, prediction):
+@pytest.mark.fault(11)
+def test_swapped_modalities_are_warned_of(images, model_that_learned, prediction):
     like(images / f"p1_0002{ENDING}", skewed(77))
     like(images / FILE, voxels(78))
     like(images / f"p2_0000{ENDING}", skewed(79))
@@ -53,7 +55,8 @@ def test_row11_swapped_modalities_are_warned_of(images, model_that_learned, pred
     prediction("-m", model_that_learned, says=[text])
 
 
-def test_row11_single_file_of_another_modality_is_warned_of(images, model_that_learned, prediction):
+@pytest.mark.fault(11)
+def test_single_file_of_another_modality_is_warned_of(images, model_that_learned, prediction):
     like(images / f"p1_0002{ENDING}", skewed(77))
     prediction(
         "-m",
@@ -64,7 +67,8 @@ def test_row11_single_file_of_another_modality_is_warned_of(images, model_that_l
     )
 
 
-def test_row11_right_files_are_not_warned_of(images, model_that_learned, prediction):
+@pytest.mark.fault(11)
+def test_right_files_are_not_warned_of(images, model_that_learned, prediction):
     for case in ("p1", "p2"):
         like(images / f"{case}_0002{ENDING}", skewed(80 + len(case)))
     prediction("-m", model_that_learned)
@@ -73,7 +77,8 @@ def test_row11_right_files_are_not_warned_of(images, model_that_learned, predict
 # --- 11: images of something else, and what becomes of them -----------------------------------------------------------
 
 
-def test_row11_image_that_looks_like_no_modality_is_warned_of(images, model_that_learned, prediction):
+@pytest.mark.fault(11)
+def test_image_that_looks_like_no_modality_is_warned_of(images, model_that_learned, prediction):
     """Padded with -1024, as a CT is."""
     like(images / f"p1_0002{ENDING}", skewed(77))
     padded = voxels(78)
@@ -83,7 +88,8 @@ def test_row11_image_that_looks_like_no_modality_is_warned_of(images, model_that
     prediction("-m", model_that_learned, says=[says])
 
 
-def test_row11_patients_taken_for_modalities_are_warned_of(model_that_learned, magms_predict, tmp_path):
+@pytest.mark.fault(11)
+def test_patients_taken_for_modalities_are_warned_of(model_that_learned, magms_predict, tmp_path):
     for patient in range(4):
         write_image(tmp_path / "images" / f"patient_{patient:04d}{ENDING}", skewed(90 + patient))
     code, (line,) = magms_predict(tmp_path / "images", tmp_path / "out", "-m", model_that_learned)
@@ -91,6 +97,7 @@ def test_row11_patients_taken_for_modalities_are_warned_of(model_that_learned, m
     assert "patient: the images of 0000, 0001, 0002, 0003 all look like T1c: are these the numbers of patients?" in line
 
 
+@pytest.mark.fault(11)
 @pytest.mark.parametrize(
     ("foreground", "says"),
     [
@@ -98,7 +105,7 @@ def test_row11_patients_taken_for_modalities_are_warned_of(model_that_learned, m
         (9, "every voxel is segmented: look at the images"),
     ],
 )
-def test_row11_result_that_is_nothing_or_everything_is_warned_of(
+def test_result_that_is_nothing_or_everything_is_warned_of(
     foreground, says, model, magms_predict, tmp_path, monkeypatch
 ):
     def logits(predictor, job, data):

@@ -57,6 +57,7 @@ def missing(path):
     path.symlink_to("nowhere")
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize(
     ("spoil", "says", "remedy"),
     [
@@ -71,7 +72,7 @@ def missing(path):
         (missing, "cannot be read (No such file or directory)", ""),
     ],
 )
-def test_row08_file_that_is_no_whole_image_fails(spoil, says, remedy, images, failure):
+def test_file_that_is_no_whole_image_fails(spoil, says, remedy, images, failure):
     spoil(images / FILE)
     line = failure()
     assert says in line
@@ -93,6 +94,7 @@ def intercept_without_slope(path):
     path.write_bytes(gzip.compress(bytes(content)))
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -101,14 +103,15 @@ def intercept_without_slope(path):
         (intercept_without_slope, "has scl_slope 0 and scl_inter -1024: SimpleITK multiplies by 1 and adds -1024"),
     ],
 )
-def test_row08_file_whose_remedy_is_not_another_copy_says_so(spoil, says, images, failure):
+def test_file_whose_remedy_is_not_another_copy_says_so(spoil, says, images, failure):
     spoil(images / FILE)
     line = failure()
     assert says in line
     assert "copy it again" not in line
 
 
-def test_row08_name_that_is_not_utf8_fails(images, magms_predict, tmp_path):
+@pytest.mark.fault(8)
+def test_name_that_is_not_utf8_fails(images, magms_predict, tmp_path):
     """SimpleITK would end the process."""
     (images / FILE).rename(os.fsdecode(os.fsencode(images) + b"/M\xfcller_0002.nii.gz"))
     code, lines = magms_predict(images, tmp_path / "out")
@@ -120,7 +123,8 @@ def test_row08_name_that_is_not_utf8_fails(images, magms_predict, tmp_path):
 CHANGED = "magms_predict: p2: its files have changed since they were checked: predict it again"
 
 
-def test_row08_file_that_is_cut_off_while_the_next_one_is_checked_fails(images, magms_predict, tmp_path, monkeypatch):
+@pytest.mark.fault(8)
+def test_file_that_is_cut_off_while_the_next_one_is_checked_fails(images, magms_predict, tmp_path, monkeypatch):
     def check_and_cut(case, *args, **kwargs):
         checked = check_case(case, *args, **kwargs)
         if case.name == "p2":
@@ -133,7 +137,8 @@ def test_row08_file_that_is_cut_off_while_the_next_one_is_checked_fails(images, 
     assert line == CHANGED
 
 
-def test_row08_evaluation_of_a_file_that_is_cut_off_after_it_was_checked_fails(model, tmp_path, monkeypatch, capfd):
+@pytest.mark.fault(8)
+def test_evaluation_of_a_file_that_is_cut_off_after_it_was_checked_fails(model, tmp_path, monkeypatch, capfd):
     images = give(tmp_path / "images", dict.fromkeys(("p1", "p2"), range(4)))
     for case in ("p1", "p2"):
         write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))
@@ -151,7 +156,8 @@ def test_row08_evaluation_of_a_file_that_is_cut_off_after_it_was_checked_fails(m
     assert files_in(out / "cases") == {"p1.json"}
 
 
-def test_row08_evaluation_of_a_file_that_does_not_fit_into_memory_fails(model, tmp_path, monkeypatch, capfd):
+@pytest.mark.fault(8)
+def test_evaluation_of_a_file_that_does_not_fit_into_memory_fails(model, tmp_path, monkeypatch, capfd):
     images = give(tmp_path / "images", dict.fromkeys(("p1", "p2"), range(4)))
     for case in ("p1", "p2"):
         write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))
@@ -170,7 +176,8 @@ def test_row08_evaluation_of_a_file_that_does_not_fit_into_memory_fails(model, t
     assert files_in(out / "cases") == {"p1.json"}
 
 
-def test_row08_file_that_is_cut_off_after_it_was_checked_fails(images, magms_predict, tmp_path, monkeypatch):
+@pytest.mark.fault(8)
+def test_file_that_is_cut_off_after_it_was_checked_fails(images, magms_predict, tmp_path, monkeypatch):
     load = ModelRequest.load
 
     def cut_and_load(request):

@@ -16,6 +16,7 @@ def damaged(tmp_path):
     return images
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -24,7 +25,7 @@ def damaged(tmp_path):
         ("--fill zero", "MAGMSTrainer takes any subset as it is: leave out --fill"),
     ],
 )
-def test_row01_fold_checkpoint_or_filling_that_the_model_lacks(flags, says, damaged, magms_predict, tmp_path):
+def test_fold_checkpoint_or_filling_that_the_model_lacks(flags, says, damaged, magms_predict, tmp_path):
     code, (line,) = magms_predict(damaged, tmp_path / "out", *flags.split())
     assert code == 2
     assert line.startswith("magms_predict: error: ")
@@ -32,15 +33,17 @@ def test_row01_fold_checkpoint_or_filling_that_the_model_lacks(flags, says, dama
     assert not (tmp_path / "out").exists()
 
 
-def test_row01_model_that_is_named_twice(damaged, magms_predict, tmp_path):
+@pytest.mark.fault(1)
+def test_model_that_is_named_twice(damaged, magms_predict, tmp_path):
     code, lines = magms_predict(damaged, tmp_path / "out", "-tr", "HeMISTrainer")
     assert code == 2
     assert lines[-1].endswith("or -m FOLDER, which holds all of it: leave out -tr")
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("module", [predict, evaluate])
 @pytest.mark.parametrize("flag", ["-i", "-m"])
-def test_row01_file_in_place_of_a_folder(flag, module, damaged, model, tmp_path, capsys):
+def test_file_in_place_of_a_folder(flag, module, damaged, model, tmp_path, capsys):
     file = damaged / f"p1_0000{ENDING}"
     paths = {"-i": damaged, "-m": model, "-o": tmp_path / "out", flag: file}
     labels = ["-l", str(damaged)] if module is evaluate else []
@@ -50,6 +53,7 @@ def test_row01_file_in_place_of_a_folder(flag, module, damaged, model, tmp_path,
     assert f"{kind} folder {file} is a file: give the folder that holds it" in capsys.readouterr().err
 
 
-def test_row01_modalities_joined_by_commas(magms_predict, tmp_path):
+@pytest.mark.fault(1)
+def test_modalities_joined_by_commas(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR, T1C]})
     assert magms_predict(images, tmp_path / "out", "--modalities", "T1c,F") == (0, [])

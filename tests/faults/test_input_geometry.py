@@ -22,6 +22,7 @@ Z, Y, X = SHAPE
 RAS = (-1, 0, 0, 0, -1, 0, 0, 0, 1)
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     ("array", "geometry", "says"),
     [
@@ -41,22 +42,24 @@ RAS = (-1, 0, 0, 0, -1, 0, 0, 0, 1)
     ],
     ids=["shape", "spacing", "origin", "orientation", "angle"],
 )
-def test_row06_grids_that_differ_fail(array, geometry, says, images, failure):
+def test_grids_that_differ_fail(array, geometry, says, images, failure):
     like(images / FILE, array, **geometry)
     line = failure()
     assert says in line
     assert "resample them to one grid" in line
 
 
-def test_row06_rounding_of_headers_is_no_difference(images, prediction):
+@pytest.mark.fault(6)
+def test_rounding_of_headers_is_no_difference(images, prediction):
     like(images / FILE, voxels(0), origin_mm=(0.0, 0.0005, 0.0), spacing_mm=(1.5, 1.0, 1.00001))
     prediction()
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     "geometry", [{"origin_mm": (0.0, 0.4, 0.0)}, {"spacing_mm": (1.5, 1.0, 1.02)}], ids=["origin", "spacing"]
 )
-def test_row06_tolerance_is_in_voxels_and_taken_at_its_word(geometry, images, prediction, failure):
+def test_tolerance_is_in_voxels_and_taken_at_its_word(geometry, images, prediction, failure):
     """0.4 voxels, and 16 voxels of 0.02 each, which nnU-Net's reader would refuse."""
     like(images / FILE, voxels(0), **geometry)
     prediction("--geometry-tolerance", 0.5)
@@ -74,10 +77,11 @@ def brats(tmp_path, monkeypatch):
     return tmp_path / "source"
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     ("part", "named", "first"), [("seg", "label", "FLAIR"), ("t1n", "T1", "FLAIR"), ("t2w", "T2", "FLAIR")]
 )
-def test_row06_conversion_refuses_the_grids_that_prediction_refuses(part, named, first, brats, tmp_path, capsys):
+def test_conversion_refuses_the_grids_that_prediction_refuses(part, named, first, brats, tmp_path, capsys):
     case = "BraTS-GLI-00001-000"
     path, arguments = brats / case / f"{case}-{part}{ENDING}", ["brats", str(brats), "-d", "501"]
     moved = AFFINE.copy()
@@ -92,8 +96,9 @@ def test_row06_conversion_refuses_the_grids_that_prediction_refuses(part, named,
     assert (tmp_path / "raw/Dataset501_BraTS/dataset.json").is_file()
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("value", ["-1", "nan", "inf"])
-def test_row06_tolerance_that_makes_no_sense(value, images, magms_predict, tmp_path):
+def test_tolerance_that_makes_no_sense(value, images, magms_predict, tmp_path):
     code, (*_, line) = magms_predict(images, tmp_path / "out", "--geometry-tolerance", value)
     assert code == 2
     assert "--geometry-tolerance must be 0 or more voxels, got" in line
@@ -118,12 +123,14 @@ def place(path, qform, sform, codes=(1, 2)):
     nibabel.save(image, path)
 
 
-def test_row06_header_that_describes_two_positions_fails(images, failure):
+@pytest.mark.fault(6)
+def test_header_that_describes_two_positions_fails(images, failure):
     place(images / FILE, HERE, THERE)
     assert f"{TWO_POSITIONS}: make sform and qform agree" in failure()
 
 
-def test_row06_two_positions_are_let_through_where_that_is_wanted(images, prediction, tmp_path):
+@pytest.mark.fault(6)
+def test_two_positions_are_let_through_where_that_is_wanted(images, prediction, tmp_path):
     """The result lies where SimpleITK reads the images."""
     for path in images.glob("p2_*"):
         place(path, HERE, THERE)
@@ -133,21 +140,24 @@ def test_row06_two_positions_are_let_through_where_that_is_wanted(images, predic
     assert sitk.ReadImage(str(tmp_path / "out" / f"p2{ENDING}")).GetOrigin() == (0, 0, 0)
 
 
-def test_row06_modalities_are_compared_under_both_positions(images, failure):
+@pytest.mark.fault(6)
+def test_modalities_are_compared_under_both_positions(images, failure):
     """Only one of them was moved, by a form that SimpleITK passes over."""
     place(images / FILE, HERE, THERE)
     line = failure("--allow-two-positions")
     assert f"begins at -40 30 20 mm, p2_0000{ENDING} (FLAIR) at 0 0 0 mm (by the sform): resample" in line
 
 
-def test_row06_header_without_a_position_is_noted(images, prediction):
+@pytest.mark.fault(6)
+def test_header_without_a_position_is_noted(images, prediction):
     place(images / FILE, None, None, codes=(0, 0))
     prediction(
         says=[f"{LABEL} says nothing of the position (sform and qform codes are 0): check left and right in the result"]
     )
 
 
-def test_row06_reference_that_describes_two_positions_is_not_scored(model, tmp_path, capfd):
+@pytest.mark.fault(6)
+def test_reference_that_describes_two_positions_is_not_scored(model, tmp_path, capfd):
     images, labels = give(tmp_path / "images", {"p1": range(4)}), tmp_path / "labels"
     write_image(labels / f"p1{ENDING}", np.ones(SHAPE, np.uint8))
     place(labels / f"p1{ENDING}", HERE, THERE)
@@ -200,6 +210,7 @@ def sheared_beside_a_qform(path):
     nibabel.save(image, path)
 
 
+@pytest.mark.fault(9)
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -213,28 +224,31 @@ def sheared_beside_a_qform(path):
         (sheared_beside_a_qform, f"({X}x{Y}x{Z}) has axes that are not at right angles"),
     ],
 )
-def test_row09_image_of_another_kind_fails_with_its_shape(spoil, says, images, model, tmp_path, failure):
+def test_image_of_another_kind_fails_with_its_shape(spoil, says, images, model, tmp_path, failure):
     named = shutil.copytree(model, tmp_path / "MAGMSTrainer__MAGMSPlans__tiny")
     spoil(images / FILE)
     assert says in failure("-m", named)
 
 
+@pytest.mark.fault(9)
 @pytest.mark.parametrize("spoil", [two_d, one_slice])
-def test_row09_whatever_the_models_folder_is_called(spoil, images, model, tmp_path, failure):
+def test_whatever_the_models_folder_is_called(spoil, images, model, tmp_path, failure):
     spoil(images / FILE)
     assert "this model reads 3-D images" in failure("-m", shutil.copytree(model, tmp_path / "my_model"))
 
 
-def test_row09_model_in_the_folder_one_stands_in(images, model, tmp_path, failure, monkeypatch):
+@pytest.mark.fault(9)
+def test_model_in_the_folder_one_stands_in(images, model, tmp_path, failure, monkeypatch):
     two_d(images / FILE)
     monkeypatch.chdir(model)
     assert "this model reads 3-D images" in failure("-m", ".")
     assert json.loads((tmp_path / "out" / "p1.json").read_text())["model"]["name"] == model.name
 
 
+@pytest.mark.fault(9)
 @pytest.mark.parametrize("protocol", ["masked", "absent"])
 @pytest.mark.parametrize("spoil", [two_d, one_slice])
-def test_row09_flat_images_are_not_scored(spoil, protocol, model, tmp_path, capfd):
+def test_flat_images_are_not_scored(spoil, protocol, model, tmp_path, capfd):
     images, labels = give(tmp_path / "images", {"p1": range(4)}), tmp_path / "labels"
     write_image(labels / f"p1{ENDING}", np.ones(SHAPE, np.uint8))
     for path in (*images.iterdir(), *labels.iterdir()):

@@ -18,6 +18,7 @@ from tests.integration.workspace import ENDING, QUIET, files_in, read_voxels, wr
 # --- 1: --modalities names something that is not there, or not clear --------------------------------------------------
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize(
     ("tokens", "says"),
     [
@@ -30,7 +31,7 @@ from tests.integration.workspace import ENDING, QUIET, files_in, read_voxels, wr
         ([""], ["--modalities is empty", "FLAIR, T1, T1c, T2"]),
     ],
 )
-def test_row01_modality_that_is_unknown_repeated_or_empty(tokens, says, magms_predict, tmp_path):
+def test_modality_that_is_unknown_repeated_or_empty(tokens, says, magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR, T1C]})
     code, (line,) = magms_predict(images, tmp_path / "out", "--modalities", *tokens)
     assert code == 2
@@ -40,7 +41,8 @@ def test_row01_modality_that_is_unknown_repeated_or_empty(tokens, says, magms_pr
     assert files_in(tmp_path / "out") == set()
 
 
-def test_row01_modality_that_could_be_two(model, magms_predict, tmp_path):
+@pytest.mark.fault(1)
+def test_modality_that_could_be_two(model, magms_predict, tmp_path):
     shutil.copytree(model, tmp_path / "model")
     path = tmp_path / "model" / "dataset.json"
     names = {"0": "T2f", "1": "T1w", "2": "T1n", "3": "T2"}
@@ -65,7 +67,8 @@ def repeated(model, tmp_path):
     return folder
 
 
-def test_row01_modalities_of_one_name_are_told_apart(repeated, magms_predict, tmp_path):
+@pytest.mark.fault(1)
+def test_modalities_of_one_name_are_told_apart(repeated, magms_predict, tmp_path):
     images, out = give(tmp_path / "images", {"p1": range(4)}), tmp_path / "out"
     code, (line,) = magms_predict(images, out, "-m", repeated, "--modalities", "CT")
     assert code == 2
@@ -93,14 +96,16 @@ def evaluation(tmp_path):
     return evaluation
 
 
-def test_row01_subsets_of_modalities_of_one_name_are_all_scored(repeated, evaluation, tmp_path):
+@pytest.mark.fault(1)
+def test_subsets_of_modalities_of_one_name_are_all_scored(repeated, evaluation, tmp_path):
     assert evaluation(repeated) == 0
     subsets = list(json.loads((tmp_path / "out" / "summary.json").read_text())["subsets"])
     assert len(subsets) == 15
     assert subsets[:2] == ["CT (0)", "CT (1)"]
 
 
-def test_row01_evaluation_without_a_score_is_no_success(model, evaluation, monkeypatch, capfd):
+@pytest.mark.fault(1)
+def test_evaluation_without_a_score_is_no_success(model, evaluation, monkeypatch, capfd):
     monkeypatch.setattr(evaluate, "score_cases", lambda *arguments: {})
     assert evaluation(model) == 1
     assert "none of 1 cases was scored, and none failed" in capfd.readouterr().err
@@ -109,7 +114,8 @@ def test_row01_evaluation_without_a_score_is_no_success(model, evaluation, monke
 # --- 2: some cases lack what was asked for ----------------------------------------------------------------------------
 
 
-def test_row02_files_that_a_system_leaves_are_passed_over(magms_predict, tmp_path):
+@pytest.mark.fault(2)
+def test_files_that_a_system_leaves_are_passed_over(magms_predict, tmp_path):
     """macOS writes AppleDouble files beside all that it copies to disks of other kinds."""
     images = give(tmp_path / "images", {"p1": [FLAIR, T1C]})
     for path in [*images.iterdir()]:
@@ -123,7 +129,8 @@ def test_row02_files_that_a_system_leaves_are_passed_over(magms_predict, tmp_pat
     assert files_in(tmp_path / "out") == {f"p1{ENDING}", "p1.json"} | SIDE_FILES
 
 
-def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):
+@pytest.mark.fault(2)
+def test_requested_file_that_some_cases_lack(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR, T1C], "p2": [FLAIR, T2], "p3": [FLAIR, T1C]})
     code, (line,) = magms_predict(images, tmp_path / "out", "--modalities", "T1c", "F")
     assert code == 3
@@ -135,6 +142,7 @@ def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):
         assert json.loads((tmp_path / "out" / f"{case}.json").read_text())["modalities_used"] == ["FLAIR", "T1c"]
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
@@ -143,7 +151,7 @@ def test_row02_requested_file_that_some_cases_lack(magms_predict, tmp_path):
         ("p2_0002.mha", "convert it to .nii.gz"),
     ],
 )
-def test_row02_image_with_another_ending_is_not_overlooked(name, remedy, magms_predict, tmp_path):
+def test_image_with_another_ending_is_not_overlooked(name, remedy, magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR], "p2": [FLAIR, T1C]})
     (images / f"p2_0002{ENDING}").rename(images / name)
     code, lines = magms_predict(images, tmp_path / "out")
@@ -155,7 +163,8 @@ def test_row02_image_with_another_ending_is_not_overlooked(name, remedy, magms_p
     assert magms_predict(images, tmp_path / "asked", "--modalities", "FLAIR") == (0, [])
 
 
-def test_row02_channel_in_digits_of_another_script_takes_no_files_place(magms_predict, tmp_path):
+@pytest.mark.fault(2)
+def test_channel_in_digits_of_another_script_takes_no_files_place(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR, T1]})
     shutil.copy(images / f"p1_0000{ENDING}", images / f"p1_٠٠٠١{ENDING}")
     code, (line,) = magms_predict(images, tmp_path / "out")
@@ -167,7 +176,8 @@ def test_row02_channel_in_digits_of_another_script_takes_no_files_place(magms_pr
 # --- 3: a channel that is not the first one comes alone ---------------------------------------------------------------
 
 
-def test_row03_later_channel_alone_is_that_channel(magms_predict, tmp_path):
+@pytest.mark.fault(3)
+def test_later_channel_alone_is_that_channel(magms_predict, tmp_path):
     """As when that modality is picked from a complete case, and not as when it is taken for channel 0."""
     complete = give(tmp_path / "complete", {"p1": [FLAIR, T1, T1C, T2]})
     alone, as_first = tmp_path / "alone", tmp_path / "as_first"
@@ -190,7 +200,8 @@ def test_row03_later_channel_alone_is_that_channel(magms_predict, tmp_path):
     )
 
 
-def test_row03_later_channel_alone_has_its_own_normalisation(model, tmp_path):
+@pytest.mark.fault(3)
+def test_later_channel_alone_has_its_own_normalisation(model, tmp_path):
     """CT's fixed constants for T1, z-scores for the others: (100 - 40) / 20 = 3 at most after clipping to 0 ... 100."""
     plans = json.loads((model / "plans.json").read_text())
     plans["configurations"]["tiny"]["normalization_schemes"][T1] = "CTNormalization"

@@ -71,6 +71,7 @@ def other_labels(path):
     like(path, LABELS * np.uint8(10))
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -81,7 +82,7 @@ def other_labels(path):
         (other_labels, "has labels [10, 20], which dataset.json does not declare"),
     ],
 )
-def test_row06_segmentation_by_the_previous_stage_that_is_not_of_this_case_fails(
+def test_segmentation_by_the_previous_stage_that_is_not_of_this_case_fails(
     spoil, says, cascade, previous, magms_predict, tmp_path
 ):
     images, out = give(tmp_path / "images", {"p1": [T1C], "p2": [T1C]}), tmp_path / "out"

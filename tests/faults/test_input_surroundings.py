@@ -27,8 +27,9 @@ def another_nnunet(tmp_path, monkeypatch):
     return another_nnunet
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("version", ["2.9.0", "3.8.1", "2.10"])
-def test_row24_untested_nnunet_is_one_warning_and_kept_with_each_result(
+def test_untested_nnunet_is_one_warning_and_kept_with_each_result(
     version,
     another_nnunet,
     magms_predict,
@@ -46,6 +47,7 @@ def test_row24_untested_nnunet_is_one_warning_and_kept_with_each_result(
         assert [warning[: len(text)] for warning in report["warnings"]] == [text]
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
@@ -58,9 +60,7 @@ def test_row24_untested_nnunet_is_one_warning_and_kept_with_each_result(
         (subset_dataset, ["-d", "501", "--modalities", "T1"]),
     ],
 )
-def test_row24_every_command_warns_of_untested_nnunet(
-    command, arguments, another_nnunet, tmp_path, monkeypatch, capsys
-):
+def test_every_command_warns_of_untested_nnunet(command, arguments, another_nnunet, tmp_path, monkeypatch, capsys):
     for folder in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{folder}", str(tmp_path / folder))
     another_nnunet("2.9.0")
@@ -71,7 +71,8 @@ def test_row24_every_command_warns_of_untested_nnunet(
     assert not any("untested" in line for line in others)
 
 
-def test_row24_last_number_of_the_version_may_differ(another_nnunet, magms_predict, tmp_path):
+@pytest.mark.fault(24)
+def test_last_number_of_the_version_may_differ(another_nnunet, magms_predict, tmp_path):
     another_nnunet("2.8.99")
     images = give(tmp_path / "images", {"p1": [FLAIR]})
     assert magms_predict(images, tmp_path / "out") == (0, [])
@@ -83,7 +84,8 @@ MARKUP = "<script>alert(1)<", "<img src=x onerror=alert(1)>", "'\"&amp;"
 ODD_NAMES = ("a case", "患者-ß-é", "-rf", "200_" + 196 * "x", "$(touch pwned)", "a;b|c", *MARKUP)
 
 
-def test_row26_names_that_are_hidden_files_are_passed_over(magms_predict, tmp_path):
+@pytest.mark.fault(26)
+def test_names_that_are_hidden_files_are_passed_over(magms_predict, tmp_path):
     images = give(tmp_path / "images", {name: [FLAIR] for name in (".", "..", "p1")})
     code, (line,) = magms_predict(images, tmp_path / "out" / "below")
     assert code == 0
@@ -92,7 +94,8 @@ def test_row26_names_that_are_hidden_files_are_passed_over(magms_predict, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"images", "out"}
 
 
-def test_row26_odd_names_of_cases_stay_within_the_output_folder(magms_predict, tmp_path):
+@pytest.mark.fault(26)
+def test_odd_names_of_cases_stay_within_the_output_folder(magms_predict, tmp_path):
     images = give(tmp_path / "images", {name: [FLAIR] for name in ODD_NAMES})
     before = files_in(images)
     assert magms_predict(images, tmp_path / "out" / "below") == (0, [])
@@ -105,8 +108,9 @@ def test_row26_odd_names_of_cases_stay_within_the_output_folder(magms_predict, t
         assert json.loads((tmp_path / "out" / "below" / f"{name}.json").read_text())["case"] == name
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("name", ["dataset", "plans", "Plans"])
-def test_row26_case_whose_json_would_be_nnunets_fails(name, magms_predict, tmp_path):
+def test_case_whose_json_would_be_nnunets_fails(name, magms_predict, tmp_path):
     images = give(tmp_path / "images", {name: [FLAIR], "p1": [FLAIR]})
     code, (line,) = magms_predict(images, tmp_path / "out")
     assert code == 3
@@ -115,7 +119,8 @@ def test_row26_case_whose_json_would_be_nnunets_fails(name, magms_predict, tmp_p
     assert "labels" in json.loads((tmp_path / "out" / "dataset.json").read_text())
 
 
-def test_row26_name_whose_result_would_be_written_elsewhere_fails(magms_predict, tmp_path):
+@pytest.mark.fault(26)
+def test_name_whose_result_would_be_written_elsewhere_fails(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"scan.nii": [FLAIR], "p1": [FLAIR]})
     code, (line,) = magms_predict(images, tmp_path / "out")
     assert code == 3
@@ -123,7 +128,8 @@ def test_row26_name_whose_result_would_be_written_elsewhere_fails(magms_predict,
     assert files_in(tmp_path / "out") == {f"p1{ENDING}", "p1.json"} | SIDE_FILES
 
 
-def test_row26_line_breaks_and_control_characters_are_shown_and_not_sent(magms_predict, tmp_path):
+@pytest.mark.fault(26)
+def test_line_breaks_and_control_characters_are_shown_and_not_sent(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"p1": [FLAIR]})
     (images / f"p2\nmagms_predict: all is well_0000{ENDING}").touch()
     (images / f"p3\x1b[2J_0000{ENDING}").touch()
@@ -134,7 +140,8 @@ def test_row26_line_breaks_and_control_characters_are_shown_and_not_sent(magms_p
     assert any(line.startswith(r"magms_predict: p3\x1b[2J: ") for line in lines)
 
 
-def test_row26_names_are_escaped_in_the_report(model, tmp_path):
+@pytest.mark.fault(26)
+def test_names_are_escaped_in_the_report(model, tmp_path):
     images = give(tmp_path / "images", {name: [FLAIR, T1, T1C, T2] for name in MARKUP})
     for number, name in enumerate(MARKUP):
         labels = np.zeros(SHAPE, np.uint8)
@@ -149,7 +156,8 @@ def test_row26_names_are_escaped_in_the_report(model, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"images", "labels", "out", "dataset.json"}
 
 
-def test_row26_case_of_as_many_characters_as_a_file_name_may_have_is_predicted_and_scored(
+@pytest.mark.fault(26)
+def test_case_of_as_many_characters_as_a_file_name_may_have_is_predicted_and_scored(
     magms_predict, model, tmp_path, capfd
 ):
     name = (255 - len(f"_0000{ENDING}")) * "x"
@@ -161,7 +169,8 @@ def test_row26_case_of_as_many_characters_as_a_file_name_may_have_is_predicted_a
     assert (tmp_path / "scores/cases" / f"{name}.json").is_file()
 
 
-def test_row22_no_json_beside_results_names_a_folder_of_the_machine(magms_predict, model, tmp_path):
+@pytest.mark.fault(22)
+def test_no_json_beside_results_names_a_folder_of_the_machine(magms_predict, model, tmp_path):
     images = give(tmp_path / "images", {"a": range(4)})
     write_image(tmp_path / "labels" / f"a{ENDING}", np.ones(SHAPE, np.uint8))
     own = shutil.copytree(model, tmp_path / "copy" / model.name)

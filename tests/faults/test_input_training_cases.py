@@ -50,12 +50,14 @@ def raw(tmp_path, monkeypatch):
     return raw
 
 
-def test_row02_planners_of_nnunet_name_training_cases_that_lack_files(raw):
+@pytest.mark.fault(2)
+def test_planners_of_nnunet_name_training_cases_that_lack_files(raw):
     with pytest.raises(InputError, match=SAYS):
         ExperimentPlanner(DATASET).plan_experiment()
 
 
-def test_row04_planner_warns_of_black_images(raw):
+@pytest.mark.fault(4)
+def test_planner_warns_of_black_images(raw):
     """In place of what is missing, and of a label, which may be empty."""
     for case, channels in GAPS.items():
         for channel in set(ALL) - set(channels):
@@ -69,7 +71,8 @@ def test_row04_planner_warns_of_black_images(raw):
         check_training_images(planner.dataset, Modalities(NAMES))
 
 
-def test_row02_files_that_are_listed_and_missing(raw):
+@pytest.mark.fault(2)
+def test_files_that_are_listed_and_missing(raw):
     listed = {
         case: {"images": [str(raw / f"imagesTr/{case}_{c:04d}{ENDING}") for c in ALL], "label": "x"} for case in GAPS
     }
@@ -89,6 +92,7 @@ class Extractor:
         raise IndexError("list index out of range")
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize(
     ("dataset_json", "error", "says"),
     [
@@ -97,7 +101,7 @@ class Extractor:
         ({"channel_names": 3}, IndexError, "^list index out of range$"),  # nothing that we could tell
     ],
 )
-def test_row02_all_cases_lack_the_same_file(dataset_json, error, says):
+def test_all_cases_lack_the_same_file(dataset_json, error, says):
     class Fresh(Extractor):
         run = Extractor.run
 
@@ -131,14 +135,16 @@ def preprocessed(make_trainer, tmp_path):
     return preprocessed
 
 
-def test_row02_trainer_names_preprocessed_cases_that_lack_channels(preprocessed):
+@pytest.mark.fault(2)
+def test_trainer_names_preprocessed_cases_that_lack_channels(preprocessed):
     trainer = preprocessed({"p1": 3, "p2": 2, "p3": 1})
     says = r"^2 preprocessed cases do not have all modalities: p2 \(2 of 3 channels\), p3 \(1 of 3 channels\): add "
     with pytest.raises(InputError, match=says):
         trainer.get_tr_and_val_datasets()
 
 
-def test_row04_trainer_warns_of_black_images(preprocessed):
+@pytest.mark.fault(4)
+def test_trainer_warns_of_black_images(preprocessed):
     trainer = preprocessed({"p1": 3, "p2": 3, "p3": 3}, black=("p2", 2))
     trainer.get_tr_and_val_datasets()
     (line,) = (line for line in Path(trainer.log_file).read_text().splitlines() if "warning" in line)

@@ -19,13 +19,15 @@ from tests.integration.workspace import ENDING, QUIET, SPACING_MM, files_in, rea
 # --- 4: a modality that holds nothing ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize(("value", "what"), [(0, "only zeros"), (7, "only the value 7"), (-1, "only the value -1")])
-def test_row04_modality_that_is_constant_fails(value, what, images, failure):
+def test_modality_that_is_constant_fails(value, what, images, failure):
     like(images / FILE, np.full(SHAPE, value, np.int16))
     assert f"{LABEL} holds {what}: replace it, leave T1c out of --modalities, or let --treat-empty" in failure()
 
 
-def test_row04_empty_modality_is_left_out_where_that_is_wanted(images, prediction, model, tmp_path):
+@pytest.mark.fault(4)
+def test_empty_modality_is_left_out_where_that_is_wanted(images, prediction, model, tmp_path):
     """And what is predicted is what the other modality alone gives."""
     like(images / FILE, np.zeros(SHAPE, np.float32))
     says = f"{LABEL} holds only zeros: predicted without T1c"
@@ -37,7 +39,8 @@ def test_row04_empty_modality_is_left_out_where_that_is_wanted(images, predictio
     assert np.array_equal(sitk.GetArrayFromImage(alone), read_voxels(tmp_path / "out" / f"p2{ENDING}"))
 
 
-def test_row04_continuing_knows_the_case_that_was_predicted_without_its_empty_modality(
+@pytest.mark.fault(4)
+def test_continuing_knows_the_case_that_was_predicted_without_its_empty_modality(
     images,
     magms_predict,
     tmp_path,
@@ -50,7 +53,8 @@ def test_row04_continuing_knows_the_case_that_was_predicted_without_its_empty_mo
     assert (tmp_path / "out" / f"p2{ENDING}").stat().st_mtime_ns == before
 
 
-def test_row04_case_of_nothing_but_empty_modalities_fails(images, magms_predict, tmp_path):
+@pytest.mark.fault(4)
+def test_case_of_nothing_but_empty_modalities_fails(images, magms_predict, tmp_path):
     for path in images.glob("p2_*"):
         like(path, np.zeros(SHAPE, np.float32))
     code, (*_, line) = magms_predict(images, tmp_path / "out", "--treat-empty-as-missing")
@@ -68,6 +72,7 @@ def with_one_voxel(value):
     return image
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize(
     ("array", "says"),
     [
@@ -78,12 +83,13 @@ def with_one_voxel(value):
     ],
     ids=["one voxel", "one negative voxel", "all large", "all small"],
 )
-def test_row07_values_that_cannot_be_normalised_fail(array, says, images, failure):
+def test_values_that_cannot_be_normalised_fail(array, says, images, failure):
     like(images / FILE, array)
     assert f"{LABEL} {says}" in failure()
 
 
-def test_row07_few_voxels_far_beyond_all_others_are_warned_of(images, prediction):
+@pytest.mark.fault(7)
+def test_few_voxels_far_beyond_all_others_are_warned_of(images, prediction):
     like(images / FILE, with_one_voxel(1e12))
     prediction(says=[f"{LABEL} has few voxels that are far beyond all others (0 to 1e+12): is it damaged?"])
 
@@ -91,8 +97,9 @@ def test_row07_few_voxels_far_beyond_all_others_are_warned_of(images, prediction
 # --- 5: one image in place of two -------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_row05_same_image_as_two_modalities_fails(dtype, images, magms_predict, tmp_path):
+def test_same_image_as_two_modalities_fails(dtype, images, magms_predict, tmp_path):
     like(images / FILE, read_voxels(images / f"p2_0000{ENDING}").astype(dtype))
     code, (line,) = magms_predict(images, tmp_path / "out")
     assert code == 3
@@ -103,7 +110,8 @@ def test_row05_same_image_as_two_modalities_fails(dtype, images, magms_predict, 
     assert files_in(tmp_path / "out") == {f"p1{ENDING}", "p1.json"} | SIDE_FILES
 
 
-def test_row05_same_image_twice_is_let_through_where_it_is_meant(images, prediction):
+@pytest.mark.fault(5)
+def test_same_image_twice_is_let_through_where_it_is_meant(images, prediction):
     shutil.copy(images / f"p2_0000{ENDING}", images / FILE)
     assert prediction("--allow-identical")["modalities_used"] == ["FLAIR", "T1c"]
 
@@ -117,13 +125,15 @@ def with_nan():
     return array
 
 
-def test_row07_nan_and_infinite_voxels_fail_although_simpleitk_reads_zeros(images, failure):
+@pytest.mark.fault(7)
+def test_nan_and_infinite_voxels_fail_although_simpleitk_reads_zeros(images, failure):
     like(images / FILE, with_nan())
     assert np.isfinite(read_voxels(images / FILE)).all()
     assert f"{LABEL} holds 3 NaN or infinite voxels: repair it, leave T1c out, or count them as 0" in failure()
 
 
-def test_row07_nan_counts_as_zero_where_that_is_wanted(images, prediction, tmp_path, magms_predict):
+@pytest.mark.fault(7)
+def test_nan_counts_as_zero_where_that_is_wanted(images, prediction, tmp_path, magms_predict):
     like(images / FILE, with_nan())
     prediction("--nan-to-zero", says=[f"{LABEL} holds 3 NaN or infinite voxels, which count as 0"])
     like(images / FILE, np.nan_to_num(with_nan(), nan=0, posinf=0, neginf=0))
@@ -133,7 +143,8 @@ def test_row07_nan_counts_as_zero_where_that_is_wanted(images, prediction, tmp_p
     )
 
 
-def test_row07_nan_counts_as_zero_for_a_reader_that_does_not_hide_it(images, model, tmp_path, magms_predict):
+@pytest.mark.fault(7)
+def test_nan_counts_as_zero_for_a_reader_that_does_not_hide_it(images, model, tmp_path, magms_predict):
     shutil.copytree(model, tmp_path / "model")
     edit_also_in_checkpoint(
         tmp_path / "model", "plans.json", lambda plans: plans.update(image_reader_writer="NibabelIO")
@@ -171,6 +182,7 @@ def to_flair(array):
     array[:] = voxels(0)
 
 
+@pytest.mark.fault(4, 7)
 @pytest.mark.parametrize(
     ("spoil", "says", "checks", "warns"),
     [
@@ -183,20 +195,22 @@ def to_flair(array):
         ),
     ],
 )
-def test_row04_row07_arrays_are_checked_like_files(spoil, says, checks, warns, predictor):
+def test_arrays_are_checked_like_files(spoil, says, checks, warns, predictor):
     with pytest.raises(InputError, match=says):
         predictor.predict(array_of(spoil))
     with pytest.warns(InputWarning, match=warns):
         assert predictor.predict(array_of(spoil), checks=checks).GetSize() == SHAPE[::-1]
 
 
-def test_row05_same_array_as_two_modalities(predictor):
+@pytest.mark.fault(5)
+def test_same_array_as_two_modalities(predictor):
     with pytest.raises(InputError, match=r"the FLAIR image and the T1c image are the same image"):
         predictor.predict(array_of(to_flair))
     assert predictor.predict(array_of(to_flair), checks=InputChecks(allow_identical=True)).GetSize() == SHAPE[::-1]
 
 
-def test_row06_tolerance_from_python(predictor):
+@pytest.mark.fault(6)
+def test_tolerance_from_python(predictor):
     images = {"FLAIR": (voxels(0), SPACING_MM), "T1c": (voxels(2), (1.5, 1.0, 1.02))}
     with pytest.raises(InputError, match="has a spacing of"):
         predictor.predict(images)
@@ -206,7 +220,8 @@ def test_row06_tolerance_from_python(predictor):
 # --- the same in an evaluation ----------------------------------------------------------------------------------------
 
 
-def test_row07_evaluation_refuses_nan_and_takes_the_flag(model, tmp_path, capfd):
+@pytest.mark.fault(7)
+def test_evaluation_refuses_nan_and_takes_the_flag(model, tmp_path, capfd):
     images = give(tmp_path / "images", {"p2": range(4)})
     like(images / FILE, with_nan())
     labels = np.zeros(SHAPE, np.uint8)
@@ -227,7 +242,8 @@ def test_row07_evaluation_refuses_nan_and_takes_the_flag(model, tmp_path, capfd)
 # --- 23: a network whose output is no number --------------------------------------------------------------------------
 
 
-def test_row23_output_that_is_not_finite_is_no_segmentation(images, model, magms_predict, tmp_path):
+@pytest.mark.fault(23)
+def test_output_that_is_not_finite_is_no_segmentation(images, model, magms_predict, tmp_path):
     """nnU-Net would take NaN for background."""
     folder = shutil.copytree(model, tmp_path / model.name)
     path = folder / "fold_0/checkpoint_final.pth"

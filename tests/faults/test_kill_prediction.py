@@ -50,8 +50,9 @@ def run_and_kill(seconds: float, output: Path, *command):
         run.kill()
 
 
+@pytest.mark.fault(15)
 @pytest.mark.slow
-def test_row15_prediction_killed_at_random_moments_redoes_what_is_missing(model, magms_predict, tmp_path):
+def test_prediction_killed_at_random_moments_redoes_what_is_missing(model, magms_predict, tmp_path):
     images = give(tmp_path / "images", {key: [T1C] for key in CASES})
     assert magms_predict(images, tmp_path / "whole") == (0, [])
     whole, out, moments, interrupted = contents(tmp_path / "whole"), tmp_path / "out", random.Random(15), 0
@@ -78,7 +79,8 @@ def test_row15_prediction_killed_at_random_moments_redoes_what_is_missing(model,
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
-def test_row15_results_of_another_model_subset_or_setting_are_refused(model, magms_predict, tmp_path):
+@pytest.mark.fault(15)
+def test_results_of_another_model_subset_or_setting_are_refused(model, magms_predict, tmp_path):
     images, out = give(tmp_path / "images", {"a": [T1C], "b": [T1C, 0]}), tmp_path / "out"
     assert magms_predict(images, out, "--modalities", "T1c") == (0, [])
     (out / f"b{ENDING}").unlink()
@@ -94,7 +96,8 @@ def test_row15_results_of_another_model_subset_or_setting_are_refused(model, mag
         assert contents(out) == before
 
 
-def test_row15_result_whose_files_passed_only_laxer_checks_is_refused(magms_predict, tmp_path):
+@pytest.mark.fault(15)
+def test_result_whose_files_passed_only_laxer_checks_is_refused(magms_predict, tmp_path):
     """The other way round nothing would be another, so that what failed may be let through by the next run."""
     images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
     assert magms_predict(images, out, "--nan-to-zero", "--geometry-tolerance", 0.5) == (0, [])
@@ -108,7 +111,8 @@ def test_row15_result_whose_files_passed_only_laxer_checks_is_refused(magms_pred
     assert magms_predict(images, out, "--continue_prediction", *laxer) == (0, [])
 
 
-def test_row15_file_that_is_not_what_its_result_is_of_is_noticed(magms_predict, tmp_path):
+@pytest.mark.fault(15)
+def test_file_that_is_not_what_its_result_is_of_is_noticed(magms_predict, tmp_path):
     """Such as that of another folder with cases of the same names, whatever its time says."""
     images, out = give(tmp_path / "images", {"a": [T1C], "b": [T1C]}), tmp_path / "out"
     assert magms_predict(images, out) == (0, [])
@@ -125,7 +129,8 @@ def test_row15_file_that_is_not_what_its_result_is_of_is_noticed(magms_predict, 
     assert contents(out) == before
 
 
-def test_row15_probabilities_of_an_earlier_run_do_not_stay(magms_predict, tmp_path):
+@pytest.mark.fault(15)
+def test_probabilities_of_an_earlier_run_do_not_stay(magms_predict, tmp_path):
     images, out = give(tmp_path / "images", {"a": [T1C, 0]}), tmp_path / "out"
     assert magms_predict(images, out, "--modalities", "F", "--save_probabilities") == (0, [])
     assert {"a.npz", "a.pkl"} <= files_in(out)
@@ -133,7 +138,8 @@ def test_row15_probabilities_of_an_earlier_run_do_not_stay(magms_predict, tmp_pa
     assert not {"a.npz", "a.pkl"} & files_in(out)
 
 
-def test_row15_result_of_an_earlier_run_is_named_where_its_case_fails(magms_predict, tmp_path):
+@pytest.mark.fault(15)
+def test_result_of_an_earlier_run_is_named_where_its_case_fails(magms_predict, tmp_path):
     images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
     assert magms_predict(images, out) == (0, [])
     before = contents(out)
@@ -144,8 +150,9 @@ def test_row15_result_of_an_earlier_run_is_named_where_its_case_fails(magms_pred
     assert contents(out) == before
 
 
+@pytest.mark.fault(15)
 @pytest.mark.slow
-def test_row15_evaluation_killed_at_random_moments_goes_on(model, tmp_path):
+def test_evaluation_killed_at_random_moments_goes_on(model, tmp_path):
     images = give(tmp_path / "images", dict.fromkeys(CASES[:5], range(4)))
     for case in CASES[:5]:
         write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))

@@ -54,8 +54,9 @@ def train_and_kill(workspace, epochs: int, fraction: float = 0, augmenting_proce
     return [int(epoch) for epoch in EPOCH.findall(printed)]
 
 
+@pytest.mark.fault(14)
 @pytest.mark.slow
-def test_row14_training_killed_at_random_moments_continues(planned):
+def test_training_killed_at_random_moments_continues(planned):
     moments, fold, curve = random.Random(14), planned.model() / "fold_0", []
     for _ in range(KILLS):
         epochs = train_and_kill(planned, moments.randint(0, 3), moments.uniform(0, 1.2))
@@ -71,16 +72,18 @@ def test_row14_training_killed_at_random_moments_continues(planned):
     assert len(curve) > SAVE_EVERY
 
 
+@pytest.mark.fault(14)
 @pytest.mark.slow
-def test_row14_a_killed_training_keeps_no_other_out(planned):
+def test_a_killed_training_keeps_no_other_out(planned):
     """Not while the processes that augment, which have its lock, are ending."""
     assert train_and_kill(planned, 0, augmenting_processes=2)
     assert train_and_kill(planned, 0, augmenting_processes=2)
 
 
+@pytest.mark.fault(14, 18)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=str)
-def test_row14_row18_processes_that_augment_end_with_the_training(number, planned):
+def test_processes_that_augment_end_with_the_training(number, planned):
     """SIGTERM and SIGINT reach all processes, as a cluster and a terminal send them."""
     command = (planned.id, "3d_fullres", 0, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", "-device", "cpu")
     variables = short_run(EPOCHS, 1) | {"nnUNet_n_proc_DA": "2"}

@@ -23,7 +23,8 @@ def system(canary):
     return change
 
 
-def test_row20_a_class_path_that_runs_commands_is_refused(run, spoilt, tmp_path):  # noqa: F811
+@pytest.mark.fault(20)
+def test_a_class_path_that_runs_commands_is_refused(run, spoilt, tmp_path):  # noqa: F811
     edit_also_in_checkpoint(spoilt, "plans.json", system(tmp_path / "canary"))
     code, line = run("predict")
     assert code == 2
@@ -31,14 +32,16 @@ def test_row20_a_class_path_that_runs_commands_is_refused(run, spoilt, tmp_path)
     assert not (tmp_path / "canary").exists()
 
 
-def test_row20_a_class_path_that_runs_commands_is_refused_in_training(train, home, spoilt, tmp_path):  # noqa: F811
+@pytest.mark.fault(20)
+def test_a_class_path_that_runs_commands_is_refused_in_training(train, home, spoilt, tmp_path):  # noqa: F811
     edit(home / spoilt.parent.name / "MAGMSPlans.json", system(tmp_path / "canary"))
     with pytest.raises(module.InputError, match=r"plans\.json: nonlin is 'os\.system'"):
         train()
     assert not (tmp_path / "canary").exists()
 
 
-def test_row20_without_the_list_it_would_run(spoilt, tmp_path, monkeypatch):  # noqa: F811
+@pytest.mark.fault(20)
+def test_without_the_list_it_would_run(spoilt, tmp_path, monkeypatch):  # noqa: F811
     """What is injected is a fault, not a fancy."""
     edit_also_in_checkpoint(spoilt, "plans.json", system(tmp_path / "canary"))
     for name in ("magms_nnunet.model.model", "magms_nnunet.networks.from_plans"):
@@ -137,6 +140,7 @@ DATASET = {
 }
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize(
     ("file", "change", "says"),
     [
@@ -144,7 +148,7 @@ DATASET = {
         *(pytest.param("dataset.json", *values, id=f"dataset: {name}") for name, values in DATASET.items()),
     ],
 )
-def test_row20_what_makes_no_sense_is_refused_in_one_line(file, change, says, run, spoilt, tmp_path):  # noqa: F811
+def test_what_makes_no_sense_is_refused_in_one_line(file, change, says, run, spoilt, tmp_path):  # noqa: F811
     edit_also_in_checkpoint(spoilt, file, change)
     code, line = run("predict")
     assert code == 2
@@ -154,6 +158,7 @@ def test_row20_what_makes_no_sense_is_refused_in_one_line(file, change, says, ru
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("file", ["plans.json", "dataset.json"])
 @pytest.mark.parametrize(
     ("text", "says"),
@@ -164,15 +169,16 @@ def test_row20_what_makes_no_sense_is_refused_in_one_line(file, change, says, ru
     ],
     ids=["a list", "deep", "a number of 5000 digits"],
 )
-def test_row20_other_json_is_refused_in_one_line(file, text, says, run, spoilt):  # noqa: F811
+def test_other_json_is_refused_in_one_line(file, text, says, run, spoilt):  # noqa: F811
     (spoilt / file).write_text(text)
     code, line = run("predict")
     assert code == 2
     assert f"{file} {says}" in line
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("file", ["plans.json", "dataset.json"])
-def test_row20_folder_in_place_of_a_file(file, run, spoilt):  # noqa: F811
+def test_folder_in_place_of_a_file(file, run, spoilt):  # noqa: F811
     (spoilt / file).unlink()
     (spoilt / file).mkdir()
     code, line = run("predict")
@@ -180,6 +186,7 @@ def test_row20_folder_in_place_of_a_file(file, run, spoilt):  # noqa: F811
     assert f"{spoilt / file} cannot be read (Is a directory): copy it again" in line
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize(
     ("file", "change", "says"),
     [
@@ -190,7 +197,7 @@ def test_row20_folder_in_place_of_a_file(file, run, spoilt):  # noqa: F811
         ("MAGMSPlans.json", at("transpose_backward", value=[1, 2, 0]), "transpose_backward [1, 2, 0] does not undo"),
     ],
 )
-def test_row20_what_no_command_would_load_is_not_trained(file, change, says, train, home, spoilt):  # noqa: F811
+def test_what_no_command_would_load_is_not_trained(file, change, says, train, home, spoilt):  # noqa: F811
     edit(home / spoilt.parent.name / file, change)
     with pytest.raises(module.InputError) as error:
         train()
@@ -198,19 +205,22 @@ def test_row20_what_no_command_would_load_is_not_trained(file, change, says, tra
     assert "\n" not in str(error.value)
 
 
-def test_row20_regions_and_turned_axes_pass(run, spoilt):  # noqa: F811
+@pytest.mark.fault(20)
+def test_regions_and_turned_axes_pass(run, spoilt):  # noqa: F811
     edit_also_in_checkpoint(spoilt, "dataset.json", regions([1, 2, 3]))
     turned = {"transpose_forward": [1, 2, 0], "transpose_backward": [2, 0, 1]}
     edit_also_in_checkpoint(spoilt, "plans.json", lambda plans: plans.update(turned))
     assert run("predict") == (0, "")
 
 
-def test_row20_the_real_ones_pass(run, spoilt):  # noqa: F811
+@pytest.mark.fault(20)
+def test_the_real_ones_pass(run, spoilt):  # noqa: F811
     assert json.loads((spoilt / "plans.json").read_text())["plans_name"] == "MAGMSPlans"
     assert run("predict")[0] == 0
 
 
-def test_row22_damaged_evaluation_beside_the_model_is_said_before_anything_is_written(run, spoilt, tmp_path):  # noqa: F811
+@pytest.mark.fault(22)
+def test_damaged_evaluation_beside_the_model_is_said_before_anything_is_written(run, spoilt, tmp_path):  # noqa: F811
     (spoilt / "magms_expected_dice.json").write_text('{"subsets": 1}')
     code, line = run("predict")
     assert code == 2

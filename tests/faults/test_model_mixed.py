@@ -50,6 +50,7 @@ def in_file(file, change):
     return lambda folder: edit(folder / file, change)
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("mix", "says"),
     [
@@ -137,7 +138,7 @@ def in_file(file, change):
     ],
 )
 @pytest.mark.parametrize("command", ["predict", "export"])
-def test_row23_says_which_two_disagree(command, mix, says, run, spoilt, tmp_path):  # noqa: F811
+def test_says_which_two_disagree(command, mix, says, run, spoilt, tmp_path):  # noqa: F811
     mix(spoilt)
     code, line = run(command)
     assert code == 2
@@ -146,8 +147,9 @@ def test_row23_says_which_two_disagree(command, mix, says, run, spoilt, tmp_path
     assert not output.exists() or not list(output.iterdir())
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("files", [("plans.json", CHECKPOINT), ("plans.json",), (CHECKPOINT,)], ids=str)
-def test_row23_plans_with_the_key_of_an_older_nnunet_are_the_same_plans(files, run, spoilt, tmp_path):  # noqa: F811
+def test_plans_with_the_key_of_an_older_nnunet_are_the_same_plans(files, run, spoilt, tmp_path):  # noqa: F811
     def rename(plans):
         plans["foreground_intensity_properties_by_modality"] = plans.pop("foreground_intensity_properties_per_channel")
 
@@ -163,7 +165,8 @@ def test_row23_plans_with_the_key_of_an_older_nnunet_are_the_same_plans(files, r
     load_model(spoilt, [0])
 
 
-def test_row23_older_plans_that_differ_in_intensities_are_told_apart(spoilt):  # noqa: F811
+@pytest.mark.fault(23)
+def test_older_plans_that_differ_in_intensities_are_told_apart(spoilt):  # noqa: F811
     def rename(plans):
         changed = plans.pop("foreground_intensity_properties_per_channel")
         changed["0"]["mean"] += 1
@@ -174,13 +177,15 @@ def test_row23_older_plans_that_differ_in_intensities_are_told_apart(spoilt):  #
         load_model(spoilt, [0])
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("name", ["MAGMSTrainer__ptPlans__X__tiny", "my_model", "MAGMSTrainer__tiny"])
-def test_row23_plans_may_have_two_underscores_in_their_name(name, spoilt):  # noqa: F811
+def test_plans_may_have_two_underscores_in_their_name(name, spoilt):  # noqa: F811
     edit(spoilt / "plans.json", lambda plans: plans.update(plans_name="ptPlans__X"))
     assert load_model(spoilt.rename(spoilt.with_name(name)), [0]).plans["plans_name"] == "ptPlans__X"
 
 
-def test_row23_folder_of_other_plans_with_two_underscores(spoilt):  # noqa: F811
+@pytest.mark.fault(23)
+def test_folder_of_other_plans_with_two_underscores(spoilt):  # noqa: F811
     edit(spoilt / "plans.json", lambda plans: plans.update(plans_name="ptPlans__X"))
     with pytest.raises(InputError, match="disagree on the plans: 'ptPlans__Y' and 'ptPlans__X'"):
         load_model(spoilt.rename(spoilt.with_name("MAGMSTrainer__ptPlans__Y__tiny")), [0])
@@ -205,6 +210,7 @@ def with_one(number):
     return change
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -215,19 +221,21 @@ def with_one(number):
     ],
 )
 @pytest.mark.parametrize("command", ["predict", "export"])
-def test_row23_weights_that_the_network_cannot_use(command, change, says, run, spoilt):  # noqa: F811
+def test_weights_that_the_network_cannot_use(command, change, says, run, spoilt):  # noqa: F811
     in_weight(change)(spoilt)
     assert run(command) == (2, f"magms_{command}: error: {spoilt / CHECKPOINT}: {WEIGHT} {says}")
 
 
-def test_row23_large_weights_are_not_taken_for_infinite_ones(run, spoilt):  # noqa: F811
+@pytest.mark.fault(23)
+def test_large_weights_are_not_taken_for_infinite_ones(run, spoilt):  # noqa: F811
     """Their sum is."""
     in_weight(lambda weight: torch.full_like(weight, 3e38))(spoilt)
     assert load_model(spoilt, [0]).weights[0][WEIGHT].max() > 1e38
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("name", [WEIGHT, "of no layer"])
-def test_row23_weight_that_is_larger_than_the_file(name, run, spoilt):  # noqa: F811
+def test_weight_that_is_larger_than_the_file(name, run, spoilt):  # noqa: F811
     content = torch.load(spoilt / CHECKPOINT, weights_only=False)
     content["network_weights"][name] = torch.zeros(1).expand(10**9)
     torch.save(content, spoilt / CHECKPOINT)
@@ -238,15 +246,17 @@ def test_row23_weight_that_is_larger_than_the_file(name, run, spoilt):  # noqa: 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 1 << 20
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("kind", ["sparse", "meta"])
-def test_row23_weight_that_is_no_plain_tensor(kind, run, spoilt):  # noqa: F811
+def test_weight_that_is_no_plain_tensor(kind, run, spoilt):  # noqa: F811
     in_weight(torch.Tensor.to_sparse if kind == "sparse" else lambda weight: weight.to("meta"))(spoilt)
     code, line = run("predict")
     assert code == 2
     assert f"it does not hold all numbers of '{WEIGHT}'" in line
 
 
-def test_row23_value_of_very_many_levels(run, spoilt):  # noqa: F811
+@pytest.mark.fault(23)
+def test_value_of_very_many_levels(run, spoilt):  # noqa: F811
     levels = []
     for _ in range(5000):
         levels = [levels]
@@ -259,7 +269,8 @@ def test_row23_value_of_very_many_levels(run, spoilt):  # noqa: F811
     assert f"{CHECKPOINT} is not a checkpoint of nnU-Net: trainer_name is a list of very many levels" in line
 
 
-def test_row23_value_that_is_small_in_the_file_only(run, spoilt):  # noqa: F811
+@pytest.mark.fault(23)
+def test_value_that_is_small_in_the_file_only(run, spoilt):  # noqa: F811
     doubled = []
     for _ in range(60):
         doubled = [doubled, doubled]
@@ -269,6 +280,7 @@ def test_row23_value_that_is_small_in_the_file_only(run, spoilt):  # noqa: F811
     assert line.endswith(f"{CHECKPOINT} is damaged: written out it would be of more than 2000000 values")
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("flag", ["--c", "--val"])
 @pytest.mark.parametrize(
     ("change", "says"),
@@ -284,7 +296,7 @@ def test_row23_value_that_is_small_in_the_file_only(run, spoilt):  # noqa: F811
         ),
     ],
 )
-def test_row23_training_is_not_continued_from_that_of_another(flag, change, says, train, spoilt):  # noqa: F811
+def test_training_is_not_continued_from_that_of_another(flag, change, says, train, spoilt):  # noqa: F811
     in_checkpoint(**change)(spoilt)
     before = (spoilt / CHECKPOINT).read_bytes()
     with pytest.raises(InputError, match=f"{CHECKPOINT} {says}: move it away"):
@@ -292,7 +304,8 @@ def test_row23_training_is_not_continued_from_that_of_another(flag, change, says
     assert (spoilt / CHECKPOINT).read_bytes() == before
 
 
-def test_row23_checkpoint_of_another_trainer_in_a_folder_of_any_name(run, spoilt, tmp_path):  # noqa: F811
+@pytest.mark.fault(23)
+def test_checkpoint_of_another_trainer_in_a_folder_of_any_name(run, spoilt, tmp_path):  # noqa: F811
     in_checkpoint(trainer_name="nnUNetTrainer")(spoilt)
     shutil.copytree(spoilt, tmp_path / "copy")
     code, line = run("predict", "-m", tmp_path / "copy")
@@ -300,7 +313,8 @@ def test_row23_checkpoint_of_another_trainer_in_a_folder_of_any_name(run, spoilt
     assert "holds other layers than nnUNetTrainer builds" in line
 
 
-def test_row23_folds_of_different_trainers(run, spoilt, tmp_path):  # noqa: F811
+@pytest.mark.fault(23)
+def test_folds_of_different_trainers(run, spoilt, tmp_path):  # noqa: F811
     shutil.copytree(spoilt, tmp_path / "copy")
     shutil.copytree(spoilt / "fold_0", tmp_path / "copy" / "fold_1")
     in_checkpoint(trainer_name="MAGTrainer")(tmp_path / "copy")
@@ -309,6 +323,7 @@ def test_row23_folds_of_different_trainers(run, spoilt, tmp_path):  # noqa: F811
     assert f"{tmp_path}/copy/fold_1/checkpoint_final.pth and {tmp_path}/copy/{CHECKPOINT} disagree on trainer" in line
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("file", "change", "says"),
     [
@@ -329,7 +344,7 @@ def test_row23_folds_of_different_trainers(run, spoilt, tmp_path):  # noqa: F811
     ids=["labels", "modalities", "spacing", "architecture", "resampling"],
 )
 @pytest.mark.parametrize("flag", ["--c", "--val"])
-def test_row23_training_that_is_continued_with_other_data_or_plans(flag, file, change, says, train, spoilt):  # noqa: F811
+def test_training_that_is_continued_with_other_data_or_plans(flag, file, change, says, train, spoilt):  # noqa: F811
     edit(spoilt.parent / file, change)
     files = [spoilt / name for name in ("dataset.json", "plans.json", CHECKPOINT)]
     before = [path.read_bytes() for path in files]
@@ -338,6 +353,7 @@ def test_row23_training_that_is_continued_with_other_data_or_plans(flag, file, c
     assert [path.read_bytes() for path in files] == before
 
 
-def test_row23_patch_size_may_be_changed_for_prediction(run, spoilt):  # noqa: F811
+@pytest.mark.fault(23)
+def test_patch_size_may_be_changed_for_prediction(run, spoilt):  # noqa: F811
     edit(spoilt / "plans.json", tiny(lambda tiny: tiny.update(patch_size=[8, 8, 8])))
     assert run("predict")[0] == 0

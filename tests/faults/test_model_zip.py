@@ -55,6 +55,7 @@ def device() -> tuple[zipfile.ZipInfo, str]:
     return entry, ""
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
@@ -70,7 +71,7 @@ def device() -> tuple[zipfile.ZipInfo, str]:
         ((f"{MODEL}/PLANS.json", "x"), "PLANS.json' is there twice"),
     ],
 )
-def test_row21_hostile_entry_is_refused_by_name(entry, says, exported, run, nothing_changes):  # noqa: F811
+def test_hostile_entry_is_refused_by_name(entry, says, exported, run, nothing_changes):  # noqa: F811
     with zipfile.ZipFile(exported, "a") as archive:
         archive.writestr(*entry)
     nothing_changes()
@@ -80,7 +81,8 @@ def test_row21_hostile_entry_is_refused_by_name(entry, says, exported, run, noth
     assert says in line
 
 
-def test_row21_bomb_is_refused_before_it_is_unpacked(exported, run, nothing_changes):  # noqa: F811
+@pytest.mark.fault(21)
+def test_bomb_is_refused_before_it_is_unpacked(exported, run, nothing_changes):  # noqa: F811
     with zipfile.ZipFile(exported, "a") as archive:
         archive.writestr(f"{MODEL}/fold_1/checkpoint_final.pth", bytes(120 << 20), zipfile.ZIP_DEFLATED)
     assert exported.stat().st_size < 1 << 20
@@ -90,7 +92,8 @@ def test_row21_bomb_is_refused_before_it_is_unpacked(exported, run, nothing_chan
     assert re.search(r"would unpack to 12\d{7}:", line)
 
 
-def test_row21_bomb_that_lies_about_its_size_is_cut_off(exported, run, nothing_changes):  # noqa: F811
+@pytest.mark.fault(21)
+def test_bomb_that_lies_about_its_size_is_cut_off(exported, run, nothing_changes):  # noqa: F811
     """The size in the list of entries is what is counted, so no more than that is unpacked."""
     name = f"{MODEL}/fold_0/progress.png"
     with zipfile.ZipFile(exported, "a") as archive:
@@ -103,7 +106,8 @@ def test_row21_bomb_that_lies_about_its_size_is_cut_off(exported, run, nothing_c
     assert "damaged" in line
 
 
-def test_row21_too_many_entries(exported, run, nothing_changes):  # noqa: F811
+@pytest.mark.fault(21)
+def test_too_many_entries(exported, run, nothing_changes):  # noqa: F811
     with zipfile.ZipFile(exported, "a") as archive:
         for number in range(10_001):
             archive.writestr(f"{number}", "")
@@ -113,8 +117,9 @@ def test_row21_too_many_entries(exported, run, nothing_changes):  # noqa: F811
     assert "entries, which no model does" in line
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("size", [0, 1000, -1000])
-def test_row21_truncated_zip(size, exported, run, nothing_changes):  # noqa: F811
+def test_truncated_zip(size, exported, run, nothing_changes):  # noqa: F811
     exported.write_bytes(exported.read_bytes()[:size])
     nothing_changes()
     code, line = run("import_model")
@@ -123,7 +128,8 @@ def test_row21_truncated_zip(size, exported, run, nothing_changes):  # noqa: F81
     assert "damaged" in line
 
 
-def test_row21_flipped_bit(exported, run, nothing_changes):  # noqa: F811
+@pytest.mark.fault(21)
+def test_flipped_bit(exported, run, nothing_changes):  # noqa: F811
     content = bytearray(exported.read_bytes())
     content[len(content) // 2] ^= 1
     exported.write_bytes(content)
@@ -133,8 +139,9 @@ def test_row21_flipped_bit(exported, run, nothing_changes):  # noqa: F811
     assert "is damaged (Bad CRC-32" in line
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_row21_damage_in_any_compression(compression, exported, run, nothing_changes):  # noqa: F811
+def test_damage_in_any_compression(compression, exported, run, nothing_changes):  # noqa: F811
     name = f"{MODEL}/fold_0/progress.png"
     with zipfile.ZipFile(exported, "a") as archive:
         archive.writestr(name, bytes(range(256)) * 100, compression)
@@ -150,7 +157,8 @@ def test_row21_damage_in_any_compression(compression, exported, run, nothing_cha
     assert "None" not in line
 
 
-def test_row21_not_a_zip_at_all(tmp_path, run, home, nothing_changes):  # noqa: F811
+@pytest.mark.fault(21)
+def test_not_a_zip_at_all(tmp_path, run, home, nothing_changes):  # noqa: F811
     nothing_changes()
     assert run("import_model") == (
         2,
@@ -159,7 +167,8 @@ def test_row21_not_a_zip_at_all(tmp_path, run, home, nothing_changes):  # noqa: 
     )
 
 
-def test_row21_zip_without_a_model(tmp_path, run, nothing_changes):  # noqa: F811
+@pytest.mark.fault(21)
+def test_zip_without_a_model(tmp_path, run, nothing_changes):  # noqa: F811
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("holiday.jpg", "x")
     nothing_changes()
@@ -168,7 +177,8 @@ def test_row21_zip_without_a_model(tmp_path, run, nothing_changes):  # noqa: F81
     assert "holds no model" in line
 
 
-def test_row21_existing_model_is_not_overwritten(run, spoilt, tmp_path, nothing_changes):  # noqa: F811
+@pytest.mark.fault(21)
+def test_existing_model_is_not_overwritten(run, spoilt, tmp_path, nothing_changes):  # noqa: F811
     pack(spoilt, tmp_path / "model.zip")
     nothing_changes()
     code, line = run("import_model")
@@ -176,7 +186,8 @@ def test_row21_existing_model_is_not_overwritten(run, spoilt, tmp_path, nothing_
     assert f"{spoilt} exists: replace it with --overwrite" in line
 
 
-def test_row21_existing_model_is_replaced_as_a_whole_when_asked(exported, run, spoilt):  # noqa: F811
+@pytest.mark.fault(21)
+def test_existing_model_is_replaced_as_a_whole_when_asked(exported, run, spoilt):  # noqa: F811
     (spoilt / "fold_3").mkdir(parents=True)
     (spoilt / "fold_3/checkpoint_final.pth").write_text("of the model before")
     assert run("import_model", "--overwrite")[0] == 0
@@ -185,7 +196,8 @@ def test_row21_existing_model_is_replaced_as_a_whole_when_asked(exported, run, s
     assert not list(spoilt.parents[1].glob(".magms_*"))
 
 
-def test_row21_a_second_model_that_is_bad_keeps_the_first_from_being_installed(exported, run, home, nothing_changes):  # noqa: F811
+@pytest.mark.fault(21)
+def test_a_second_model_that_is_bad_keeps_the_first_from_being_installed(exported, run, home, nothing_changes):  # noqa: F811
     bad = "Dataset998_Bad/MAGMSTrainer__MAGMSPlans__tiny"
     with zipfile.ZipFile(exported, "a") as archive:
         archive.writestr(f"{bad}/fold_0/checkpoint_final.pth", "x")
@@ -195,8 +207,9 @@ def test_row21_a_second_model_that_is_bad_keeps_the_first_from_being_installed(e
     assert f"{exported}: {bad} is not a trained model: it has no plans.json" in line
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("file", ["plans.json", "dataset.json", CHECKPOINT, "fold_0/checkpoint_final.safetensors"])
-def test_row22_files_altered_in_the_zip_are_refused(file, exported, run, spoilt, tmp_path, nothing_changes):  # noqa: F811
+def test_files_altered_in_the_zip_are_refused(file, exported, run, spoilt, tmp_path, nothing_changes):  # noqa: F811
     with zipfile.ZipFile(exported) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     content[f"{MODEL}/{file}"] += b" "
@@ -209,7 +222,8 @@ def test_row22_files_altered_in_the_zip_are_refused(file, exported, run, spoilt,
     assert f"{MODEL}/{file} was altered after the model was exported" in line
 
 
-def test_row22_files_that_are_missing_or_added_in_the_zip_are_refused(exported, run, nothing_changes):  # noqa: F811
+@pytest.mark.fault(22)
+def test_files_that_are_missing_or_added_in_the_zip_are_refused(exported, run, nothing_changes):  # noqa: F811
     lost = f"{MODEL}/fold_0/checkpoint_final.safetensors"
     with zipfile.ZipFile(exported) as archive:
         content = {name: archive.read(name) for name in archive.namelist() if name != lost}
@@ -228,9 +242,10 @@ def test_row22_files_that_are_missing_or_added_in_the_zip_are_refused(exported, 
     assert "fold_1/checkpoint_final.pth was not among them when the model was exported" in line
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 @pytest.mark.parametrize("file", ["plans.json", "dataset.json", CHECKPOINT])
-def test_row22_files_altered_after_the_import_are_refused(command, file, exported, run, spoilt):  # noqa: F811
+def test_files_altered_after_the_import_are_refused(command, file, exported, run, spoilt):  # noqa: F811
     assert run("import_model")[0] == 0
     assert run(command)[0] == 0
     with open(spoilt / file, "ab") as altered:
@@ -241,7 +256,8 @@ def test_row22_files_altered_after_the_import_are_refused(command, file, exporte
     assert f"{spoilt / file} was altered after the model was exported" in line
 
 
-def test_row22_a_damaged_manifest_is_refused(exported, run, spoilt):  # noqa: F811
+@pytest.mark.fault(22)
+def test_a_damaged_manifest_is_refused(exported, run, spoilt):  # noqa: F811
     assert run("import_model")[0] == 0
     edit(spoilt / "magms_manifest.json", lambda manifest: manifest.pop("files"))
     code, line = run("predict")
@@ -249,15 +265,17 @@ def test_row22_a_damaged_manifest_is_refused(exported, run, spoilt):  # noqa: F8
     assert "magms_manifest.json is damaged" in line
 
 
-def test_row22_attaching_an_evaluation_is_no_alteration(exported, run, spoilt):  # noqa: F811
+@pytest.mark.fault(22)
+def test_attaching_an_evaluation_is_no_alteration(exported, run, spoilt):  # noqa: F811
     assert run("import_model")[0] == 0
     assert run("evaluate", "--attach")[0] == 0
     assert run("predict")[0] == 0
     assert json.loads((exported.parent / "out/case.json").read_text())["expected_dice"] is not None
 
 
+@pytest.mark.fault(21)
 @pytest.mark.slow
-def test_row21_killed_while_it_installs(exported, spoilt, home):  # noqa: F811
+def test_killed_while_it_installs(exported, spoilt, home):  # noqa: F811
     """Nothing stands under the model's name; the next import needs no tidying up."""
     command = [str(Path(sys.executable).parent / "python"), "-m", "magms_nnunet.cli.import_model", "-i", str(exported)]
     with subprocess.Popen(command) as process:
@@ -270,13 +288,15 @@ def test_row21_killed_while_it_installs(exported, spoilt, home):  # noqa: F811
     assert installed[0].folder == spoilt
 
 
-def test_row21_a_folder_that_cannot_be_written_to(exported, home, monkeypatch):  # noqa: F811
+@pytest.mark.fault(21)
+def test_a_folder_that_cannot_be_written_to(exported, home, monkeypatch):  # noqa: F811
     (home / "file").touch()
     with pytest.raises(InputError, match=r"cannot install .* in .*file"):
         install_models(exported, home / "file")
 
 
-def test_row26_names_in_a_zip_cannot_write_to_the_terminal(exported, spoilt, home, capfd):  # noqa: F811
+@pytest.mark.fault(26)
+def test_names_in_a_zip_cannot_write_to_the_terminal(exported, spoilt, home, capfd):  # noqa: F811
     """An entry that no model needs, whose name would clear the screen and add a line."""
     with zipfile.ZipFile(exported, "a") as archive:
         archive.writestr("notes\x1b[2J\x1b]0;title\x07\nDataset1/Model: T1c; fold 0\u202e.txt", "")

@@ -29,8 +29,9 @@ HOSTILE = {
 }
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_row12_hostile_json_of_one_case_costs_that_case_only(kind, magms_predict, tmp_path):
+def test_hostile_json_of_one_case_costs_that_case_only(kind, magms_predict, tmp_path):
     images, out = give(tmp_path / "images", dict.fromkeys("ab", (T1C,))), tmp_path / "out"
     out.mkdir()
     HOSTILE[kind](out / "a.json")
@@ -46,9 +47,10 @@ def test_row12_hostile_json_of_one_case_costs_that_case_only(kind, magms_predict
     assert magms_predict(images, out, "--continue_prediction")[0] == code
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("name", ["dataset.json", "plans.json"])
-def test_row20_hostile_json_of_a_model_is_refused_in_one_line(name, kind, tmp_path):
+def test_hostile_json_of_a_model_is_refused_in_one_line(name, kind, tmp_path):
     HOSTILE[kind](tmp_path / name)
     with pytest.raises(InputError) as error:
         read_json(tmp_path / name)
@@ -57,9 +59,10 @@ def test_row20_hostile_json_of_a_model_is_refused_in_one_line(name, kind, tmp_pa
         read_foreign_json(tmp_path / name)
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("name", ["run.json", "scores.csv"])
-def test_row20_hostile_evaluation_is_refused_in_one_line(name, kind, tmp_path):
+def test_hostile_evaluation_is_refused_in_one_line(name, kind, tmp_path):
     run = {"model": {"name": "m", "dataset": "d", "sha256": "0", "folds": []}, "protocol": "absent"}
     (tmp_path / "run.json").write_text(
         json.dumps(run | {"modalities": ["F"], "regions": {"a": [1]}, "subsets": ["F"], "cases": ["a"]})
@@ -70,7 +73,8 @@ def test_row20_hostile_evaluation_is_refused_in_one_line(name, kind, tmp_path):
         read_evaluation(tmp_path)
 
 
-def test_row08_pipe_in_place_of_an_image_fails_its_case(magms_predict, tmp_path):
+@pytest.mark.fault(8)
+def test_pipe_in_place_of_an_image_fails_its_case(magms_predict, tmp_path):
     images, out = give(tmp_path / "images", dict.fromkeys("ab", (T1C,))), tmp_path / "out"
     assert magms_predict(images, out) == (0, [])
     (images / f"a_0002{ENDING}").unlink()
@@ -99,7 +103,8 @@ def planted(tmp_path, monkeypatch):
     return trace
 
 
-def test_row20_doctor_runs_no_file_of_the_working_directory(planted):
+@pytest.mark.fault(20)
+def test_doctor_runs_no_file_of_the_working_directory(planted):
     with closing(check_with_torch(limit_s=120)) as findings:
         first = next(findings)
     assert first.subject == "torch"
@@ -107,8 +112,9 @@ def test_row20_doctor_runs_no_file_of_the_working_directory(planted):
     assert not planted.exists()
 
 
+@pytest.mark.fault(20)
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PYTHONSAFEPATH")
-def test_row20_worker_runs_no_file_of_the_working_directory(planted):
+def test_worker_runs_no_file_of_the_working_directory(planted):
     def work() -> int:
         with workers(1) as executor:
             return executor.submit(max, 0, -1).result()
@@ -117,8 +123,9 @@ def test_row20_worker_runs_no_file_of_the_working_directory(planted):
     assert not planted.exists()
 
 
+@pytest.mark.fault(20)
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PYTHONSAFEPATH")
-def test_row20_python_that_a_command_starts_runs_no_file_of_the_working_directory(planted):
+def test_python_that_a_command_starts_runs_no_file_of_the_working_directory(planted):
     def work() -> int:
         return subprocess.run([sys.executable, "-c", "import json, magms_nnunet.errors"]).returncode
 

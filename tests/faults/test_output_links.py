@@ -25,9 +25,10 @@ def precious(tmp_path) -> Path:
     assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("thesis.txt", "all of it")]
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("name", [".magms_0_of_1", ".magms_1_of_3", ".magms_x", ".magms_x.json"])
 @pytest.mark.parametrize("to_folder", [True, False])
-def test_row12_link_in_place_of_what_is_unfinished_is_refused(name, to_folder, precious, tmp_path):
+def test_link_in_place_of_what_is_unfinished_is_refused(name, to_folder, precious, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / name).symlink_to(precious if to_folder else precious / "thesis.txt")
@@ -39,7 +40,8 @@ def test_row12_link_in_place_of_what_is_unfinished_is_refused(name, to_folder, p
     assert [path.name for path in out.iterdir()] == [name]
 
 
-def test_row12_prediction_and_training_empty_no_linked_folder(magms_predict, make_trainer, precious, tmp_path):
+@pytest.mark.fault(12)
+def test_prediction_and_training_empty_no_linked_folder(magms_predict, make_trainer, precious, tmp_path):
     trainer = make_trainer()
     for out in (tmp_path / "out", Path(trainer.output_folder)):
         out.mkdir(exist_ok=True)
@@ -51,8 +53,9 @@ def test_row12_prediction_and_training_empty_no_linked_folder(magms_predict, mak
         trainer.on_train_start()
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("trap", ["link", "pipe", "hard link", "folder"])
-def test_row12_lock_of_another_kind_is_neither_opened_nor_written(trap, precious, tmp_path):
+def test_lock_of_another_kind_is_neither_opened_nor_written(trap, precious, tmp_path):
     lock = tmp_path / "out/.magms_0_of_1/lock"
     lock.parent.mkdir(parents=True)
     if trap == "link":
@@ -68,7 +71,8 @@ def test_row12_lock_of_another_kind_is_neither_opened_nor_written(trap, precious
     assert files_in(tmp_path / "out") == set()
 
 
-def test_row12_lock_is_not_executable(tmp_path):
+@pytest.mark.fault(12)
+def test_lock_is_not_executable(tmp_path):
     before = os.umask(0o027)
     try:
         with locked_output(tmp_path) as hidden:
@@ -79,7 +83,8 @@ def test_row12_lock_is_not_executable(tmp_path):
         os.umask(before)
 
 
-def test_row12_evaluation_follows_no_link(model, precious, tmp_path, capfd):
+@pytest.mark.fault(12)
+def test_evaluation_follows_no_link(model, precious, tmp_path, capfd):
     images = give(tmp_path / "images", {"a": range(4)})
     write_image(tmp_path / "labels" / f"a{ENDING}", np.ones(SHAPE, np.uint8))
     (precious / ".magms_left").touch()  # what a killed run of somebody else's would have left
@@ -99,7 +104,8 @@ def test_row12_evaluation_follows_no_link(model, precious, tmp_path, capfd):
     (precious / ".magms_left").unlink()
 
 
-def test_row12_what_is_written_replaces_a_link_and_not_its_target(precious, tmp_path):
+@pytest.mark.fault(12)
+def test_what_is_written_replaces_a_link_and_not_its_target(precious, tmp_path):
     (tmp_path / "a.json").symlink_to(precious / "thesis.txt")
     write_then_rename(tmp_path / "a.json", lambda name: Path(name).write_text("{}"))
     assert not (tmp_path / "a.json").is_symlink()
@@ -109,7 +115,8 @@ def test_row12_what_is_written_replaces_a_link_and_not_its_target(precious, tmp_
     assert not (tmp_path / "b.json").exists()
 
 
-def test_row12_leftovers_that_hold_links_go_and_their_targets_stay(precious, tmp_path):
+@pytest.mark.fault(12)
+def test_leftovers_that_hold_links_go_and_their_targets_stay(precious, tmp_path):
     left = tmp_path / "out/.magms_left"
     left.mkdir(parents=True)
     (left / "folder").symlink_to(precious)
@@ -118,7 +125,8 @@ def test_row12_leftovers_that_hold_links_go_and_their_targets_stay(precious, tmp
     assert files_in(tmp_path / "out") == set()
 
 
-def test_row26_case_named_like_an_unfinished_file_is_refused(magms_predict, model, tmp_path, capfd):
+@pytest.mark.fault(26)
+def test_case_named_like_an_unfinished_file_is_refused(magms_predict, model, tmp_path, capfd):
     images, out = give(tmp_path / "images", {"a": [T1C], ".magms_b": [T1C]}), tmp_path / "out"
     code, (line,) = magms_predict(images, out)
     assert code == 3

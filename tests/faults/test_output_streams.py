@@ -33,11 +33,12 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(
     "streams",
     ["2>&-", ">&-", "<&- >&- 2>&-", "2>/dev/full", ">/dev/full", "2>/dev/full >/dev/full", "2>&1 | head -1", "| true"],
 )
-def test_row18_streams_that_cannot_be_written_cost_no_result(streams, tmp_path):
+def test_streams_that_cannot_be_written_cost_no_result(streams, tmp_path):
     (tmp_path / "command.py").write_text(SAYS)
     script = f'set -o pipefail; "$0" command.py result.txt {streams}'
     done = subprocess.run(
@@ -48,7 +49,8 @@ def test_row18_streams_that_cannot_be_written_cost_no_result(streams, tmp_path):
     assert (tmp_path / "result.txt").read_text() == "result"
 
 
-def test_row26_name_that_the_terminal_cannot_show_is_escaped():
+@pytest.mark.fault(26)
+def test_name_that_the_terminal_cannot_show_is_escaped():
     script = (
         "from magms_nnunet.cli import exits\nexits.run('a', lambda: exits.say('患者 T1c') or print('\\xb5'), False)"
     )
@@ -58,8 +60,9 @@ def test_row26_name_that_the_terminal_cannot_show_is_escaped():
     assert done.stdout.splitlines() == [r"\u60a3\u8005 T1c", r"\xb5"], done.stderr
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("streams", ["2>&-", "2>&1 >/dev/full | head -c 1"])
-def test_row18_prediction_whose_progress_nobody_reads(streams, model, tmp_path):
+def test_prediction_whose_progress_nobody_reads(streams, model, tmp_path):
     give(tmp_path / "images", {"a": [T1C]})
     command = f"-i images -o out -m '{model}' -f 0 -device cpu --disable_tta -npp 0 -nps 0"
     script = f'set -o pipefail; "$0" {command} {streams}'

@@ -29,7 +29,8 @@ def faulty(request, monkeypatch):
     monkeypatch.setattr(module, name, step)
 
 
-def test_row16_fault_of_ours_in_a_case_is_said_and_the_others_finish(faulty, magms_predict, tmp_path):
+@pytest.mark.fault(16)
+def test_fault_of_ours_in_a_case_is_said_and_the_others_finish(faulty, magms_predict, tmp_path):
     images, out = give(tmp_path / "images", {case: [T1C] for case in "abc"}), tmp_path / "out"
     code, lines = magms_predict(images, out)
     assert code == 1

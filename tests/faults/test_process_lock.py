@@ -65,14 +65,16 @@ def refused(output, *part) -> str:
     return str(error.value)
 
 
-def test_row25_second_run_refuses_and_names_the_first(holder, tmp_path):
+@pytest.mark.fault(25)
+def test_second_run_refuses_and_names_the_first(holder, tmp_path):
     first = holder()
     message = refused(tmp_path / "out")
     assert f"another run is writing to {tmp_path / 'out'} (process {first.pid} on " in message
     assert message.endswith("holder.py): wait for its end, or use another folder")
 
 
-def test_row25_lock_of_a_killed_run_is_stale_and_what_it_left_goes(holder, tmp_path):
+@pytest.mark.fault(25)
+def test_lock_of_a_killed_run_is_stale_and_what_it_left_goes(holder, tmp_path):
     first = holder()
     first.kill()
     first.wait()
@@ -84,7 +86,8 @@ def test_row25_lock_of_a_killed_run_is_stale_and_what_it_left_goes(holder, tmp_p
     assert files_in(tmp_path / "out") == {"other.txt"}
 
 
-def test_row25_lock_that_only_orphans_of_a_killed_run_hold_is_stale(holder, tmp_path):
+@pytest.mark.fault(25)
+def test_lock_that_only_orphans_of_a_killed_run_hold_is_stale(holder, tmp_path):
     first = holder(0, 1, "forks")
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
@@ -104,7 +107,8 @@ def shared():
         yield folder
 
 
-def test_row25_lock_of_another_user_names_that_user_and_is_no_obstacle_when_it_is_dead(holder, shared):
+@pytest.mark.fault(25)
+def test_lock_of_another_user_names_that_user_and_is_no_obstacle_when_it_is_dead(holder, shared):
     first = holder(out=shared)
     with another_users(shared / ".magms_0_of_1"):
         message = refused(shared)
@@ -121,7 +125,8 @@ def test_row25_lock_of_another_user_names_that_user_and_is_no_obstacle_when_it_i
         assert files_in(shared) == {".magms_0_of_1", "lock"}
 
 
-def test_row25_lock_that_only_its_user_may_read_is_refused_by_that_users_name(shared):
+@pytest.mark.fault(25)
+def test_lock_that_only_its_user_may_read_is_refused_by_that_users_name(shared):
     hidden = shared / ".magms_0_of_1"
     hidden.mkdir()
     (hidden / "lock").touch()
@@ -130,10 +135,11 @@ def test_row25_lock_that_only_its_user_may_read_is_refused_by_that_users_name(sh
         assert f"belongs to user {getpass.getuser()}, and only that user may look at it" in refused(shared)
 
 
+@pytest.mark.fault(25)
 @pytest.mark.parametrize(
     "said", [b"", b"{", b"[" * 4000, b"[1]", b'{"process": "\\u001b[2J", "host": {}}', b'{"process": -1}', b"\xff"]
 )
-def test_row25_lock_that_says_nonsense_of_its_owner(said, holder, tmp_path):
+def test_lock_that_says_nonsense_of_its_owner(said, holder, tmp_path):
     holder()
     (tmp_path / "out/.magms_0_of_1/lock").write_bytes(said)
     message = refused(tmp_path / "out")
@@ -141,7 +147,8 @@ def test_row25_lock_that_says_nonsense_of_its_owner(said, holder, tmp_path):
     assert message.isprintable()
 
 
-def test_row25_of_many_at_once_exactly_one_runs(tmp_path):
+@pytest.mark.fault(25)
+def test_of_many_at_once_exactly_one_runs(tmp_path):
     script = tmp_path / "holder.py"
     script.write_text(HOLDER.replace("time.sleep(60)", "sys.stdin.read()"))
     (tmp_path / "out").mkdir()
@@ -155,7 +162,8 @@ def test_row25_of_many_at_once_exactly_one_runs(tmp_path):
     assert files_in(tmp_path / "out") == set()
 
 
-def test_row25_one_after_the_other_in_quick_succession_never_meet(tmp_path):
+@pytest.mark.fault(25)
+def test_one_after_the_other_in_quick_succession_never_meet(tmp_path):
     """Each removes the file that it had locked, while others are opening it."""
     script = tmp_path / "taker.py"
     script.write_text(
@@ -181,7 +189,8 @@ def test_row25_one_after_the_other_in_quick_succession_never_meet(tmp_path):
     assert files_in(tmp_path / "out") == set()
 
 
-def test_row25_parts_of_one_split_share_a_folder_and_others_are_refused(holder, tmp_path):
+@pytest.mark.fault(25)
+def test_parts_of_one_split_share_a_folder_and_others_are_refused(holder, tmp_path):
     holder(0, 2)
     with locked_output(tmp_path / "out", 1, 2):
         assert "half.nii.gz" in files_in(tmp_path / "out")
@@ -190,7 +199,8 @@ def test_row25_parts_of_one_split_share_a_folder_and_others_are_refused(holder, 
         assert "another run is writing" in refused(tmp_path / "out", *other)
 
 
-def test_row25_what_another_split_left_goes(holder, tmp_path):
+@pytest.mark.fault(25)
+def test_what_another_split_left_goes(holder, tmp_path):
     for part in range(2):
         killed = holder(part, 2)
         killed.kill()
@@ -199,7 +209,8 @@ def test_row25_what_another_split_left_goes(holder, tmp_path):
         assert files_in(tmp_path / "out") == {".magms_2_of_3", "lock"}
 
 
-def test_row25_prediction_refuses_a_folder_that_is_written_to(magms_predict, tmp_path):
+@pytest.mark.fault(25)
+def test_prediction_refuses_a_folder_that_is_written_to(magms_predict, tmp_path):
     images = give(tmp_path / "images", {"a": [T1C]})
     (tmp_path / "out").mkdir()
     with locked_output(tmp_path / "out"):
@@ -209,7 +220,8 @@ def test_row25_prediction_refuses_a_folder_that_is_written_to(magms_predict, tmp
         assert files_in(tmp_path / "out") == {".magms_0_of_1", "lock"}
 
 
-def test_row25_lock_that_cannot_be_made(magms_predict, tmp_path):
+@pytest.mark.fault(25)
+def test_lock_that_cannot_be_made(magms_predict, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.magms_0_of_1").symlink_to(tmp_path / "nowhere")
     code, (line,) = magms_predict(give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out")
@@ -217,7 +229,8 @@ def test_row25_lock_that_cannot_be_made(magms_predict, tmp_path):
     assert f"{tmp_path / 'out/.magms_0_of_1'} is a symbolic link or a device, which is neither followed nor" in line
 
 
-def test_row25_evaluation_and_merging_refuse_a_folder_that_is_written_to(model, tmp_path, capfd):
+@pytest.mark.fault(25)
+def test_evaluation_and_merging_refuse_a_folder_that_is_written_to(model, tmp_path, capfd):
     images = give(tmp_path / "images", {"a": range(4)})
     write_image(tmp_path / "labels" / f"a{ENDING}", np.ones(SHAPE, np.uint8))
     (tmp_path / "out").mkdir()
@@ -230,7 +243,8 @@ def test_row25_evaluation_and_merging_refuse_a_folder_that_is_written_to(model, 
         assert files_in(tmp_path / "out") == {".magms_0_of_1", "lock"}
 
 
-def test_row25_training_refuses_a_folder_that_is_written_to(make_trainer):
+@pytest.mark.fault(25)
+def test_training_refuses_a_folder_that_is_written_to(make_trainer):
     trainer = make_trainer()
     with (
         locked_output(Path(trainer.output_folder)),

@@ -32,7 +32,8 @@ def runs_out(monkeypatch):
     return runs_out
 
 
-def test_row17_gpu_out_of_memory_collects_results_on_the_cpu_and_says_so(runs_out, model, capfd):
+@pytest.mark.fault(17)
+def test_gpu_out_of_memory_collects_results_on_the_cpu_and_says_so(runs_out, model, capfd):
     """Simulated, as if the CPU were a GPU: nnU-Net's own way out, which also serves a sweep."""
     predictor, data = Predictor(model, device="cpu", mirroring=False), torch.from_numpy(voxels(0))[None]
     expected = predictor.predict_logits(data, (T1C,))
@@ -43,7 +44,8 @@ def test_row17_gpu_out_of_memory_collects_results_on_the_cpu_and_says_so(runs_ou
     assert "probably due to a lack of memory. Moving results arrays to CPU" in capfd.readouterr().out
 
 
-def test_row17_gpu_out_of_memory_again_fails_the_case_in_one_line(runs_out, magms_predict, tmp_path):
+@pytest.mark.fault(17)
+def test_gpu_out_of_memory_again_fails_the_case_in_one_line(runs_out, magms_predict, tmp_path):
     """Simulated: raised where the network runs."""
     images = give(tmp_path / "images", {"a": [T1C], "b": [T1C]})
     runs_out(times=1)
@@ -56,10 +58,11 @@ def test_row17_gpu_out_of_memory_again_fails_the_case_in_one_line(runs_out, magm
     assert files_in(tmp_path / "out") == SIDE_FILES | {f"b{ENDING}", "b.json"}
 
 
+@pytest.mark.fault(17)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux keeps a process to RLIMIT_AS")
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [0, 1])
-def test_row17_host_out_of_memory_fails_the_case_in_one_line(processes, model, tmp_path):
+def test_host_out_of_memory_fails_the_case_in_one_line(processes, model, tmp_path):
     """Not simulated: the large case needs more than the process, or its worker, is given."""
     images, out = give(tmp_path / "images", dict.fromkeys("ac", (T1C,))), tmp_path / "out"
     block = np.random.default_rng(0).normal(100, 20, (64, 64, 64)).astype(np.float32)

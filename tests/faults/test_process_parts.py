@@ -12,6 +12,7 @@ from tests.faults.tiny import SHAPE, SIDE_FILES, T1C, give
 from tests.integration.workspace import ENDING, QUIET, files_in, write_image
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -21,7 +22,7 @@ from tests.integration.workspace import ENDING, QUIET, files_in, write_image
         ("-num_parts 0", "-num_parts must be 1 or more, got 0"),
     ],
 )
-def test_row27_part_that_does_not_exist(flags, says, model, magms_predict, tmp_path, capfd):
+def test_part_that_does_not_exist(flags, says, model, magms_predict, tmp_path, capfd):
     images = give(tmp_path / "images", {"a": [T1C]})
     code, lines = magms_predict(images, tmp_path / "out", *flags.split())
     assert code == 2
@@ -32,8 +33,9 @@ def test_row27_part_that_does_not_exist(flags, says, model, magms_predict, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("second", ["model", "modalities", "settings"])
-def test_row27_parts_of_different_predictions_do_not_meet_in_one_folder(second, model, magms_predict, tmp_path):
+def test_parts_of_different_predictions_do_not_meet_in_one_folder(second, model, magms_predict, tmp_path):
     images, out = give(tmp_path / "images", dict.fromkeys("abc", (0, T1C))), tmp_path / "out"
     assert magms_predict(images, out, "--modalities", "T1c", "-num_parts", 2) == (0, [])
     before = files_in(out)
@@ -52,7 +54,8 @@ def test_row27_parts_of_different_predictions_do_not_meet_in_one_folder(second, 
     assert {f"{case}{ENDING}" for case in "abc"} <= files_in(out)
 
 
-def test_row27_parts_of_different_predictions_that_run_at_once(magms_predict, tmp_path):
+@pytest.mark.fault(27)
+def test_parts_of_different_predictions_that_run_at_once(magms_predict, tmp_path):
     """Neither has a result yet to compare."""
     images, out = give(tmp_path / "images", dict.fromkeys("ab", (0, T1C))), tmp_path / "out"
     out.mkdir()
@@ -64,7 +67,8 @@ def test_row27_parts_of_different_predictions_that_run_at_once(magms_predict, tm
     assert files_in(out) == set()
 
 
-def test_row27_killed_part_of_a_different_prediction_is_no_obstacle(magms_predict, tmp_path):
+@pytest.mark.fault(27)
+def test_killed_part_of_a_different_prediction_is_no_obstacle(magms_predict, tmp_path):
     """What it left says that it uses other modalities; nobody holds its lock."""
     images, out = give(tmp_path / "images", dict.fromkeys("ab", (0, T1C))), tmp_path / "out"
     out.mkdir()
@@ -80,14 +84,16 @@ def test_row27_killed_part_of_a_different_prediction_is_no_obstacle(magms_predic
     assert not left.exists()
 
 
-def test_row27_parts_without_modalities_take_what_each_case_has(magms_predict, tmp_path):
+@pytest.mark.fault(27)
+def test_parts_without_modalities_take_what_each_case_has(magms_predict, tmp_path):
     images, out = give(tmp_path / "images", {"a": (0, T1C), "b": (T1C,)}), tmp_path / "out"
     for part in range(2):
         assert magms_predict(images, out, "-num_parts", 2, "-part_id", part) == (0, [])
     assert {f"a{ENDING}", f"b{ENDING}"} <= files_in(out)
 
 
-def test_row27_parts_of_different_evaluations_are_not_merged(model, tmp_path, capfd):
+@pytest.mark.fault(27)
+def test_parts_of_different_evaluations_are_not_merged(model, tmp_path, capfd):
     images = give(tmp_path / "images", dict.fromkeys("ab", range(4)))
     for case in "ab":
         write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))

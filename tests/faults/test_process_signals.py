@@ -65,9 +65,10 @@ def stop(command, number) -> float:
     return time.monotonic() - sent
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("processes", [0, 1])
-def test_row18_prediction_stops(processes, number, model, tmp_path):
+def test_prediction_stops(processes, number, model, tmp_path):
     """While the network runs on a large case, the workers are busy, and one case is done."""
     images, out = give(tmp_path / "images", {"a": [T1C]}), tmp_path / "out"
     large = np.random.default_rng(0).normal(100, 20, (128, 128, 128)).astype(np.float32)
@@ -86,8 +87,9 @@ def test_row18_prediction_stops(processes, number, model, tmp_path):
     assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("number", CODES)
-def test_row18_evaluation_stops(number, model, tmp_path):
+def test_evaluation_stops(number, model, tmp_path):
     images = give(tmp_path / "images", {"a": range(4)})
     large = np.random.default_rng(0).normal(100, 20, (96, 96, 96)).astype(np.float32)
     for channel in range(4):
@@ -103,8 +105,9 @@ def test_row18_evaluation_stops(number, model, tmp_path):
     assert visible(out) == {"run.json", "a.json", "a.npz"}
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("number", CODES)
-def test_row18_stops_within_a_long_step_of_a_library(number, tmp_path):
+def test_stops_within_a_long_step_of_a_library(number, tmp_path):
     (tmp_path / "long.py").write_text(HANDLED + IN_A_LIBRARY)
     with subprocess.Popen([sys.executable, tmp_path / "long.py"], stdout=subprocess.PIPE, text=True) as command:
         assert command.stdout.readline() == "running\n"
@@ -114,7 +117,8 @@ def test_row18_stops_within_a_long_step_of_a_library(number, tmp_path):
     assert seconds < LIMIT_SECONDS
 
 
-def test_row18_interrupted_command_tidies_up_and_says_so(tmp_path):
+@pytest.mark.fault(18)
+def test_interrupted_command_tidies_up_and_says_so(tmp_path):
     """Between two steps of its own, where it has a lock."""
     (tmp_path / "waiting.py").write_text(HANDLED + WAITING)
     with subprocess.Popen(
@@ -130,7 +134,8 @@ def test_row18_interrupted_command_tidies_up_and_says_so(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["waiting.py"]
 
 
-def test_row18_signals_that_are_ignored_stay_ignored(tmp_path):
+@pytest.mark.fault(18)
+def test_signals_that_are_ignored_stay_ignored(tmp_path):
     """As under nohup, or in the background of a shell."""
     (tmp_path / "short.py").write_text(
         "import os, signal, sys\nfrom magms_nnunet.cli import exits\n"

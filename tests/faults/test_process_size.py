@@ -35,7 +35,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_row28_ten_thousand_cases(model, tmp_path):
+@pytest.mark.fault(28)
+def test_ten_thousand_cases(model, tmp_path):
     image = give(tmp_path / "one", {"a": [T1C]}) / f"a_0002{ENDING}"
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
@@ -60,7 +61,8 @@ def test_row28_ten_thousand_cases(model, tmp_path):
     assert later_mib < first_mib + 100
 
 
-def test_row28_case_of_512x512x700(model, tmp_path):
+@pytest.mark.fault(28)
+def test_case_of_512x512x700(model, tmp_path):
     block = np.random.default_rng(0).normal(100, 20, (50, 64, 64)).astype(np.int16)
     spacing_mm = (0.5, 0.5, 0.5)  # the model resamples it to 1 mm
     images, times = tmp_path / "images", [n // m for n, m in zip(LARGE, block.shape, strict=True)]

@@ -30,8 +30,9 @@ def kill_first_worker(command):
     return said.rstrip().rpartition("\r")[2], time.monotonic() - killed
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("flags", [("-npp", 1, "-nps", 0), ("-npp", 0, "-nps", 1)], ids=["preprocessing", "export"])
-def test_row16_killed_worker_fails_its_case_by_name_and_the_others_finish(flags, model, tmp_path):
+def test_killed_worker_fails_its_case_by_name_and_the_others_finish(flags, model, tmp_path):
     images, out = give(tmp_path / "images", {key: [T1C] for key in CASES}), tmp_path / "out"
     model = ("-m", model, "-f", 0, "-device", "cpu")
     with start("magms_predict", "-i", images, "-o", out, *model, *flags) as command:
@@ -46,9 +47,10 @@ def test_row16_killed_worker_fails_its_case_by_name_and_the_others_finish(flags,
     assert files_in(out) == SIDE_FILES | others
 
 
+@pytest.mark.fault(16)
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [("-npp", 1, "-nps", 0), ("-npp", 0, "-nps", 1)], ids=["preprocessing", "scoring"])
-def test_row16_killed_worker_of_an_evaluation(flags, model, tmp_path):
+def test_killed_worker_of_an_evaluation(flags, model, tmp_path):
     images = give(tmp_path / "images", dict.fromkeys(CASES, range(4)))
     for case in CASES:
         write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))

@@ -32,7 +32,8 @@ def python(tmp_path):
     return run
 
 
-def test_row24_torchvision_that_does_not_fit_hides_no_trainer(python):
+@pytest.mark.fault(24)
+def test_torchvision_that_does_not_fit_hides_no_trainer(python):
     code = FIND + "for name in ('nnUNetTrainer_5epochs', 'TheirTrainer'): print('found', find(name).__name__)\n"
     ended = python(code + DOCTOR + "find('nnUNet_Primus_M_Trainer')")
     assert [line for line in ended.stdout.splitlines() if line.startswith("found")] == [
@@ -50,7 +51,8 @@ def test_row24_torchvision_that_does_not_fit_hides_no_trainer(python):
     assert "RuntimeError: Could not find requested nnunet trainer nnUNet_Primus_M_Trainer" in ended.stderr
 
 
-def test_row24_doctor_says_so_where_the_search_ends(python):
+@pytest.mark.fault(24)
+def test_doctor_says_so_where_the_search_ends(python):
     ended = python(DOCTOR, MAGMS_AUTOLOAD="0")
     line = ended.stdout.splitlines()[-1]
     assert line.startswith("FAIL  other trainers: nnU-Net finds neither its own nor those of nnUNet_extTrainer (")
@@ -58,7 +60,8 @@ def test_row24_doctor_says_so_where_the_search_ends(python):
     assert line.endswith("pip install --force-reinstall torch torchvision")
 
 
-def test_row24_nnunets_trainer_itself_fails_as_without_us(python, tmp_path):
+@pytest.mark.fault(24)
+def test_nnunets_trainer_itself_fails_as_without_us(python, tmp_path):
     """Only what nnU-Net can do without is stepped over."""
     (tmp_path / "stubs/batchgeneratorsv2.py").write_text("raise RuntimeError('broken')\n")
     ended = python("import nnunetv2.training.nnUNetTrainer.nnUNetTrainer")

@@ -40,22 +40,25 @@ def spoil(workspace, value) -> None:
     write_image(workspace.raw / "imagesTr" / T1_FILE, image)
 
 
-def test_row07_planner_names_the_training_image_with_nan(workspace):
+@pytest.mark.fault(7)
+def test_planner_names_the_training_image_with_nan(workspace):
     spoil(workspace, np.nan)
     with pytest.raises(InputError, match=r"case1: case1_0001\.nii\.gz \(T1\) holds 1 NaN or infinite voxels$"):
         workspace.plan("3d_fullres")
     assert not list(workspace.preprocessed.glob("*Plans.json"))
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize(("value", "says"), [(np.inf, "1 NaN or infinite"), (1e30, "values as large as 1e\\+30")])
-def test_row07_training_image_that_cannot_be_normalised(value, says, workspace, check):
+def test_training_image_that_cannot_be_normalised(value, says, workspace, check):
     spoil(workspace, value)
     with pytest.raises(InputError, match=rf"case1: case1_0001\.nii\.gz \(T1\) holds {says}"):
         check()
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize("names", [("FLAIR", "T1", "T2"), ("FLAIR",)])
-def test_row07_training_case_of_more_or_fewer_files_than_modalities(names, workspace):
+def test_training_case_of_more_or_fewer_files_than_modalities(names, workspace):
     """Its file is named, and no modality that it need not be of."""
     spoil(workspace, np.nan)
     images = [str(workspace.raw / f"imagesTr/case1_000{channel}{ENDING}") for channel in range(2)]
@@ -64,7 +67,8 @@ def test_row07_training_case_of_more_or_fewer_files_than_modalities(names, works
         check_training_images(files, Modalities(names))
 
 
-def test_row07_label_that_is_cut_off_and_image_that_lies_elsewhere(workspace, check):
+@pytest.mark.fault(7)
+def test_label_that_is_cut_off_and_image_that_lies_elsewhere(workspace, check):
     label, path = workspace.raw / "labelsTr" / f"case0{ENDING}", workspace.raw / "imagesTr" / T1_FILE
     check()
     image = sitk.ReadImage(str(path))
@@ -80,7 +84,8 @@ def test_row07_label_that_is_cut_off_and_image_that_lies_elsewhere(workspace, ch
         check()
 
 
-def test_row07_training_ends_with_the_name_of_the_case_and_leaves_no_weights_that_are_nan(workspace):
+@pytest.mark.fault(7)
+def test_training_ends_with_the_name_of_the_case_and_leaves_no_weights_that_are_nan(workspace):
     workspace.plan("3d_fullres")
     (file,) = workspace.preprocessed.glob("*_3d_fullres/case0.b2nd")
     voxels = blosc2.open(str(file), mode="r")[:]
@@ -92,9 +97,10 @@ def test_row07_training_ends_with_the_name_of_the_case_and_leaves_no_weights_tha
     assert not list(workspace.model().rglob("checkpoint_*.pth"))
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize("trainer_class", [AnySubsetTrainer, MAGMSTrainer, HeMISTrainer, ModalityDropoutTrainer])
 @pytest.mark.parametrize("step", ["train_step", "validation_step"])
-def test_row07_every_trainer_names_the_samples(trainer_class, step, make_trainer):
+def test_every_trainer_names_the_samples(trainer_class, step, make_trainer):
     trainer = make_trainer(trainer_class)
     trainer.network.train(step == "train_step")
     trainer.current_epoch = 3
@@ -104,7 +110,8 @@ def test_row07_every_trainer_names_the_samples(trainer_class, step, make_trainer
         getattr(trainer, step)(spoilt)
 
 
-def test_row07_training_that_diverged_says_so(make_trainer):
+@pytest.mark.fault(7)
+def test_training_that_diverged_says_so(make_trainer):
     trainer = make_trainer()
     with torch.no_grad():
         next(trainer.network.parameters()).fill_(torch.inf)
@@ -112,14 +119,16 @@ def test_row07_training_that_diverged_says_so(make_trainer):
         trainer.train_step(batch(trainer))
 
 
-def test_row07_half_precision_may_leave_out_a_step_but_not_all(make_trainer):
+@pytest.mark.fault(7)
+def test_half_precision_may_leave_out_a_step_but_not_all(make_trainer):
     trainer = make_trainer(ModalityDropoutTrainer)
     with pytest.raises(InputError, match="epoch 0: the loss is NaN"):
         trainer.on_train_epoch_end([{"loss": np.array(np.nan)}] * 2)
     trainer.on_train_epoch_end([{"loss": np.array(np.nan)}, {"loss": np.array(0.5)}])
 
 
-def test_row07_checkpoint_of_weights_that_are_nan_does_not_replace_the_last_good_one(make_trainer, tmp_path):
+@pytest.mark.fault(7)
+def test_checkpoint_of_weights_that_are_nan_does_not_replace_the_last_good_one(make_trainer, tmp_path):
     trainer, path = make_trainer(), tmp_path / "checkpoint_latest.pth"
     trainer.inference_allowed_mirroring_axes = (0, 1, 2)
     trainer.save_checkpoint(str(path))
