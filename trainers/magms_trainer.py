@@ -48,7 +48,7 @@ class MAGMSTrainer(ModalityTrainer):
 
     def _build_loss(self) -> nn.Module:
         of_the_loss = asdict(self.settings)
-        del of_the_loss["recompute_encoders"], of_the_loss["ramp"]
+        del of_the_loss["recompute_encoders"], of_the_loss["ramp"], of_the_loss["rarity_cap"]
         return ModalityAgnosticLoss(
             super()._build_loss(),
             self.plain_network.decoder,
@@ -61,9 +61,16 @@ class MAGMSTrainer(ModalityTrainer):
         """Muon, with a learning rate that falls along a cosine."""
         return muon_and_schedule(self)
 
+    def get_tr_and_val_datasets(self):
+        """nnU-Net's, of which the weights of the modalities are taken."""
+        training, validation = super().get_tr_and_val_datasets()
+        self._modality_weights = self._available.rarity(training.identifiers, self.settings.rarity_cap)
+        return training, validation
+
     def on_train_epoch_start(self):
-        """Also sets how much distillation counts in this epoch."""
+        """Also sets how much distillation and each modality count in this epoch."""
         super().on_train_epoch_start()
+        self.loss.modality_weights = self._modality_weights
         self.loss.distillation = self.settings.distillation(self.current_epoch / self.num_epochs)
 
     def train_step(self, batch: dict) -> dict:

@@ -1,6 +1,6 @@
 """Equation 2 (arXiv 2306.03730): the fused branch's loss plus every modality's loss of equation 1."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.distributed as dist
@@ -38,6 +38,7 @@ class ModalityAgnosticLoss(nn.Module):
         last_terms: of the last training step, ``(M + 1, 3)``, detached, for the log: columns DC, KL, features, with
             their weights; row 0 the teacher, row 1 + m modality m, 0 where it was not drawn or no sample has it.
         distillation: factor of lambda and gamma, which a trainer may let rise from 0 to 1.
+        modality_weights: factor of each modality's terms, None: 1 for all.
         gradient_scale: see :func:`backward_per_branch`.
     """
 
@@ -65,6 +66,7 @@ class ModalityAgnosticLoss(nn.Module):
         self.teacher_gradient = teacher_gradient
         self.students_per_step = students_per_step
         self.distillation = 1.0
+        self.modality_weights: Sequence[float] | None = None
         self.last_terms: Tensor | None = None
         self.gradient_scale: Tensor | None = None
 
@@ -74,13 +76,13 @@ class ModalityAgnosticLoss(nn.Module):
             return self.segmentation_loss(output, target)
         M, levels = len(output.students), len(output.teacher)
         drawn = self._drawn_students(M, output.teacher[0].device)
-        weight = M / len(drawn)
+        weights = [M / len(drawn) * (1.0 if self.modality_weights is None else self.modality_weights[m]) for m in drawn]
 
         def terms(features: list[Tensor]) -> Iterator[Tensor]:
             branches = [features[start : start + levels] for start in range(0, len(features), levels)]
             available = None if output.available is None else output.available[:, drawn]
             several = None if available is None else output.available.sum(1) > 1
-            return self._terms(branches[0], branches[1:], weight, target, available, several)
+            return self._terms(branches[0], branches[1:], weights, target, available, several)
 
         features = [*output.teacher, *(feature for m in drawn for feature in output.students[m])]
         if self.teacher_gradient or not torch.is_grad_enabled():
@@ -105,14 +107,15 @@ class ModalityAgnosticLoss(nn.Module):
         self,
         teacher_features: list[Tensor],
         students: list[list[Tensor]],
-        weight: float,
+        weights: Sequence[float],
         target: Target,
         available: Tensor | None,
         several: Tensor | None,
     ) -> Iterator[Tensor]:
-        """A row of terms for the teacher, then one for each student, times ``weight``.
+        """A row of terms for the teacher, then one for each student.
 
         Args:
+            weights: of the students.
             available: bool ``(B, K)``, which samples have the students' modalities; None: all.
             several: bool ``(B,)``, which samples have more than one modality; None: all.
         """
@@ -127,7 +130,7 @@ class ModalityAgnosticLoss(nn.Module):
             teacher_features = [feature.float() for feature in teacher_features]  # once for all students
         mask = counted_voxels(full_resolution(target), self.ignore_label, self.regions)
         divergence = kl_bernoulli if self.regions else kl_softmax
-        for k, features in enumerate(students):
+        for k, (features, weight) in enumerate(zip(students, weights, strict=True)):
             kl = distance = none
             rows = None if available is None else available[:, k]
             if rows is not None and not rows.any():

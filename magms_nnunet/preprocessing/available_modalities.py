@@ -59,6 +59,16 @@ class AvailableModalities:
         """Cases that lack modalities, and which these are."""
         return [(case, [m for m, has in enumerate(row) if not has]) for case, row in self.cases.items()]
 
+    def rarity(self, training: Sequence[str], cap: float) -> list[float]:
+        """min(cap, N / N_m) of each modality, which N_m of the N training cases have.
+
+        Args:
+            training: names of these cases; each modality is in one of them, as :meth:`check` says.
+            cap: 1: all alike.
+        """
+        rows = [self.cases.get(case, (True,) * self.count) for case in training]
+        return [min(cap, len(rows) / sum(of_modality)) for of_modality in zip(*rows, strict=True)]
+
     def of_batch(self, keys: Sequence[str]) -> Tensor | None:
         """Bool ``(B, M)`` for the cases of a batch; None: each has all."""
         if not any(key in self.cases for key in keys):

@@ -19,11 +19,13 @@ class Settings:
         ramp: share of the training over which lambda and gamma rise from nearly 0 to their values, as
             exp(-5 (1 - t / ramp)^2) of the time t. At the start there is nothing worth distilling, and the terms slow
             learning down. 0: the plain form of the paper, whose weights are constant.
+        rarity_cap: the most that the terms of a modality which few training cases have count: N / N_m fold for N_m of N
+            cases, and no more than this. 1: all modalities count alike.
         recompute_encoders: run the encoders again in the backward pass in place of keeping what they computed.
 
     Raises:
-        ValueError: a weight is negative, the temperature is not above 0, there would be no student, or the ramp
-            is not between 0 and 1.
+        ValueError: a weight is negative, the temperature is not above 0, there would be no student, the ramp is not
+            between 0 and 1, or the cap is below 1.
     """
 
     kl_weight: float = 1.0
@@ -32,6 +34,7 @@ class Settings:
     teacher_gradient: bool = False
     students_per_step: int | None = None
     ramp: float = 0.3
+    rarity_cap: float = 1.0
     recompute_encoders: bool = False
 
     def __post_init__(self):
@@ -43,6 +46,8 @@ class Settings:
             raise ValueError(f"students_per_step must be >= 1, got {self.students_per_step}")
         if not 0 <= self.ramp <= 1:
             raise ValueError(f"ramp must be between 0 and 1, got {self.ramp}")
+        if self.rarity_cap < 1:
+            raise ValueError(f"rarity_cap must be >= 1, got {self.rarity_cap}")
 
     def distillation(self, time: float) -> float:
         """Factor of lambda and gamma at a time of the training, 0 to 1."""

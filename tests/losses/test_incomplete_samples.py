@@ -67,6 +67,20 @@ def test_a_modality_that_no_sample_has_counts_nothing_and_its_features_take_part
     assert not loss.last_terms[2, 1:].any()  # and nobody has a teacher
 
 
+def test_the_terms_of_a_modality_count_as_often_as_it_is_weighted():
+    output, y, plain, weighted = branches(), labels(), make_loss(), make_loss()
+    weighted.modality_weights = [4.0, 1.0]
+    for loss in (plain, weighted):
+        loss(with_gaps(output), y)
+    torch.testing.assert_close(weighted.last_terms, plain.last_terms * torch.tensor([[1.0], [4.0], [1.0]]))
+    weighted.students_per_step = 1
+    weighted.modality_weights = [4.0, 4.0]
+    weighted(output, y)
+    (drawn,) = weighted.last_terms[1:, 0].nonzero().flatten().tolist()
+    plain(output, y)
+    torch.testing.assert_close(weighted.last_terms[1 + drawn], plain.last_terms[1 + drawn] * 8)  # M / K = 2
+
+
 def test_marks_of_complete_samples_change_nothing():
     output, y = branches(), labels()
     complete, marked = make_loss(), make_loss()

@@ -12,6 +12,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from magms_nnunet.errors import InputError
 from magms_nnunet.preprocessing.available_modalities import AvailableModalities, available_channels
 from magms_nnunet.trainers import AnySubsetTrainer, HeMISTrainer, MAGMSTrainer, MAGTrainer, ModalityDropoutTrainer
+from magms_nnunet.training.settings import Settings
 from tests.trainers.conftest import batch
 
 TRAINERS = [AnySubsetTrainer, HeMISTrainer, MAGMSTrainer, MAGTrainer, ModalityDropoutTrainer]
@@ -108,6 +109,15 @@ def test_the_preprocessed_cases_say_what_they_have(preprocessed):
     given = {"data": torch.zeros(3, 3, 2, 2, 2), "keys": ["p3", "p1", "p2"]}
     assert trainer.available(given).tolist() == [[False, True, False], [True] * 3, [True, False, True]]
     assert "p3" not in str(trainer._available)  # nnU-Net writes it into debug.json
+
+
+@pytest.mark.parametrize(("cap", "weights"), [(1, [1, 1, 1]), (2.5, [1, 2.5, 1.5])])
+def test_rare_modalities_count_more_where_that_is_set(cap, weights, preprocessed, monkeypatch):
+    monkeypatch.setattr(MAGMSTrainer, "settings", Settings(rarity_cap=cap))
+    trainer = preprocessed(MAGMSTrainer, p1=(), p2=(1,), p3=(1, 2), p4=())
+    trainer.get_tr_and_val_datasets()
+    trainer.on_train_epoch_start()
+    assert trainer.loss.modality_weights == weights
 
 
 def test_a_modality_that_no_training_case_has_is_refused(preprocessed):

@@ -24,6 +24,7 @@ def test_distillation_rises_to_its_weight():
         {"students_per_step": 0},
         {"ramp": -0.1},
         {"ramp": 1.1},
+        {"rarity_cap": 0.5},
     ],
 )
 def test_impossible_values_are_errors(wrong):
