@@ -23,16 +23,24 @@ ALLOWED = {
     "losses": {"networks"},
     "metrics": {"modalities"},
     "report": {"modalities", "metrics"},
+    "trust": {"modalities", "metrics"},
     "model": {"modalities", "networks", "autoload"},
     "preprocessing": {"modalities", "images", "nnunet", "autoload"},
     "training": {"modalities", "cpu", "nnunet", "images", "networks", "model", "preprocessing"},
-    "inference": {"modalities", "cpu", "nnunet", "images", "networks", "model", "preprocessing"},
-    "evaluation": {"modalities", "nnunet", "images", "metrics", "report", "model", "preprocessing", "inference"},
+    "inference": {
+        *("modalities", "cpu", "nnunet", "images", "metrics", "report", "trust", "networks", "model", "preprocessing")
+    },
+    "evaluation": {
+        *("modalities", "nnunet", "images", "metrics", "report", "trust", "model", "preprocessing", "inference")
+    },
     "comparison": {"modalities", "metrics", "evaluation"},
     "datasets": {"modalities", "nnunet", "images"},
     "demo": {"modalities", "images", "metrics", "report", "training"},
     "environment": {"nnunet", "inference", "autoload"},
-    "cli": {"nnunet", "images", "model", "inference", "evaluation", "comparison", "datasets", "demo", "environment"},
+    "cli": {
+        *("nnunet", "images", "trust", "model", "inference", "evaluation", "comparison", "datasets", "demo"),
+        "environment",
+    },
     "trainers": {"networks", "losses", "training"},  # a leaf: nobody imports it
     "planners": {"modalities", "nnunet", "images", "networks", "model", "preprocessing"},  # a leaf, too
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from magms_nnunet.images.checks import InputChecks
+    from magms_nnunet.inference.extras import Extras
     from magms_nnunet.inference.request import ModelRequest, WindowRequest
 
 _TRAINER, _PLANS = "MAGMSTrainer", "MAGMSPlans"
@@ -64,6 +65,22 @@ def add_checks(p: argparse.ArgumentParser, *, treat_empty: bool) -> None:
         add("--treat-empty-as-missing", action="store_true", help="leave out images that hold one value everywhere")
 
 
+def add_trust(p: argparse.ArgumentParser) -> None:
+    """What is said and written on how far a result can be trusted."""
+    from magms_nnunet.trust.advice import WEAK_BELOW
+
+    add = p.add_argument
+    add("--save_uncertainty", action="store_true", help="write the entropy of every voxel as uncertainty/CASE.nii.gz")
+    add("--preview", action="store_true", help="write a picture of each result as previews/CASE.png")
+    add(
+        "--weak-below",
+        metavar="DICE",
+        type=float,
+        default=WEAK_BELOW,
+        help="call a subset WEAK whose mean Dice in the attached evaluation is below this, default: %(default)s",
+    )
+
+
 def add_tolerance(p: argparse.ArgumentParser) -> None:
     """How exactly the grids of a case must agree."""
     p.add_argument(
@@ -98,6 +115,12 @@ def check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.npp < 0 or args.nps < 0:
         p.error("-npp and -nps must be 0 or more")
     check_folds(p, args.f)
+
+
+def check_trust(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """As :func:`check`, of :func:`add_trust`'s flags."""
+    if not 0 <= args.weak_below <= 1:
+        p.error(f"--weak-below must be from 0 to 1, got {args.weak_below}")
 
 
 def check_tolerance(p: argparse.ArgumentParser, tolerance: float) -> None:
@@ -140,6 +163,13 @@ def input_checks(args: argparse.Namespace) -> "InputChecks":
         nan_to_zero=args.nan_to_zero,
         allow_two_positions=args.allow_two_positions,
     )
+
+
+def extras(args: argparse.Namespace) -> "Extras":
+    """Of :func:`add_trust`'s flags."""
+    from magms_nnunet.inference.extras import Extras
+
+    return Extras(uncertainty=args.save_uncertainty, preview=args.preview)
 
 
 def window_request(args: argparse.Namespace) -> "WindowRequest":

@@ -9,15 +9,22 @@ from magms_nnunet.cli import exits, flags
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of nnUNetv2_predict, meaning the same, and ``--modalities``."""
+    """The flags of nnUNetv2_predict, meaning the same, ``--modalities``, and named files of one patient."""
     p = argparse.ArgumentParser(
         prog="magms_predict",
         description="Segment cases from whichever modalities they have, with a model trained by MAGMSTrainer. Writes "
         "CASE.json beside each segmentation: the modalities used, those absent, the model, and the Dice to expect.",
     )
     add = p.add_argument
-    add("-i", metavar="FOLDER", required=True, help="images named CASE_XXXX, XXXX being the channel as in training")
-    add("-o", metavar="FOLDER", required=True, help="where the segmentations go")
+    add("-i", metavar="FOLDER", help="images named CASE_XXXX, XXXX being the channel as in training")
+    add(
+        "--image",
+        metavar="NAME=FILE",
+        nargs="+",
+        help="one patient's images instead of -i, FLAIR=a.nii.gz T1c=b.mha, in any format that SimpleITK reads; -o is "
+        "then the segmentation's file, and its JSON lies beside it",
+    )
+    add("-o", metavar="OUTPUT", required=True, help="the folder of the segmentations; with --image a file")
     add(
         "--modalities",
         metavar="NAME",
@@ -27,8 +34,13 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_model(p, ("0", "1", "2", "3", "4"))
     add("--save_probabilities", action="store_true", help="write .npz as well, for nnUNetv2_ensemble")
+    flags.add_trust(p)
     add("--continue_prediction", "--c", action="store_true", help="skip the cases that are predicted already")
-    add("-prev_stage_predictions", metavar="FOLDER", help="segmentations of the previous stage, for a cascade")
+    add(
+        "-prev_stage_predictions",
+        metavar="FOLDER",
+        help="segmentations of the previous stage, for a cascade; with --image the patient's file",
+    )
     flags.add_checks(p, treat_empty=True)
     flags.add_window(p)
     return p
@@ -39,14 +51,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     flags.check(p, args)
+    flags.check_trust(p, args)
+    if (args.i is None) == (args.image is None):
+        p.error("say what to segment: either -i FOLDER or --image NAME=FILE")
+    if args.image is not None and (given := _for_folders(args)):
+        p.error(f"{', '.join(given)}: for folders (-i), not for the named files of one patient")
     return exits.run(p.prog, lambda: _predict(args), args.debug)
+
+
+def _for_folders(args: argparse.Namespace) -> list[str]:
+    """The flags that make no sense for one patient and were given."""
+    given = {"--modalities": args.modalities is not None, "-num_parts": args.num_parts > 1}
+    return [
+        flag for flag, is_given in (given | {"--continue_prediction": args.continue_prediction}).items() if is_given
+    ]
 
 
 def _predict(args: argparse.Namespace) -> int:
     exits.starting("magms_predict", not args.disable_progress_bar)
+    reports: list[dict] = []
+    failed = _predict_folder(args, reports) if args.image is None else _predict_patient(args, reports)
+    from magms_nnunet.trust.sentences import sentences
+
+    for sentence in sentences(reports):
+        exits.say(sentence)
+    return exits.failures("magms_predict", failed, args.debug)
+
+
+def _predict_folder(args: argparse.Namespace, reports: list[dict]) -> dict[str, str]:
     from magms_nnunet.inference.command import PredictionRequest, predict
 
-    failed = predict(
+    return predict(
         PredictionRequest(
             input=Path(args.i),
             output=Path(args.o),
@@ -62,9 +97,31 @@ def _predict(args: argparse.Namespace) -> int:
             part=args.part_id,
             parts=args.num_parts,
             progress_bar=not args.disable_progress_bar,
+            extras=flags.extras(args),
+            weak_below=args.weak_below,
+            finished=reports.append,
         )
     )
-    return exits.failures("magms_predict", failed, args.debug)
+
+
+def _predict_patient(args: argparse.Namespace, reports: list[dict]) -> dict[str, str]:
+    from magms_nnunet.inference.patient import PatientRequest, predict_patient
+
+    return predict_patient(
+        PatientRequest(
+            images=tuple(args.image),
+            output=Path(args.o),
+            model=flags.model_request(args),
+            window=flags.window_request(args),
+            checks=flags.input_checks(args),
+            previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
+            save_probabilities=args.save_probabilities,
+            progress_bar=not args.disable_progress_bar,
+            extras=flags.extras(args),
+            weak_below=args.weak_below,
+            finished=reports.append,
+        )
+    )
 
 
 if __name__ == "__main__":

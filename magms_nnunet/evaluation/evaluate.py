@@ -18,11 +18,13 @@ from magms_nnunet.evaluation.request import (
     find_labelled_cases,
     parse_subsets,
 )
+from magms_nnunet.evaluation.residuals import read_residuals
 from magms_nnunet.evaluation.score_cases import files_read, score_cases
 from magms_nnunet.evaluation.training_cost import training_cost
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.request import check_output
 from magms_nnunet.metrics.dice import regions_from_dataset_json
+from magms_nnunet.metrics.scores import interval_of_mean
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.expected import attach
 from magms_nnunet.model.model_json import read_dataset_json, read_plans
@@ -96,14 +98,8 @@ def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
         raise InputError(f"{folder} has {done} of {planned} cases: --attach needs all, merge the parts first")
     if run["model"]["name"] != model.name:
         raise InputError(f"{folder} is an evaluation of {run['model']['name']}, not of {model.name}")
-    subsets = {
-        subset: {
-            "cases": scores["cases"],
-            "mean": scores["mean"]["dice"]["mean"],
-            "regions": {region: of_region["dice"]["mean"] for region, of_region in scores["regions"].items()},
-        }
-        for subset, scores in summary["subsets"].items()
-    }
+    residuals = read_residuals(folder)
+    subsets = {subset: _kept(scores, residuals.get(subset, {})) for subset, scores in summary["subsets"].items()}
     about = {
         "sha256": run["model"]["sha256"],
         "fill": run["fill"],
@@ -112,6 +108,19 @@ def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
         "cases": summary["cases"],
     }
     return attach(model, about | {"subsets": subsets})
+
+
+def _kept(scores: dict, residuals: dict[str, list[float]]) -> dict:
+    """What is kept of a subset's part of the summary."""
+    dice = scores["mean"]["dice"]
+    return {
+        "cases": scores["cases"],
+        "mean": dice["mean"],
+        "regions": {region: of_region["dice"]["mean"] for region, of_region in scores["regions"].items()},
+        "sd": dice["sd"],
+        "mean_interval_95": interval_of_mean(dice),
+        "residuals": residuals,
+    }
 
 
 def _location(folder: Path | None) -> str | None:

@@ -2,12 +2,12 @@
 
 ``run.json`` says whose scores these are, ``cases/`` holds each finished case, ``slices/`` a slice of it to look at,
 ``segmentations/SUBSET/`` what was predicted, where that was asked for.
-From these ``scores.csv``, ``entropy.csv``, ``summary.json`` and ``report.html`` are made at the end.
+From these ``scores.csv``, ``entropy.csv``, ``soft_dice.csv``, ``summary.json`` and ``report.html`` are made at the end.
 """
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,7 @@ _ABSENT = ("absent_modalities",)  # run.json need not say: no case lacks any
 _FOLDERS = ("images", "labels", "previous_stage")
 SEGMENTATIONS = "segmentations"
 ENTROPY_COLUMNS = ("case", "subset", "entropy_nats")
+SOFT_DICE_COLUMNS = ("case", "subset", "region", "soft_dice")
 
 
 def begin(folder: Path, run: dict) -> None:
@@ -132,7 +133,8 @@ def save_case(
     own = [subset for subset in subsets if subset in scores]
     rows = [row for subset in own for row in scores[subset].rows]
     entropies = {subset: scores[subset].entropy_nats for subset in own}
-    content = {"scores": rows, "entropy_nats": entropies, "files_sha256": files_sha256}
+    estimates = {subset: scores[subset].soft_dice for subset in own}
+    content = {"scores": rows, "entropy_nats": entropies, "soft_dice": estimates, "files_sha256": files_sha256}
     write_json(case_file(folder, name), content)
 
 
@@ -147,12 +149,15 @@ def files_sha256(folder: Path, name: str) -> object:
 
 def _read_case(path: Path) -> dict:
     case = read_json(path)
-    rows, entropies = case.get("scores"), case.get("entropy_nats")
+    rows, entropies, estimates = case.get("scores"), case.get("entropy_nats"), case.get("soft_dice", {})
     if not (
         isinstance(rows, list)
         and all(isinstance(row, dict) and row.keys() == set(COLUMNS) for row in rows)
         and isinstance(entropies, dict)
         and all(isinstance(nats, int | float) for nats in entropies.values())
+        and isinstance(estimates, dict)
+        and all(isinstance(of_subset, dict) for of_subset in estimates.values())
+        and all(isinstance(dice, int | float) for of_subset in estimates.values() for dice in of_subset.values())
     ):
         raise InputError(f"{path} is damaged: remove it, and evaluate again")
     return case
@@ -174,6 +179,7 @@ def complete(folder: Path) -> dict:
     write_scores(folder / "scores.csv", (row for case in cases.values() for row in case["scores"]))
     entropies = [(name, subset, nats) for name, case in cases.items() for subset, nats in case["entropy_nats"].items()]
     write_csv(folder / "entropy.csv", ENTROPY_COLUMNS, entropies)
+    write_csv(folder / "soft_dice.csv", SOFT_DICE_COLUMNS, soft_dice_rows(cases))
     import pandas as pd
 
     entropy = pd.DataFrame(entropies, columns=ENTROPY_COLUMNS)
@@ -181,6 +187,16 @@ def complete(folder: Path) -> dict:
     write_json(folder / "summary.json", summary)
     write_report(folder)
     return summary
+
+
+def soft_dice_rows(cases: Mapping[str, dict]) -> list[tuple[str, str, str, float]]:
+    """Rows of soft_dice.csv; none of cases that were scored before the network was asked for its own estimate."""
+    return [
+        (name, subset, region, dice)
+        for name, case in cases.items()
+        for subset, of_subset in case.get("soft_dice", {}).items()
+        for region, dice in of_subset.items()
+    ]
 
 
 def merge(parts: Sequence[Path], folder: Path) -> None:

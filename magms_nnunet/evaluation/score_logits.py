@@ -1,7 +1,7 @@
 """From the logits of one case to its scores, in a process beside the network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from magms_nnunet.preprocessing.reading import read_voxels
 from magms_nnunet.report.overlay import best_slice
 from magms_nnunet.storage.files import UNFINISHED, make_folder, publish, report_full_disk
 from magms_nnunet.storage.written_image import check_written
+from magms_nnunet.trust.soft_dice import soft_dice
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class SubsetScores:
         rows: of scores.csv.
         entropy_nats: mean predictive entropy.
         labels: ``(H, W)``, the prediction in the slice with most of the reference.
+        soft_dice: region -> the network's own estimate of its Dice.
     """
 
     rows: list[dict]
     entropy_nats: float
     labels: np.ndarray
+    soft_dice: dict[str, float] = field(default_factory=dict)
 
 
 def mean_entropy_nats(logits: Tensor, regions: bool) -> float:
@@ -87,6 +90,7 @@ def score_logits(
     for subset, logits in predictions:
         logits = torch.from_numpy(logits)
         entropy = mean_entropy_nats(logits, label_manager.has_regions)
+        estimate = soft_dice(logits, regions, sigmoid=label_manager.has_regions)
         segmentation = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
             plans_manager,
@@ -96,7 +100,7 @@ def score_logits(
             num_threads_torch=torch.get_num_threads(),
         )
         rows = prepared.score(labelled.case.name, subset, squeeze_2d(segmentation, properties["spacing"])[0])
-        scores[subset] = SubsetScores(rows, entropy, segmentation[z])
+        scores[subset] = SubsetScores(rows, entropy, segmentation[z], estimate)
         if segmentations is not None:
             folder = segmentations / subset
             make_folder(segmentations)

@@ -8,9 +8,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from magms_nnunet.errors import InputError, shorten
+from magms_nnunet.images.grid import Grid
 
-Image = str | Path | sitk.Image | tuple[np.ndarray, Sequence[float]]
-"""A file, an image, or an array ``(z, y, x)`` with its spacing in mm in the same order."""
+Image = str | Path | sitk.Image | tuple[np.ndarray, Sequence[float]] | tuple[np.ndarray, np.ndarray]
+"""A file, an image, an array ``(z, y, x)`` with its spacing in mm in the same order, or an array ``(x, y, z)`` with its
+affine of 4 x 4, both as nibabel gives them."""
 
 _WIDER = {"float16": np.float32, "bool": np.uint8}  # what image files know in place of these
 
@@ -45,6 +47,8 @@ def as_file(image: Image, label: str, path: Path) -> Path:
 def _image_of_array(pair: Sequence, label: str) -> sitk.Image:
     if len(pair) != 2:
         raise InputError(f"{label} is a {type(pair).__name__} of {len(pair)}: give (array, spacing_mm)")
+    if np.shape(pair[1]) == (4, 4):
+        return _image_with_affine(pair[0], np.asarray(pair[1], float), label)
     try:
         array, spacing_mm = np.asarray(pair[0]), [float(mm) for mm in pair[1]]
     except (TypeError, ValueError) as error:
@@ -54,10 +58,28 @@ def _image_of_array(pair: Sequence, label: str) -> sitk.Image:
     if len(spacing_mm) != array.ndim or not all(0 < mm < float("inf") for mm in spacing_mm):
         right = f"{array.ndim} sizes above 0 in mm, in the order of the array's axes"
         raise InputError(f"{label} has the spacing {shorten(pair[1])}: give {right}")
-    wanted = _WIDER.get(array.dtype.name, array.dtype.newbyteorder("="))
-    try:
-        image = sitk.GetImageFromArray(np.ascontiguousarray(array, wanted))
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{label} is an array of {array.dtype}: give whole or real numbers") from error
+    image = _image_of_voxels(array, label)
     image.SetSpacing(spacing_mm[::-1])
     return image
+
+
+def _image_with_affine(voxels, affine: np.ndarray, label: str) -> sitk.Image:
+    array = np.asarray(voxels)
+    if array.ndim != 3 or 0 in array.shape:
+        raise InputError(f"{label} has the shape {array.shape}: with an affine, give an array of 3 axes, x, y, z")
+    if not np.isfinite(affine).all() or not (grid := Grid.from_nifti(array.shape, affine)).is_orthonormal:
+        raise InputError(f"{label} has an affine whose axes are not at right angles: resample it")
+    image = _image_of_voxels(array.transpose(), label)
+    image.SetSpacing(grid.spacing_mm)
+    image.SetOrigin(grid.origin_mm)
+    image.SetDirection(grid.direction)
+    return image
+
+
+def _image_of_voxels(array: np.ndarray, label: str) -> sitk.Image:
+    """Of an array ``(z, y, x)``, without a position."""
+    wanted = _WIDER.get(array.dtype.name, array.dtype.newbyteorder("="))
+    try:
+        return sitk.GetImageFromArray(np.ascontiguousarray(array, wanted))
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{label} is an array of {array.dtype}: give whole or real numbers") from error

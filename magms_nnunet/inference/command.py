@@ -1,7 +1,7 @@
 """What ``magms_predict`` does: flags, folders and files are checked before the model is loaded, then the cases run."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from magms_nnunet.inference.earlier_results import (
     is_finished,
     is_prediction_report,
 )
+from magms_nnunet.inference.extras import NOTHING_MORE, Extras
 from magms_nnunet.inference.failures import failure_message
 from magms_nnunet.inference.folder import predict_folder
 from magms_nnunet.inference.job import Job, file_stamps
@@ -28,13 +29,14 @@ from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model_json import read_dataset_json, read_plans
 from magms_nnunet.storage.files import reserved_name
 from magms_nnunet.storage.output_lock import locked_output
+from magms_nnunet.trust.advice import WEAK_BELOW
 
 MODEL_FILES = ("dataset", "plans")  # their JSONs are copied to the output folder
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """The flags of ``magms_predict``."""
+    """The flags of ``magms_predict`` for a folder; ``finished`` is called with the JSON of every case that is done."""
 
     input: Path
     output: Path
@@ -50,6 +52,9 @@ class PredictionRequest:
     part: int
     parts: int
     progress_bar: bool
+    extras: Extras = NOTHING_MORE
+    weak_below: float = WEAK_BELOW
+    finished: Callable[[dict], object] = lambda report: None
 
 
 def predict(request: PredictionRequest) -> dict[str, str]:
@@ -68,6 +73,7 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         raise InputError(f"-o {request.output} is the model's folder: choose another one")
     requested = None if request.modalities is None else modalities.parse(modalities.split(request.modalities))
     request.model.check(request.window, requested, modalities)
+    request.extras.check(ending)
     cases, misnamed = find_cases(request.input, ending)
     check_output(request.output, request.input)
     if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():
@@ -106,7 +112,7 @@ def _jobs(
             check_result_name(case, ending)
             subset = choose_modalities(case, requested, modalities, ending)
             job = Job(case, subset, _previous_stage(case, request.previous_stage, ending), checks=request.checks)
-            done = is_finished(case.name, request.output, ending, request.save_probabilities)
+            done = is_finished(case.name, request.output, ending, request.save_probabilities, request.extras)
             if not (done and request.continue_prediction):
                 check_replaceable(case.name, request.output, ending)
                 job = replace(job, stamps=file_stamps(job.files))
@@ -144,13 +150,16 @@ def _predict(
     for case in others:
         check_result(case.name, requested, request.output, predictor, request.checks)
     if request.continue_prediction:
-        jobs = drop_finished(jobs, request.output, predictor, request.save_probabilities)
+        jobs = drop_finished(jobs, request.output, predictor, request.save_probabilities, request.extras)
     return predict_folder(
         predictor,
         jobs,
         request.output,
         unfinished,
         save_probabilities=request.save_probabilities,
+        extras=request.extras,
+        weak_below=request.weak_below,
+        finished=request.finished,
         preprocessing_processes=request.preprocessing_processes,
         export_processes=request.export_processes,
         progress_bar=request.progress_bar,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.images.checks import InputChecks
+from magms_nnunet.inference.extras import EVERYTHING, NOTHING_MORE, Extras
 from magms_nnunet.inference.folder import model_files
 from magms_nnunet.inference.job import Job, file_digests
 from magms_nnunet.inference.predictor import Predictor
@@ -19,10 +20,10 @@ from magms_nnunet.storage.output_lock import writing
 _IDENTITY = "identity.json"
 
 
-def is_finished(name: str, output: Path, ending: str, save_probabilities: bool) -> bool:
-    """Whether a case has a result."""
+def is_finished(name: str, output: Path, ending: str, save_probabilities: bool, extras: Extras = NOTHING_MORE) -> bool:
+    """Whether a case has a result, and all that is wanted beside it."""
     wanted = (f"{name}{ending}", f"{name}.npz") if save_probabilities else (f"{name}{ending}",)
-    return all((output / file).is_file() for file in wanted)
+    return all((output / file).is_file() for file in (*wanted, *extras.files(name)))
 
 
 def check_replaceable(name: str, output: Path, ending: str) -> None:
@@ -32,7 +33,8 @@ def check_replaceable(name: str, output: Path, ending: str) -> None:
         CaseError: a file of that name is somebody else's.
     """
     report = output / f"{name}.json"
-    for path in (output / f"{name}{suffix}" for suffix in (ending, ".json", ".npz", ".pkl")):
+    files = [f"{name}{suffix}" for suffix in (ending, ".json", ".npz", ".pkl")] + EVERYTHING.files(name)
+    for path in (output / file for file in files):
         if path.exists() and not is_prediction_report(report):
             raise CaseError(
                 name, f"{path} is no result of magms_predict: move it away, or choose another output folder"
@@ -115,7 +117,13 @@ def check_same_files(job: Job, output: Path, ending: str) -> None:
             )
 
 
-def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_probabilities: bool) -> list[Job]:
+def drop_finished(
+    jobs: Sequence[Job],
+    output: Path,
+    predictor: Predictor,
+    save_probabilities: bool,
+    extras: Extras = NOTHING_MORE,
+) -> list[Job]:
     """The jobs without a result yet, for ``--continue_prediction``.
 
     Raises:
@@ -123,7 +131,7 @@ def drop_finished(jobs: Sequence[Job], output: Path, predictor: Predictor, save_
     """
     todo, ending = [], predictor.model.dataset_json["file_ending"]
     for job in jobs:
-        if is_finished(job.case.name, output, ending, save_probabilities):
+        if is_finished(job.case.name, output, ending, save_probabilities, extras):
             check_result(job.case.name, job.subset, output, predictor, job.checks)
             check_same_files(job, output, ending)
         else:

@@ -5,9 +5,8 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,17 +17,18 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
 from magms_nnunet.errors import InputWarning, one_line
+from magms_nnunet.inference.case_report import Known, case_report, dice_at_least, known_of_subset, volumes_mm3
+from magms_nnunet.inference.extras import EVERYTHING, NOTHING_MORE, Extras
 from magms_nnunet.inference.failures import Failures
-from magms_nnunet.inference.job import Job, check_unchanged, file_digests
+from magms_nnunet.inference.job import Job, check_unchanged
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.processes import workers
-from magms_nnunet.model.expected import expected_dice
 from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.model.model_json import without_listed_files
-from magms_nnunet.nnunet.version import untested_nnunet_warnings
 from magms_nnunet.preprocessing.subset import preprocess_case
-from magms_nnunet.storage.files import publish, report_full_disk
+from magms_nnunet.storage.files import is_link, make_folder, publish, report_full_disk
 from magms_nnunet.storage.written_image import check_written, trivial_segmentation
+from magms_nnunet.trust.advice import WEAK_BELOW
 
 
 def predict_folder(
@@ -38,6 +38,9 @@ def predict_folder(
     unfinished: Path,
     *,
     save_probabilities: bool = False,
+    extras: Extras = NOTHING_MORE,
+    weak_below: float = WEAK_BELOW,
+    finished: Callable[[dict], object] = lambda report: None,
     preprocessing_processes: int = 3,
     export_processes: int = 3,
     progress_bar: bool = True,
@@ -52,6 +55,9 @@ def predict_folder(
         output: existing folder.
         unfinished: folder on the same file system, see :func:`magms_nnunet.storage.output_lock.locked_output`.
         save_probabilities: as nnU-Net does.
+        extras: what else is written.
+        weak_below: the Dice below which a subset is called weak.
+        finished: is called with the JSON of every case that is done.
         preprocessing_processes: 0 or a single job: no processes are started; the same for ``export_processes``.
         progress_bar: over the cases.
 
@@ -62,7 +68,7 @@ def predict_folder(
         InputError: the evaluation that is kept beside the model is damaged; nothing has been written.
     """
     model = predictor.model
-    expected = {subset: expected_dice(model, subset, predictor.fill) for subset in {job.subset for job in jobs}}
+    known = {subset: known_of_subset(predictor, subset, weak_below) for subset in {job.subset for job in jobs}}
     failures = Failures(progress_bar)
 
     def attempt(job: Job, step: Callable):
@@ -84,24 +90,30 @@ def predict_folder(
                 _write_json(unfinished / name, content)
                 publish(unfinished / name, output / name)
         exports: deque[tuple[Job, Future]] = deque()
+        warned: dict[str, int] = {}
 
         def finish_one():
             job, future = exports.popleft()
-            if (odd := attempt(job, future.result)) is not None:
-                warnings.warn(f"{job.case.name}: {odd}", InputWarning, stacklevel=2)
+            if (report := attempt(job, future.result)) is not None:
+                for odd in report["warnings"][warned[job.case.name] :]:  # the others have been said
+                    warnings.warn(f"{job.case.name}: {odd}", InputWarning, stacklevel=2)
+                finished(report)
             bar.update()
 
         for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1, failures):
             bar.set_postfix_str(one_line(f"{job.case.name} from {model.modalities.format(job.subset)}"))
-            prepared = attempt(job, partial(_prepared, job, future, predictor, expected[job.subset]))
+            prepared = attempt(job, partial(_prepared, job, future, predictor, known[job.subset]))
             logits = None if prepared is None else attempt(job, partial(_logits, predictor, job, prepared[0]))
             if logits is None:
                 bar.update()
                 continue
             _, properties, report = prepared
+            warned[job.case.name] = len(report["warnings"])
+            shown = {model.modalities.names[channel]: job.case.files[channel] for channel in job.subset}
+            beside = known[job.subset].residuals, replace(extras, images=shown)
             arguments = (logits, properties, model.plans, model.configuration, model.dataset_json)
             where = (output, unfinished, job.case.name)
-            future = export.submit(_export, *arguments, *where, report, save_probabilities)
+            future = export.submit(_export, *arguments, *where, report, save_probabilities, *beside)
             exports.append((job, failures.watch(job.case.name, future)))
             del prepared, logits, arguments  # the next case needs the memory
             while len(exports) > export_processes + 1:
@@ -112,10 +124,10 @@ def predict_folder(
     return failures.messages
 
 
-def _prepared(job: Job, future: Future, predictor: Predictor, expected: dict | None) -> tuple[np.ndarray, dict, dict]:
+def _prepared(job: Job, future: Future, predictor: Predictor, known: Known) -> tuple[np.ndarray, dict, dict]:
     """Voxels, properties and report, unless these may be of something else than what was checked."""
     data, properties = future.result()
-    report = _report(job, predictor, expected)
+    report = case_report(job, predictor, known)
     check_unchanged(job, "predict it again")
     return data, properties, report
 
@@ -152,11 +164,13 @@ def _export(
     name: str,
     report: dict,
     save_probabilities: bool,
-) -> str | None:
+    residuals: dict[str, list[float]],
+    extras: Extras,
+) -> dict:
     """Runs in a process of its own: resample to the input's grid, write to ``unfinished``, move to ``output``.
 
     Returns:
-        What is odd about the result, which the JSON says, too.
+        The report, with what the result adds to it.
     """
     plans_manager, ending = PlansManager(plans), dataset_json["file_ending"]
     full = partial(report_full_disk, output / f"{name}{ending}")
@@ -173,47 +187,30 @@ def _export(
             torch.get_num_threads(),
         )
         check_written(Path(f"{hidden}{ending}"))
-        segmentation, _ = plans_manager.image_reader_writer_class().read_seg(f"{hidden}{ending}")
-        if (odd := trivial_segmentation(segmentation)) is not None:
+        labels, read = plans_manager.image_reader_writer_class().read_seg(f"{hidden}{ending}")
+        if (odd := trivial_segmentation(labels)) is not None:
             report["warnings"].append(odd)
+        report["volumes_mm3"] = volumes_mm3(labels[0], read["spacing"], dataset_json)
+        report["dice_at_least"] = dice_at_least(torch.as_tensor(logits), plans, dataset_json, residuals)
+        extras.write(Path(folder), Path(f"{hidden}{ending}"), logits, properties, plans, configuration, dataset_json)
         sidecar = Path(f"{hidden}.json")
         spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF
         _write_json(sidecar, spacing | report)
-        for suffix in (ending, ".npz", ".pkl"):  # older ones would not be what the JSON describes
-            (output / f"{name}{suffix}").unlink(missing_ok=True)
+        older = [f"{name}{suffix}" for suffix in (ending, ".npz", ".pkl")] + EVERYTHING.files(name)
+        for path in (output / file for file in older):  # they would not be what the JSON describes
+            if not is_link(path.parent) or path.parent == output:
+                path.unlink(missing_ok=True)
+        for file in extras.files(name):
+            make_folder((output / file).parent)
+            publish(Path(folder) / file, output / file)
         for suffix in (".json", ".npz", ".pkl", ending) if save_probabilities else (".json", ending):
             publish(Path(f"{hidden}{suffix}"), output / f"{name}{suffix}")
-    return odd
+    return report
 
 
 def model_files(model: TrainedModel) -> dict[str, dict]:
     """What nnU-Net, too, writes beside its predictions."""
     return {"dataset.json": without_listed_files(model.dataset_json), "plans.json": model.plans}
-
-
-def _report(job: Job, predictor: Predictor, expected: dict | None) -> dict:
-    """What the JSON beside a segmentation says."""
-    model, names = predictor.model, predictor.modalities.names
-    return {
-        "case": job.case.name,
-        "modalities_used": [names[channel] for channel in job.subset],
-        "modalities_absent": [name for channel, name in enumerate(names) if channel not in job.subset],
-        "modalities_empty": [names[channel] for channel in job.empty],
-        "files": {names[channel]: job.case.files[channel].name for channel in job.subset},
-        "files_sha256": file_digests(job),
-        "model": {
-            "name": model.folder.name,
-            "dataset": model.plans["dataset_name"],
-            "folds": [str(fold) for fold in model.folds],
-            "checkpoint": model.checkpoint,
-            "sha256": model.fingerprint,
-        },
-        "settings": predictor.settings,
-        "checks": asdict(job.checks),
-        "expected_dice": expected,
-        "warnings": [*job.warnings, *untested_nnunet_warnings()],
-        "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
-    }
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
 
+import numpy as np
 import SimpleITK as sitk
 import torch
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
@@ -21,6 +23,10 @@ from magms_nnunet.images.appearance import Appearance
 from magms_nnunet.images.cases import Case
 from magms_nnunet.images.checks import STRICT, InputChecks, check_case, check_previous_stage
 from magms_nnunet.images.given_image import Image, as_file
+from magms_nnunet.inference.case_report import case_report, dice_at_least, known_of_subset, volumes_mm3
+from magms_nnunet.inference.extras import entropy_nats, on_grid
+from magms_nnunet.inference.extras import probabilities as probabilities_of
+from magms_nnunet.inference.job import Job
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model import Fold, TrainedModel, load_model
 from magms_nnunet.networks.subset_network import SubsetNetwork
@@ -35,6 +41,23 @@ _STDOUT = Lock()
 
 _SWEEP_BYTES = 4 << 30
 """Of logits that a sweep collects at a time; more subsets than fit are done in turns."""
+
+
+@dataclass(frozen=True)
+class PatientResult:
+    """What :meth:`Predictor.predict_patient` returns.
+
+    Attributes:
+        segmentation: label map in the geometry of the images.
+        probabilities: ``(C, z, y, x)``, of nnU-Net's classes or regions; None: they were not asked for.
+        uncertainty: predictive entropy in nats on the grid of the images; None: it was not asked for.
+        report: what the JSON beside a segmentation of ``magms_predict`` says.
+    """
+
+    segmentation: sitk.Image
+    probabilities: np.ndarray | None
+    uncertainty: sitk.Image | None
+    report: dict
 
 
 class Predictor:
@@ -195,6 +218,46 @@ class Predictor:
             InputWarning: an image looks like none of its modality, something was let through, or nothing or every voxel
                 is segmented.
         """
+        with tempfile.TemporaryDirectory() as folder:
+            return self._segment(images, previous_stage, checks, Path(folder))[0]
+
+    def predict_patient(
+        self,
+        images: dict[str, Image],
+        *,
+        previous_stage: Image | None = None,
+        checks: InputChecks = STRICT,
+        probabilities: bool = False,
+        uncertainty: bool = False,
+    ) -> PatientResult:
+        """Segment one patient as :meth:`predict` does, and say how far to trust the result.
+
+        Args:
+            images, previous_stage, checks: as for :meth:`predict`, which also says what is raised and warned of.
+            probabilities: whether these are wanted.
+            uncertainty: whether the entropy of every voxel is wanted.
+        """
+        model = self.model
+        with tempfile.TemporaryDirectory() as folder:
+            segmentation, job, logits, properties, odd = self._segment(images, previous_stage, checks, Path(folder))
+            known = known_of_subset(self, job.subset)
+            report = case_report(job, self, known)
+        report["warnings"] += [odd] if odd else []
+        labels, spacing_mm = sitk.GetArrayViewFromImage(segmentation), segmentation.GetSpacing()[::-1]
+        report["volumes_mm3"] = volumes_mm3(labels, spacing_mm, model.dataset_json)
+        report["dice_at_least"] = dice_at_least(logits, model.plans, model.dataset_json, known.residuals)
+        of_voxels, entropy = None, None
+        if probabilities or uncertainty:
+            of_voxels = probabilities_of(logits, properties, model.plans, model.configuration, model.dataset_json)
+        if uncertainty:
+            has_regions = self._plans_manager.get_label_manager(model.dataset_json).has_regions
+            entropy = on_grid(entropy_nats(of_voxels, has_regions), segmentation)
+        return PatientResult(segmentation, of_voxels if probabilities else None, entropy, report)
+
+    def _segment(
+        self, images: dict[str, Image], previous_stage: Image | None, checks: InputChecks, folder: Path
+    ) -> tuple[sitk.Image, Job, Tensor, dict, str | None]:
+        """The segmentation, what it was made from, logits, nnU-Net's properties, and what is odd about it."""
         if not isinstance(images, Mapping) or not images:
             given = "no images" if isinstance(images, Mapping) else f"images are a {type(images).__name__}"
             raise InputError(f"{given}: give modality -> image, at least one of {self.modalities.listing()}")
@@ -202,51 +265,48 @@ class Predictor:
         if self.model.is_cascaded != (previous_stage is not None):
             need = "needs" if self.model.is_cascaded else "does not take"
             raise InputError(f"{self.model.configuration} {need} the segmentation of a previous stage")
-        ending = self.model.dataset_json["file_ending"]
-        with tempfile.TemporaryDirectory() as folder:
-            given = {self.modalities.parse([str(name)])[0]: image for name, image in images.items()}
-            labels = {channel: f"the {self.modalities.names[channel]} image" for channel in given}
-            files = {
-                channel: as_file(image, labels[channel], Path(folder) / f"image_{channel:04d}{ending}")
-                for channel, image in given.items()
-            }
-            in_memory = {channel: label for channel, label in labels.items() if files[channel].parent == Path(folder)}
-            case = Case("image", files, labels=in_memory)
-            checked = check_case(
-                case,
-                tuple(sorted(files)),
-                self.modalities,
-                checks,
-                volumes=len(self._configuration.patch_size) == 3,
-                appearance=Appearance.from_plans(self.model.plans, len(self.modalities)),
-            )
-            for text in checked.warnings:
-                warnings.warn(text, InputWarning, stacklevel=2)
-            self.check_subset(checked.subset)
-            subset = checked.subset
-            model, previous = self.model, None
-            if previous_stage is not None:
-                file = as_file(previous_stage, "the previous stage", Path(folder) / f"previous_stage{ending}")
-                check_previous_stage(case, subset, file, checks)
-                previous = str(file)
-            data, properties = preprocess_case(
-                case, subset, model.plans, model.configuration, model.dataset_json, previous, checks
-            )
-            logits = self.predict_logits(torch.from_numpy(data), subset)
-            result = Path(folder) / "result"
-            export_prediction_from_logits(
-                logits,
-                properties,
-                self._configuration,
-                self._plans_manager,
-                model.dataset_json,
-                str(result),
-                num_threads_torch=torch.get_num_threads(),
-            )
-            segmentation = sitk.ReadImage(f"{result}{ending}")
+        model, ending = self.model, self.model.dataset_json["file_ending"]
+        given = {self.modalities.parse([str(name)])[0]: image for name, image in images.items()}
+        labels = {channel: f"the {self.modalities.names[channel]} image" for channel in given}
+        files = {
+            channel: as_file(image, labels[channel], folder / f"image_{channel:04d}{ending}")
+            for channel, image in given.items()
+        }
+        in_memory = {channel: label for channel, label in labels.items() if files[channel].parent == folder}
+        case = Case("image", files, labels=in_memory)
+        checked = check_case(
+            case,
+            tuple(sorted(files)),
+            self.modalities,
+            checks,
+            volumes=len(self._configuration.patch_size) == 3,
+            appearance=Appearance.from_plans(model.plans, len(self.modalities)),
+        )
+        for text in checked.warnings:
+            warnings.warn(text, InputWarning, stacklevel=3)
+        self.check_subset(checked.subset)
+        subset, previous = checked.subset, None
+        if previous_stage is not None:
+            previous = as_file(previous_stage, "the previous stage", folder / f"previous_stage{ending}")
+            check_previous_stage(case, subset, previous, checks)
+        job = Job(case, subset, previous, checks, checked.empty, checked.warnings)
+        of_model = model.plans, model.configuration, model.dataset_json
+        data, properties = preprocess_case(case, subset, *of_model, previous and str(previous), checks)
+        logits = self.predict_logits(torch.from_numpy(data), subset)
+        result = folder / "result"
+        export_prediction_from_logits(
+            logits,
+            properties,
+            self._configuration,
+            self._plans_manager,
+            model.dataset_json,
+            str(result),
+            num_threads_torch=torch.get_num_threads(),
+        )
+        segmentation = sitk.ReadImage(f"{result}{ending}")
         if (odd := trivial_segmentation(sitk.GetArrayViewFromImage(segmentation))) is not None:
-            warnings.warn(odd, InputWarning, stacklevel=2)
-        return segmentation
+            warnings.warn(odd, InputWarning, stacklevel=3)
+        return segmentation, job, logits, properties, odd
 
 
 def check_filling(trainer: str, takes_subsets: bool, fill: str | None, subset: Subset, modalities: Modalities) -> None:

@@ -192,6 +192,16 @@ def spread(values: Sequence[float]) -> dict:
     return {"mean": float(values.mean()), "sd": variance**0.5, "variance": variance, "n": len(values)}
 
 
+def interval_of_mean(of: dict, share: float = 0.95) -> list[float] | None:
+    """Student's interval of a mean, from what :func:`spread` returns; None where there is a single value."""
+    if of["n"] < 2:
+        return None
+    from scipy import stats  # takes a second to import
+
+    half = float(stats.t.ppf((1 + share) / 2, of["n"] - 1)) * of["sd"] / of["n"] ** 0.5
+    return [of["mean"] - half, of["mean"] + half]
+
+
 def case_means(scores: "pd.DataFrame") -> "pd.DataFrame":
     """Per case and subset the mean over regions of every metric: columns case, subset and those of ``METRICS``."""
     return scores.groupby(["case", "subset"], sort=False)[list(METRICS)].mean().reset_index()

@@ -10,6 +10,7 @@ from magms_nnunet.model.model_json import read_json
 from magms_nnunet.storage.files import write_then_rename
 
 FILE = "magms_expected_dice.json"
+_RESIDUALS = "residuals"
 
 
 def attach(folder: Path, evaluations: dict) -> Path:
@@ -19,7 +20,8 @@ def attach(folder: Path, evaluations: dict) -> Path:
         folder: of the model.
         evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset`` (or name of the folder of
             images), number of ``cases``, and ``subsets``: subset -> ``{"cases": how many have it, "mean": Dice,
-            "regions": {region: Dice}}``.
+            "regions": {region: Dice}}``, and where they are known ``sd``, ``mean_interval_95`` and ``residuals``, region
+            -> the network's own estimate minus Dice of every case.
 
     Returns:
         The file.
@@ -46,20 +48,56 @@ def expected_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict
     """What to expect from a subset, and where that comes from.
 
     Returns:
-        ``{"mean", "regions", "cases", "dataset", "protocol"}``; None: nobody evaluated these folds with this filling.
+        ``{"mean", "regions", "cases", "dataset", "protocol"}``, with ``sd`` and ``mean_interval_95`` where they are
+        known; None: nobody evaluated these folds with this filling.
 
     Raises:
         InputError: the file is damaged.
     """
+    known = _known(model, fill)
+    scores = known and known["subsets"].get(model.modalities.format(subset))
+    if scores is None:
+        return None
+    own = {key: value for key, value in scores.items() if key != _RESIDUALS}  # with the number of cases of the subset
+    about = {key: known[key] for key in ("cases", "protocol")}
+    return about | own | {"dataset": last_name(known["dataset"])}
+
+
+def mean_dice(model: TrainedModel, fill: str | None) -> dict[str, float]:
+    """Subset as ``FLAIR+T1c`` -> mean Dice; empty: nobody evaluated these folds with this filling.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    known = _known(model, fill)
+    return {} if known is None else {subset: float(scores["mean"]) for subset, scores in known["subsets"].items()}
+
+
+def residuals(model: TrainedModel, subset: Subset, fill: str | None) -> dict[str, list[float]]:
+    """Region -> the network's own estimate minus Dice, of every case of the evaluation; empty: they are not known.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    known = _known(model, fill)
+    scores = known and known["subsets"].get(model.modalities.format(subset))
+    return (scores or {}).get(_RESIDUALS, {})
+
+
+def _known(model: TrainedModel, fill: str | None) -> dict | None:
+    """Content of the file, checked; None: there is none, or it is of other folds or another filling."""
     path = model.folder / FILE
     if not path.is_file():
         return None
     known = read_json(path)
     try:
-        scores = known["subsets"].get(model.modalities.format(subset))
-        if scores is None or (known["sha256"], known["fill"]) != (model.fingerprint, fill):
-            return None
-        about = {key: known[key] for key in ("cases", "protocol")}  # scores hold the number of cases of the subset
-        return {**about, **scores, "dataset": last_name(known["dataset"])}
-    except (KeyError, AttributeError, TypeError) as error:
+        for key in ("cases", "protocol"):
+            known[key]
+        last_name(known["dataset"])
+        for scores in known["subsets"].values():
+            float(scores["mean"])
+            [float(value) for values in scores.get(_RESIDUALS, {}).values() for value in values]
+        is_of_this = (known["sha256"], known["fill"]) == (model.fingerprint, fill)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: remove it, or run magms_evaluate --attach again") from error
+    return known if is_of_this else None

@@ -108,3 +108,28 @@ def test_images_that_are_no_dictionary(images, predictor):
 def test_a_channels_number_may_be_a_number(predictor):
     assert predictor.predict({2: noise(1)}).GetSize() == (10, 11, 9)
     assert "unknown modality '9'" in refusal(predictor, {9: noise(1)})
+
+
+def test_an_array_with_an_affine_lies_where_nibabel_puts_it(tmp_path):
+    import nibabel
+
+    voxels = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    affine = np.array([[0, -1.5, 0, 10], [2, 0, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1.0]])
+    written = nibabel.load(as_file((voxels, affine), "the T1 image", tmp_path / "image.nii.gz"))
+    np.testing.assert_allclose(written.affine, affine)
+    np.testing.assert_array_equal(written.get_fdata(dtype=np.float32), voxels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "change", "message"),
+    [
+        ((4, 5), 0, "with an affine, give an array of 3 axes"),
+        ((4, 5, 6), 0.5, "not at right angles"),
+        ((4, 5, 6), np.nan, "not at right angles"),
+    ],
+)
+def test_an_affine_that_no_image_can_have(shape, change, message, tmp_path):
+    affine = np.eye(4)
+    affine[0, 1] += change
+    with pytest.raises(InputError, match=message):
+        as_file((np.zeros(shape), affine), "the T1 image", tmp_path / "image.nii.gz")
