@@ -20,8 +20,8 @@ def attach(folder: Path, evaluations: dict) -> Path:
         folder: of the model.
         evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset`` (or name of the folder of
             images), number of ``cases``, and ``subsets``: subset -> ``{"cases": how many have it, "mean": Dice,
-            "regions": {region: Dice}}``, and where they are known ``sd``, ``mean_interval_95`` and ``residuals``, region
-            -> the network's own estimate minus Dice of every case.
+            "regions": {region: Dice}}``; where they are known also ``sd``, ``mean_interval_95`` and ``residuals``:
+            region -> the network's own estimate minus Dice of every case.
 
     Returns:
         The file.
