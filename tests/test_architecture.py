@@ -53,7 +53,7 @@ SHARED = {"errors", "storage", "runtime", "magms_nnunet"}
 LOOSE = {"__init__", "autoload", "errors", "modalities"}
 STDLIB_ONLY = [
     *("__init__", "autoload", "errors", "runtime/signals", "runtime/streams"),
-    *("storage/files", "storage/foreign_json", "storage/new_folders", "storage/output_lock"),
+    *("storage/files", "storage/json_files", "storage/new_folders", "storage/output_lock"),
 ]
 
 

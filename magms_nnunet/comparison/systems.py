@@ -9,7 +9,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.run_json import check_run, lacking
 from magms_nnunet.metrics.scores import read_scores, read_table
 from magms_nnunet.modalities import Modalities
-from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.storage.json_files import read_json_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,14 +107,10 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def _read_run(path: Path) -> dict:
-    try:
-        run = read_foreign_json(path)
-    except FileNotFoundError:
-        raise InputError(f"no run.json in {path.parent}: is it a folder of magms_evaluate?") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}): evaluate again") from None
+    missing = f"no run.json in {path.parent}: is it a folder of magms_evaluate?"
+    run = read_json_object(path, missing, "evaluate again")
     for key, kind in RUN.items():
-        if not isinstance(run, dict) or not isinstance(run.get(key), kind) or not run[key]:
+        if not isinstance(run.get(key), kind) or not run[key]:
             raise InputError(f"{path}: {key} is missing or empty: finish the evaluation first")
     check_run(path, run)
     return run

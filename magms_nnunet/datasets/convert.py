@@ -1,6 +1,5 @@
 """``magms_convert``: a published dataset becomes a raw dataset of nnU-Net, with a split."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from magms_nnunet.errors import CaseError, InputError, format_size
 from magms_nnunet.images.cases import GEOMETRY_TOLERANCE
 from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 from magms_nnunet.nnunet.folders import new_dataset_name, nnunet_folder
+from magms_nnunet.storage.json_files import write_json
 
 if TYPE_CHECKING:
     import nibabel
@@ -87,9 +87,9 @@ def convert(
         sizes = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
         description = _dataset_json(source, values, sizes["train"] + sizes["val"])
         description["split"] = {"seed": seed, **sizes}  # nnU-Net passes over keys that it does not know
-        _write_json(building / "dataset.json", description)
-        _write_json(building / SPLITS_FILE, [{"train": split.train, "val": split.val}])
-        _write_json(building / "test_cases.json", split.test)
+        write_json(building / "dataset.json", description)
+        write_json(building / SPLITS_FILE, [{"train": split.train, "val": split.val}])
+        write_json(building / "test_cases.json", split.test)
     return Conversion(name, target, split, seed, notes)
 
 
@@ -204,7 +204,3 @@ def _dataset_json(source: Source, values: set[int], training_cases: int) -> dict
         "numTraining": training_cases,
         "file_ending": FILE_ENDING,
     }
-
-
-def _write_json(path: Path, content: dict | list) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")

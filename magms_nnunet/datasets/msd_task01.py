@@ -14,7 +14,7 @@ from magms_nnunet.datasets.source import (
 from magms_nnunet.errors import InputError
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.storage.files import is_hidden
-from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.storage.json_files import read_json
 
 _ENDING = ".nii.gz"
 _LABELS = {"1": "edema", "2": "non-enhancing", "3": "enhancing"}  # how their names in dataset.json begin
@@ -63,7 +63,7 @@ def _images(folder: Path) -> list[Path]:
 def _volumes(description: Path) -> tuple[int, ...]:
     """Where our channels are along the fourth axis."""
     try:
-        content = read_foreign_json(description)
+        content = read_json(description)
         modalities = Modalities.from_dataset_json(content)
         labels = {str(value): str(name).lower() for value, name in content["labels"].items()}
     except (ValueError, KeyError, AttributeError, OSError) as error:

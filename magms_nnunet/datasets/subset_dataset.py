@@ -1,6 +1,5 @@
 """``magms_subset_dataset``: a raw dataset with some of another's channels, for models trained on those alone."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.nnunet.folders import find_raw_dataset, new_dataset_name, nnunet_folder
 from magms_nnunet.nnunet.raw_dataset import by_channel, check_listed_exist, file_ending, listed_files
 from magms_nnunet.storage.files import is_hidden
-from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.storage.json_files import read_json, read_json_object, write_json
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
             a modality, or the target exists.
     """
     folder = find_raw_dataset(source)
-    description = _read_json(folder / "dataset.json")
+    file = folder / "dataset.json"
+    description = read_json_object(file, f"{file} does not exist: is it a raw dataset of nnU-Net?", "correct it")
     known = Modalities.from_dataset_json(description)
     subset = known.parse(known.split(modalities))
     channels = description.get("channel_names") or description["modality"]
@@ -83,7 +83,7 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
         kept = {key: value for key, value in description.items() if key not in ("modality", "dataset")}
         kept["channel_names"] = {str(channel): name for channel, name in enumerate(names)}
         kept["numTraining"] = len(training)
-        (building / "dataset.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        write_json(building / "dataset.json", kept)
         if splits_from:
             _copy_splits(splits_from, building / SPLITS_FILE, without)
     made = nnunet_folder("nnUNet_raw") / name
@@ -142,11 +142,11 @@ def _copy_splits(source: Path, target: Path, without: list[str]) -> None:
     try:
         folds = [
             {part: [name for name in names if name not in without] for part, names in fold.items()}
-            for fold in read_foreign_json(source)
+            for fold in read_json(source)
         ]
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{source} is no list of folds ({error}): correct or remove it") from error
-    target.write_text(json.dumps(folds, indent=1) + "\n", encoding="utf-8")
+    write_json(target, folds)
 
 
 def _find_splits(folder: Path) -> Path | None:
@@ -168,15 +168,3 @@ def _link(source: Path, target: Path) -> None:
 
 def _as_file_name(modality: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in modality)
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        content = read_foreign_json(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
-    return content

@@ -23,7 +23,8 @@ from magms_nnunet.images.cases import visible_files
 from magms_nnunet.metrics.dice import dice, dice_of_folder, regions_from_dataset_json
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.report.overlay import save_overlay
-from magms_nnunet.storage.files import is_hidden, write_then_rename
+from magms_nnunet.storage.files import is_hidden
+from magms_nnunet.storage.json_files import replace_json, write_json
 from magms_nnunet.training.run_length import EPOCHS_VARIABLE, ITERATIONS_VARIABLE
 
 DATASET = f"Dataset999_{phantom.NAME}"
@@ -73,7 +74,7 @@ class Demo:
             self.once(f"predict {label}", lambda label=label: self._predict(label))
         self.once("evaluate", self._evaluate)
         scores = self._scores()
-        write_then_rename(self.out / "dice.json", lambda path: Path(path).write_text(json.dumps(scores, indent=2)))
+        replace_json(self.out / "dice.json", scores)
         print(f"\n{dice_table(scores)}\n")
         self._draw(scores)
         print(f"Report       {self.out / 'evaluation' / 'report.html'}")
@@ -133,7 +134,7 @@ class Demo:
             self._keep(state)
 
     def _keep(self, state: dict) -> None:
-        write_then_rename(self._state, lambda path: Path(path).write_text(json.dumps(state)))
+        replace_json(self._state, state)
 
     def _write_phantom(self) -> None:
         modalities = ", ".join(phantom.MODALITIES)
@@ -149,7 +150,7 @@ class Demo:
         architecture["features_per_stage"] = [features // NARROWING for features in wide]
         for key in ("n_conv_per_stage", "n_conv_per_stage_decoder"):
             architecture[key] = [1] * len(architecture[key])
-        plans_file.write_text(json.dumps(plans, indent=2))
+        write_json(plans_file, plans)
         change = f"features per stage {wide} -> {architecture['features_per_stage']}, one convolution per stage"
         print(f"# made small enough for a CPU: {change}, in {plans_file}")
 

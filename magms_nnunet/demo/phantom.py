@@ -5,12 +5,13 @@ the core is bright on T1c and hardly to be seen elsewhere. The edema lies on one
 alone does not tell where.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
+
+from magms_nnunet.storage.json_files import write_json
 
 NAME = "Phantom"
 LABELS = {"background": 0, "edema": 1, "core": 2}
@@ -110,7 +111,7 @@ def write_phantom(dataset: Path, test: Path, train_cases: int, test_cases: int, 
         "numTraining": train_cases,
         "file_ending": FILE_ENDING,
     }
-    (dataset / "dataset.json").write_text(json.dumps(description, indent=2))
+    write_json(dataset / "dataset.json", description)
 
 
 def _write_case(image_folder: Path, label_folder: Path, seed: int, case: int) -> None:

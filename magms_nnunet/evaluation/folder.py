@@ -17,7 +17,6 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.evaluation.run_json import check_run
 from magms_nnunet.evaluation.score_logits import SubsetScores
 from magms_nnunet.metrics.scores import COLUMNS, read_scores, summarise, write_scores
-from magms_nnunet.model.model_json import read_json
 from magms_nnunet.report.report import write_report
 from magms_nnunet.storage.csv_files import write_csv
 from magms_nnunet.storage.files import (
@@ -29,6 +28,7 @@ from magms_nnunet.storage.files import (
     reserved_name,
     write_then_rename,
 )
+from magms_nnunet.storage.json_files import read_json_object, replace_json
 
 # What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
 # parts on other machines may call otherwise.
@@ -57,7 +57,7 @@ def begin(folder: Path, run: dict) -> None:
     else:
         if others := sorted(path.name for path in folder.iterdir() if not is_hidden(path)):
             raise InputError(f"{folder} is not empty ({others[0]}) and no evaluation: choose another -o")
-        write_json(path, run)
+        replace_json(path, run)
     for kept in ("cases", "slices"):
         make_folder(folder / kept)
     check_no_link(folder / SEGMENTATIONS)
@@ -74,7 +74,7 @@ def read_run(folder: Path) -> dict:
     """
     if not (folder / "run.json").is_file():
         raise InputError(f"{folder} is no evaluation: it has no run.json")
-    run = read_json(folder / "run.json")
+    run = _read(folder / "run.json")
     if missing := [key for key in (*_IDENTITY, "part", "cases") if key not in run]:
         raise InputError(f"{folder / 'run.json'} lacks {', '.join(missing)}: evaluate again")
     check_run(folder / "run.json", run)
@@ -135,7 +135,7 @@ def save_case(
     entropies = {subset: scores[subset].entropy_nats for subset in own}
     estimates = {subset: scores[subset].soft_dice for subset in own}
     content = {"scores": rows, "entropy_nats": entropies, "soft_dice": estimates, "files_sha256": files_sha256}
-    write_json(case_file(folder, name), content)
+    replace_json(case_file(folder, name), content)
 
 
 def files_sha256(folder: Path, name: str) -> object:
@@ -144,11 +144,15 @@ def files_sha256(folder: Path, name: str) -> object:
     Raises:
         InputError: its file is damaged.
     """
-    return read_json(case_file(folder, name)).get("files_sha256")
+    return _read(case_file(folder, name)).get("files_sha256")
+
+
+def _read(path: Path) -> dict:
+    return read_json_object(path, f"{path} does not exist: evaluate again", "remove it, and evaluate again")
 
 
 def _read_case(path: Path) -> dict:
-    case = read_json(path)
+    case = _read(path)
     rows, entropies, estimates = case.get("scores"), case.get("entropy_nats"), case.get("soft_dice", {})
     if not (
         isinstance(rows, list)
@@ -174,7 +178,7 @@ def complete(folder: Path) -> dict:
     """
     run = read_run(folder)
     names = finished_cases(folder, run["all_cases"])
-    write_json(folder / "run.json", run | {"cases": names})
+    replace_json(folder / "run.json", run | {"cases": names})
     cases = {name: _read_case(case_file(folder, name)) for name in names}
     write_scores(folder / "scores.csv", (row for case in cases.values() for row in case["scores"]))
     entropies = [(name, subset, nats) for name, case in cases.items() for subset, nats in case["entropy_nats"].items()]
@@ -184,7 +188,7 @@ def complete(folder: Path) -> dict:
 
     entropy = pd.DataFrame(entropies, columns=ENTROPY_COLUMNS)
     summary = summarise(read_scores(folder / "scores.csv"), entropy, run["subsets"], run["modalities"])
-    write_json(folder / "summary.json", summary)
+    replace_json(folder / "summary.json", summary)
     write_report(folder)
     return summary
 
@@ -236,8 +240,3 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
                 ignore=shutil.ignore_patterns(f"{UNFINISHED}*"),
                 copy_function=lambda source, target: write_then_rename(target, partial(shutil.copyfile, source)),
             )
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Indented, and never half a file."""
-    write_then_rename(path, lambda name: Path(name).write_text(json.dumps(content, indent=2), encoding="utf-8"))

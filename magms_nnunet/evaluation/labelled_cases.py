@@ -11,10 +11,10 @@ from magms_nnunet.images.cases import Case, find_cases, visible_files
 from magms_nnunet.images.checks import STRICT, InputChecks, check_case, check_segmentation
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model import Fold
-from magms_nnunet.model.model_json import read_json
+from magms_nnunet.model.model_json import read_model_json
 from magms_nnunet.nnunet.folders import nnunet_folder
 from magms_nnunet.nnunet.raw_dataset import by_channel, file_ending, listed_files
-from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.storage.json_files import read_json
 
 _LISTED = 8
 
@@ -50,7 +50,7 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
     if fold == "all":
         raise InputError("fold all keeps no case for validation: give -i and -l, images and labels of other cases")
     try:
-        names = read_foreign_json(splits)[int(fold)]["val"]
+        names = read_json(splits)[int(fold)]["val"]
         if not names:
             raise LookupError("an empty list")
     except FileNotFoundError:
@@ -157,7 +157,7 @@ def check_labelled_files(
 
 def _dataset_json(folder: Path, modalities: Modalities) -> dict:
     try:
-        dataset_json = read_json(folder / "dataset.json")
+        dataset_json = read_model_json(folder / "dataset.json")
     except InputError:
         raise InputError(f"no readable dataset.json in {folder}: the cases to evaluate on must be there") from None
     names = Modalities.from_dataset_json(dataset_json).names

@@ -1,6 +1,5 @@
 """What stands in an output folder already: whose it is, and whether a run may go on from it or replace it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Subset
 from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.storage.files import report_full_disk
-from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.storage.json_files import read_json, write_json
 from magms_nnunet.storage.output_lock import writing
 
 _IDENTITY = "identity.json"
@@ -49,19 +48,20 @@ def check_model_files(model: TrainedModel, output: Path) -> None:
     """
     for name, content in model_files(model).items():
         path = output / name
-        if path.exists() and _read_json(path) != content and not any(map(is_prediction_report, output.glob("*.json"))):
+        ours = map(is_prediction_report, output.glob("*.json"))
+        if path.exists() and _read_or_empty(path) != content and not any(ours):
             raise InputError(f"{path} is not this model's: choose another output folder, or move it away")
 
 
 def is_prediction_report(report: Path) -> bool:
     """Whether a case's JSON was written by magms_predict."""
-    return "modalities_used" in _read_json(report)
+    return "modalities_used" in _read_or_empty(report)
 
 
-def _read_json(path: Path) -> dict:
-    """Empty where there is no such file, or something else in it."""
+def _read_or_empty(path: Path) -> dict:
+    """Return the JSON object in a file; an empty one if there is none."""
     try:
-        content = read_foreign_json(path)
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -80,7 +80,7 @@ def check_result(name: str, subset: Subset | None, output: Path, predictor: Pred
     result = output / f"{name}{model.dataset_json['file_ending']}"
     if not result.is_file():
         return
-    report = _read_json(output / f"{name}.json")
+    report = _read_or_empty(output / f"{name}.json")
     try:
         asked_for = {*report["modalities_used"], *report.get("modalities_empty", ())}
         let_through = any(report["checks"][what] > allowed for what, allowed in asdict(checks).items())
@@ -102,7 +102,7 @@ def check_same_files(job: Job, output: Path, ending: str) -> None:
     Raises:
         InputError: a file holds something else than then.
     """
-    then = _read_json(output / f"{job.case.name}.json").get("files_sha256")
+    then = _read_or_empty(output / f"{job.case.name}.json").get("files_sha256")
     try:
         now = file_digests(job)
     except OSError as error:
@@ -151,9 +151,9 @@ def check_parts(identity: dict, output: Path, unfinished: Path) -> None:
         InputError: another part does something else.
     """
     with report_full_disk(unfinished / _IDENTITY):
-        (unfinished / _IDENTITY).write_text(json.dumps(identity))
+        write_json(unfinished / _IDENTITY, identity)
     for folder in writing(output):  # a killed part may have left one as well
-        if folder != unfinished and (other := _read_json(folder / _IDENTITY)) and other != identity:
+        if folder != unfinished and (other := _read_or_empty(folder / _IDENTITY)) and other != identity:
             raise InputError(
                 f"another part that is writing to {output} uses another model, other modalities, settings or checks: "
                 "give all parts the same, or choose another output folder"

@@ -27,6 +27,7 @@ from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.model.model_json import without_listed_files
 from magms_nnunet.preprocessing.subset import preprocess_case
 from magms_nnunet.storage.files import is_link, make_folder, publish, report_full_disk
+from magms_nnunet.storage.json_files import write_json
 from magms_nnunet.storage.written_image import check_written, trivial_segmentation
 from magms_nnunet.trust.advice import WEAK_BELOW
 
@@ -87,7 +88,7 @@ def predict_folder(
         # nnU-Net's ensembling and postprocessing look for them here; other parts may be writing the same just now
         for name, content in model_files(model).items():
             with report_full_disk(output / name):
-                _write_json(unfinished / name, content)
+                write_json(unfinished / name, content)
                 publish(unfinished / name, output / name)
         exports: deque[tuple[Job, Future]] = deque()
         warned: dict[str, int] = {}
@@ -195,7 +196,7 @@ def _export(
         extras.write(Path(folder), Path(f"{hidden}{ending}"), logits, properties, plans, configuration, dataset_json)
         sidecar = Path(f"{hidden}.json")
         spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF
-        _write_json(sidecar, spacing | report)
+        write_json(sidecar, spacing | report)
         older = [f"{name}{suffix}" for suffix in (ending, ".npz", ".pkl")] + EVERYTHING.files(name)
         for path in (output / file for file in older):  # they would not be what the JSON describes
             if not is_link(path.parent) or path.parent == output:
@@ -211,7 +212,3 @@ def _export(
 def model_files(model: TrainedModel) -> dict[str, dict]:
     """What nnU-Net, too, writes beside its predictions."""
     return {"dataset.json": without_listed_files(model.dataset_json), "plans.json": model.plans}
-
-
-def _write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2))

@@ -1,6 +1,5 @@
 """``magms_predict --image``: one patient from named files, one segmentation with its JSON beside it."""
 
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from magms_nnunet.inference.request import ModelRequest, WindowRequest
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model.model_json import read_dataset_json, read_plans
 from magms_nnunet.storage.files import check_writable, reserved_name, sha256, write_then_rename
+from magms_nnunet.storage.json_files import replace_json
 from magms_nnunet.storage.written_image import check_written
 from magms_nnunet.trust.advice import WEAK_BELOW
 
@@ -194,7 +194,7 @@ def _publish(results: Path, ending: str, targets: dict[str, Path], report: dict)
     *beside, (segmentation, final) = targets.items()
     for result, path in beside:
         if path.suffix == ".json":
-            write_then_rename(path, lambda file: Path(file).write_text(json.dumps(report, indent=2)))
+            replace_json(path, report)
         else:
             write_then_rename(path, partial(copyfile, results / result))
     source, same = results / segmentation, final.name.endswith(ending)

@@ -1,13 +1,12 @@
 """The Dice that a model had in its own evaluation, kept beside it: what to expect of a prediction from a subset."""
 
-import json
 from pathlib import Path, PureWindowsPath
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.modalities import Subset
 from magms_nnunet.model.model import TrainedModel
-from magms_nnunet.model.model_json import read_json
-from magms_nnunet.storage.files import write_then_rename
+from magms_nnunet.model.model_json import read_model_json
+from magms_nnunet.storage.json_files import replace_json
 
 FILE = "magms_expected_dice.json"
 _RESIDUALS = "residuals"
@@ -31,7 +30,7 @@ def attach(folder: Path, evaluations: dict) -> Path:
     """
     path = folder / FILE
     try:
-        write_then_rename(path, lambda name: Path(name).write_text(json.dumps(evaluations, indent=2)))
+        replace_json(path, evaluations)
     except OSError as error:
         raise InputError(
             f"cannot write {path} ({error.strerror}): --attach needs a model that can be written to"
@@ -89,7 +88,7 @@ def _known(model: TrainedModel, fill: str | None) -> dict | None:
     path = model.folder / FILE
     if not path.is_file():
         return None
-    known = read_json(path)
+    known = read_model_json(path)
     try:
         for key in ("cases", "protocol"):
             known[key]

@@ -15,7 +15,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.model import expected, manifest
 from magms_nnunet.model.checkpoints import read_checkpoint
 from magms_nnunet.model.model import Fold, TrainedModel, fingerprint_of, load_model
-from magms_nnunet.model.model_json import read_json, without_listed_files
+from magms_nnunet.model.model_json import read_model_json, without_listed_files
 from magms_nnunet.storage.files import UNFINISHED, reason, sha256, write_then_rename
 
 # Of nnU-Net's export we leave out debug.json, the validation and the lists of training files, which name folders,
@@ -144,7 +144,7 @@ def _expectation(models: Sequence[TrainedModel], fingerprints: dict[str, str]) -
     path = models[0].folder / expected.FILE
     if not path.is_file():
         return None
-    known = read_json(path)
+    known = read_model_json(path)
     if "dataset" in known:
         known["dataset"] = expected.last_name(str(known["dataset"]))
     if isinstance(known.get("sha256"), str):
@@ -157,7 +157,7 @@ def _expected_dice(models: Sequence[TrainedModel]) -> dict | None:
     path = models[0].folder / expected.FILE
     if not path.is_file():
         return None
-    known = read_json(path)
+    known = read_model_json(path)
     if known.get("sha256") not in [model.fingerprint for model in models]:
         return None
     try:

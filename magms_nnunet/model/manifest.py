@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.model.model_json import read_json
+from magms_nnunet.model.model_json import read_model_json
 
 FILE = "magms_manifest.json"
 
@@ -17,7 +17,7 @@ def read_manifest(folder: Path) -> dict | None:
     """
     if not (folder / FILE).is_file():
         return None
-    manifest = read_json(folder / FILE)
+    manifest = read_model_json(folder / FILE)
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
         raise InputError(f"{folder / FILE} is damaged: it lists no files; import the model again")

@@ -8,7 +8,7 @@ from pathlib import Path
 from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model.agreement import with_current_keys
-from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.storage.json_files import read_json_object
 
 _LARGEST_LABEL = 65535  # nnU-Net writes 16 bits at most
 _LARGEST_OF_A_REGION = 32767  # 8 bits where there are few labels, and 15 while regions are put together
@@ -18,23 +18,13 @@ _INTENSITIES = "foreground_intensity_properties_per_channel"
 _NAME = re.compile(r"[A-Za-z_]\w*")  # nnU-Net looks such a name up in its own folders
 
 
-def read_json(path: Path) -> dict:
-    """Content of a JSON file of the model.
+def read_model_json(path: Path) -> dict:
+    """Return the content of a JSON file of the model.
 
     Raises:
-        InputError: it is missing, cannot be read, is not JSON, or something else than an object.
+        InputError: the file is missing, cannot be read, is not JSON, or holds something else than an object.
     """
-    try:
-        content = read_foreign_json(path)
-    except FileNotFoundError:
-        raise InputError(f"{path.parent} is not a trained model: it has no {path.name}") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): copy it again") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
-    return content
+    return read_json_object(path, f"{path.parent} is not a trained model: it has no {path.name}", "copy it again")
 
 
 def read_dataset_json(folder: Path) -> dict:
@@ -44,7 +34,7 @@ def read_dataset_json(folder: Path) -> dict:
         InputError: it is not there, or what it says cannot be true.
     """
     path = folder / "dataset.json"
-    content = read_json(path)
+    content = read_model_json(path)
     check_dataset_json(path, content)
     return content
 
@@ -94,7 +84,7 @@ def read_plans(folder: Path) -> dict:
         InputError: it is not there, or what it says cannot be true.
     """
     path = folder / "plans.json"
-    plans = with_current_keys(read_json(path))
+    plans = with_current_keys(read_model_json(path))
     check_plans(path, plans)
     return plans
 

@@ -14,7 +14,7 @@ from magms_nnunet.metrics.scores import case_means, read_scores, read_table
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.report.figures import Tiles, heat, region_colour
 from magms_nnunet.storage.files import write_then_rename
-from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.storage.json_files import read_json_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,10 @@ def write_report(folder: str | Path) -> Path:
 
 def _content(folder: Path) -> dict:
     """Everything that the template shows."""
-    run, summary = _read_json(folder / "run.json"), _read_json(folder / "summary.json")
+    run, summary = (
+        read_json_object(folder / name, f"no {name} in {folder}: is it a folder of magms_evaluate?", "evaluate again")
+        for name in ("run.json", "summary.json")
+    )
     scores = read_scores(folder / "scores.csv")
     try:
         modalities = Modalities(tuple(run["modalities"]))
@@ -133,15 +136,6 @@ def _content(folder: Path) -> dict:
             f"{folder}: run.json, summary.json and scores.csv do not fit together ({reason}): evaluate again"
         ) from error
     return content
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return read_foreign_json(path)
-    except FileNotFoundError:
-        raise InputError(f"no {path.name} in {path.parent}: is it a folder of magms_evaluate?") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}): evaluate again") from None
 
 
 def _entropy(path: Path) -> dict[tuple[str, str], float]:

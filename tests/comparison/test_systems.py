@@ -79,8 +79,8 @@ def test_another_reference(tmp_path, folder):
     [
         (lambda f: (f / "run.json").unlink(), "no run.json in .*ours: is it a folder of magms_evaluate"),
         (lambda f: (f / "scores.csv").unlink(), "no scores.csv in .*ours"),
-        (lambda f: (f / "run.json").write_text("{"), "run.json: not valid JSON"),
-        (lambda f: (f / "run.json").write_text("[]"), "run.json: model is missing"),
+        (lambda f: (f / "run.json").write_text("{"), "run.json is not valid JSON"),
+        (lambda f: (f / "run.json").write_text("[]"), "run.json must hold a JSON object"),
         (lambda f: change(f, "protocol", None), "run.json: protocol is missing"),
         (lambda f: change(f, "cases", [[1]]), r"run.json: cases must be a list of names, got \[\[1\]\]: evaluate"),
         (lambda f: change(f, "model", {"sha256": [1]}), "run.json: model must be an object with name, dataset"),

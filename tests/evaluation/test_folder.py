@@ -51,7 +51,7 @@ def test_a_case_that_was_interrupted_is_not_finished(tmp_path, monkeypatch):
     def power_cut(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluation, "write_json", power_cut)
+    monkeypatch.setattr(evaluation, "replace_json", power_cut)
     with pytest.raises(KeyboardInterrupt):
         save(folder, "a")
     assert (folder / "slices/a.npz").is_file()

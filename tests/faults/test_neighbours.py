@@ -13,8 +13,8 @@ from magms_nnunet.comparison.systems import read_evaluation
 from magms_nnunet.environment.examination import check_with_torch
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.processes import workers
-from magms_nnunet.model.model_json import read_json
-from magms_nnunet.storage.foreign_json import read_foreign_json
+from magms_nnunet.model.model_json import read_model_json
+from magms_nnunet.storage.json_files import read_json
 from tests.faults.tiny import T1C, give
 from tests.integration.workspace import ENDING, files_in
 
@@ -53,10 +53,10 @@ def test_hostile_json_of_one_case_costs_that_case_only(kind, magms_predict, tmp_
 def test_hostile_json_of_a_model_is_refused_in_one_line(name, kind, tmp_path):
     HOSTILE[kind](tmp_path / name)
     with pytest.raises(InputError) as error:
-        read_json(tmp_path / name)
+        read_model_json(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
     with pytest.raises((OSError, ValueError)):
-        read_foreign_json(tmp_path / name)
+        read_json(tmp_path / name)
 
 
 @pytest.mark.fault(20)
