@@ -27,6 +27,7 @@ SCRIPTS = {script.name: script for script in entry_points(group="console_scripts
 COMMANDS = sorted({name for b in BLOCKS for name in re.findall(r"\b(?:nnUNetv2|magms)_\w+", b.code)} & SCRIPTS.keys())
 BASH, PYTHON = runnable("bash"), runnable("python")
 RUN = {"magms_predict", "magms_evaluate", "magms_compare", "magms_export", "magms_import", "magms_subset_dataset"}
+MODEL = "Dataset999*/AnySubsetTrainer*"
 MODEL_IN_DOCS = '"results/Dataset210_BraTS/AnySubsetTrainer__MAGMSPlans__3d_fullres"'
 
 
@@ -48,6 +49,8 @@ def home(tmp_path_factory) -> Path:
         give(home / "IN", {"PATIENT": (0, 2)})
         for channel, name in ((0, "flair"), (2, "t1c")):
             shutil.copy(home / "IN" / f"PATIENT_{channel:04d}{ENDING}", home / f"{name}{ENDING}")
+        shutil.copy(home / f"flair{ENDING}", home / f"a{ENDING}")
+        sitk.WriteImage(sitk.ReadImage(str(home / f"t1c{ENDING}")), str(home / "b.mha"))
         patch.chdir(home)
         yield home
 
@@ -70,7 +73,7 @@ def recorded(script: str, folder: Path) -> list[list[str]]:
     return [[Path(command).name, *arguments] for command, *arguments in calls]
 
 
-def with_tiny_model(command: str, arguments: list[str]) -> list[str]:
+def with_tiny_model(command: str, arguments: list[str], folder: Path) -> list[str]:
     """The same command for the tiny model, which is no cascade and needs no filling."""
     if command in ("magms_compare", "magms_import", "magms_subset_dataset") or "--merge" in arguments:
         return arguments
@@ -82,6 +85,8 @@ def with_tiny_model(command: str, arguments: list[str]) -> list[str]:
         if not skip:
             kept.append(argument)
     model = [text for flag in values for text in (flag, values[flag])]
+    if "-m" in arguments:
+        model, kept = ["-f", "0"], [str(folder) if a == "MODEL" else a for a in kept]
     if command == "magms_export":
         return [*kept, *model]
     cases = ["-i", "IMAGES", "-l", "LABELS"] if command == "magms_evaluate" and "-i" not in kept else []
@@ -89,7 +94,15 @@ def with_tiny_model(command: str, arguments: list[str]) -> list[str]:
 
 
 def test_every_block_is_one_of_a_known_language_or_gives_a_reason():
-    assert {block.language for block in BLOCKS} <= {"bash", "python", "json", "{toctree}", "{argparse}", "{eval-rst}"}
+    assert {block.language for block in BLOCKS} <= {
+        "bash",
+        "python",
+        "json",
+        "text",
+        "{toctree}",
+        "{argparse}",
+        "{eval-rst}",
+    }
     assert {block.page for block in BASH + PYTHON} >= {"README.md", "how-to.md"}
 
 
@@ -102,6 +115,7 @@ def test_no_block_hides_from_these_tests_by_indentation(page):
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 @pytest.mark.parametrize("block", BASH, ids=str)
 def test_commands_of_a_block_run(block, home, tmp_path):
+    (model,) = home.glob(MODEL)
     for command, *arguments in recorded(block.code, tmp_path):
         for flag, known in (("-tr", TRAINERS.keys() | {"nnUNetTrainer"}), ("-pl", PLANNERS.keys())):
             assert flag not in arguments or arguments[arguments.index(flag) + 1] in known, (command, arguments)
@@ -111,12 +125,12 @@ def test_commands_of_a_block_run(block, home, tmp_path):
         sys.modules[main.__module__].parser().parse_args(arguments)
         cascade = {"3d_lowres", "3d_cascade_fullres"} & {*arguments}
         if command in RUN and not cascade:
-            assert main(with_tiny_model(command, arguments)) == 0
+            assert main(with_tiny_model(command, arguments, model)) == 0
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_python_of_a_block_runs(block, home):
-    (model,) = home.glob("Dataset999*/AnySubsetTrainer*")
+    (model,) = home.glob(MODEL)
     names = {}
     exec(compile(block.code.replace(MODEL_IN_DOCS, repr(str(model))), str(block), "exec"), names)
     if "predictor" in names:
