@@ -1,6 +1,5 @@
 """Every kind of dataset and plans that nnU-Net knows: plan, train, and predict from all modalities and from one."""
 
-import json
 import re
 
 import numpy as np
@@ -140,21 +139,7 @@ def cascade(tmp_path_factory):
     """Both stages trained, the first one on all cases, as the second one's training needs its predictions of all."""
     workspace = Workspace(tmp_path_factory.mktemp("cascade"), Dataset(modalities=("T1", "T2"), test_cases=2))
     workspace.plan("3d_fullres")
-    plans_file = workspace.preprocessed / "MAGMSPlans.json"
-    plans = json.loads(plans_file.read_text())
-    fullres = plans["configurations"]["3d_fullres"]
-    plans["configurations"] |= {
-        "3d_lowres": fullres
-        | {
-            "data_identifier": "MAGMSPlans_3d_lowres",
-            "spacing": [1.5 * spacing for spacing in fullres["spacing"]],
-            "patch_size": [16, 16, 16],
-            "next_stage": "3d_cascade_fullres",
-        },
-        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
-    }
-    plans_file.write_text(json.dumps(plans))
-    workspace.preprocess("3d_lowres")
+    workspace.plan_cascade()
     workspace.train("3d_lowres", "all")
     workspace.train("3d_cascade_fullres", 0)
     return workspace

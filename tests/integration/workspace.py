@@ -173,6 +173,24 @@ class Workspace:
             *train, last = sorted(path.name.removesuffix(ENDING) for path in (self.raw / "labelsTr").iterdir())
             splits.write_text(json.dumps([{"train": train or [last], "val": [last]}]))
 
+    def plan_cascade(self) -> None:
+        """Add the stages ``3d_lowres``, preprocessed, and ``3d_cascade_fullres`` to what ``plan`` has made."""
+        plans_file = self.preprocessed / "MAGMSPlans.json"
+        plans = json.loads(plans_file.read_text())
+        fullres = plans["configurations"]["3d_fullres"]
+        plans["configurations"] |= {
+            "3d_lowres": fullres
+            | {
+                "data_identifier": "MAGMSPlans_3d_lowres",
+                "spacing": [1.5 * spacing for spacing in fullres["spacing"]],
+                "patch_size": [16, 16, 16],
+                "next_stage": "3d_cascade_fullres",
+            },
+            "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+        }
+        plans_file.write_text(json.dumps(plans))
+        self.preprocess("3d_lowres")
+
     def preprocess(self, configuration: str, plans: str = "MAGMSPlans") -> None:
         """nnUNetv2_preprocess in this process."""
         from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import preprocess_entry

@@ -66,6 +66,19 @@ def test_the_fingerprint_of_a_complete_dataset_is_nnunets(workspace):
     assert path.read_text() == written
 
 
+def test_a_complete_dataset_is_planned_as_without_us(workspace, monkeypatch):
+    """Byte by byte, also where the functions that look for gaps are taken out of nnU-Net."""
+    plans, written = workspace.preprocessed / "MAGMSPlans.json", []
+    for ours in (True, False):
+        if not ours:
+            for cls, name in ((DatasetFingerprintExtractor, "run"), (ExperimentPlanner, "plan_experiment")):
+                monkeypatch.setattr(cls, name, getattr(cls, name).__wrapped__)
+        extractor().run(overwrite_existing=True)
+        MAGMSPlanner("Dataset901_Balls").plan_experiment()
+        written.append((plans.read_bytes(), (workspace.preprocessed / "dataset_fingerprint.json").read_bytes()))
+    assert written[0] == written[1]
+
+
 def test_intensities_are_those_of_the_cases_that_have_the_modality(workspace):
     complete = extractor().run(overwrite_existing=True)
     leave_gaps(workspace, {"case0": (1,), "case1": (1,)})

@@ -43,17 +43,20 @@ def plans(dim: int = 3) -> dict:
 
 @pytest.fixture
 def make_trainer(tmp_path, monkeypatch):
-    """make_trainer(trainer_class=MAGMSTrainer, dim=3, **dataset_json) -> an initialised trainer on the CPU."""
+    """make_trainer(trainer_class=MAGMSTrainer, dim=3, cascade=False, **dataset_json) -> initialised, on the CPU."""
     for folder in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{folder}", str(tmp_path / folder))
     data = tmp_path / "preprocessed/Dataset999_Nothing/tiny"
     data.mkdir(parents=True)
     (data / "case.b2nd").touch()  # tells nnU-Net the format
 
-    def make(trainer_class=MAGMSTrainer, dim=3, **dataset_json):
+    def make(trainer_class=MAGMSTrainer, dim=3, cascade=False, **dataset_json):
         dataset_json = {"labels": LABELS, "file_ending": ".nii.gz", "channel_names": CHANNELS, **dataset_json}
         torch.manual_seed(0)
-        trainer = trainer_class(copy.deepcopy(plans(dim)), "tiny", 0, dataset_json, torch.device("cpu"))
+        content = copy.deepcopy(plans(dim))
+        if cascade:
+            content["configurations"]["tiny"]["previous_stage"] = "low"
+        trainer = trainer_class(content, "tiny", 0, dataset_json, torch.device("cpu"))
         trainer.initialize()
         return trainer
 
@@ -63,7 +66,7 @@ def make_trainer(tmp_path, monkeypatch):
 def batch(trainer, dim: int = 3) -> dict:
     """What nnU-Net's data loader returns: images and one target per scale."""
     generator = torch.Generator().manual_seed(1)
-    data = torch.randn(2, len(CHANNELS), *[16] * dim, generator=generator)
+    data = torch.randn(2, trainer.num_input_channels, *[16] * dim, generator=generator)
     scales = [16, 8]
     manager = trainer.label_manager
     if manager.has_regions:

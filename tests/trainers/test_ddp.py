@@ -53,6 +53,36 @@ def train_half(rank: int, port: int, path: str, system: int | str | None) -> Non
     dist.destroy_process_group()
 
 
+def train_with_gaps(rank: int, port: int, path: str) -> None:
+    """No sample has modality 0, and the second process's lacks modality 1, too."""
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    available = torch.tensor([[False, True, True], [False, False, True]])
+    for students in (None, 1):
+        network, loss, x, y = network_loss_and_data(True, students)
+        network = DistributedDataParallel(network)
+        for _ in range(3):
+            network.zero_grad()
+            output = network(x[rank : rank + 1], available[rank : rank + 1])
+            loss(output, [scale[rank : rank + 1] for scale in y]).backward()
+        torch.save({name: p.grad for name, p in network.module.named_parameters()}, f"{path}/{students}_{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_each_parameter_takes_part_in_both_processes_whatever_their_samples_lack(tmp_path):
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        port = s.getsockname()[1]
+    mp.spawn(train_with_gaps, (port, str(tmp_path)), nprocs=2)
+    for students in (None, 1):
+        first, second = (torch.load(tmp_path / f"{students}_{rank}.pt") for rank in range(2))
+        assert all(gradient.isfinite().all() for gradient in first.values())  # and none is None
+        assert all(torch.equal(gradient, second[name]) for name, gradient in first.items())
+        of_encoders = [sum(g.abs().sum() for name, g in first.items() if f"encoders.{m}." in name) for m in range(3)]
+        assert of_encoders[0] == 0
+        assert of_encoders[2] > 0
+
+
 def of_both_halves(network, loss, x, y) -> None:
     """Gradients of decisions: their Dice is that of each process's own samples."""
     network.decision_offset.zero_grad()

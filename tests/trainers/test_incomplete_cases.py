@@ -13,7 +13,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.preprocessing.available_modalities import AvailableModalities, available_channels
 from magms_nnunet.trainers import AnySubsetTrainer, HeMISTrainer, MAGMSTrainer, MAGTrainer, ModalityDropoutTrainer
 from magms_nnunet.training.settings import Settings
-from tests.trainers.conftest import batch
+from tests.trainers.conftest import LABELS, REGIONS, batch
 
 TRAINERS = [AnySubsetTrainer, HeMISTrainer, MAGMSTrainer, MAGTrainer, ModalityDropoutTrainer]
 LACKS_T1 = (True, False, True)
@@ -26,16 +26,16 @@ def with_gap(trainer):
     return trainer
 
 
-def filled(trainer, value) -> dict:
-    given = batch(trainer)
+def filled(trainer, value, dim=3) -> dict:
+    given = batch(trainer, dim)
     given["data"][1, 1] = value
     return {**given, "keys": KEYS}
 
 
-def gradients(trainer, value) -> dict:
+def gradients(trainer, value, dim=3) -> dict:
     trainer.network.train()
     torch.manual_seed(5)  # of the random subsets
-    trainer.train_step(filled(trainer, value))
+    trainer.train_step(filled(trainer, value, dim))
     return {name: p.grad for name, p in trainer.network.named_parameters() if p.grad is not None}
 
 
@@ -46,6 +46,21 @@ def test_voxels_of_an_absent_modality_change_no_gradient(trainer_class, make_tra
         assert torch.equal(gradient, nan[name]), name
     complete = gradients(make_trainer(trainer_class), 7.0)
     assert noise.keys() == complete.keys()  # else DistributedDataParallel would wait for a gradient
+
+
+@pytest.mark.parametrize("trainer_class", TRAINERS)
+@pytest.mark.parametrize(
+    "options",
+    [{"dim": 2, **REGIONS}, {"cascade": True, "labels": {**LABELS, "ignore": 3}}],
+    ids=["2-D, regions", "cascade, ignore label"],
+)
+def test_nor_do_they_in_other_configurations(options, trainer_class, make_trainer):
+    noise, nan = (
+        gradients(with_gap(make_trainer(trainer_class, **options)), value, options.get("dim", 3))
+        for value in (7.0, torch.nan)
+    )
+    for name, gradient in noise.items():
+        assert torch.equal(gradient, nan[name]), name
 
 
 @pytest.mark.parametrize("trainer_class", TRAINERS)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from magms_nnunet.preprocessing.available_modalities import AvailableModalities
 from magms_nnunet.trainers.unetr_trainers import MAGMSUNETRTrainer, MAGUNETRTrainer, UNETRTrainer
 from tests.integration.workspace import ENDING, Dataset, Workspace, read_voxels
 from tests.networks.test_unetr import TINY
@@ -54,6 +55,20 @@ def test_steps_learn(make_trainer, trainer_class, dim, dataset_json):
         result = trainer.validation_step(one_scale(trainer, dim))
     assert np.isfinite(result["loss"])
     assert len(result["tp_hard"]) == 2
+
+
+@pytest.mark.parametrize("trainer_class", TRAINERS)
+def test_voxels_of_an_absent_modality_change_no_gradient(make_trainer, trainer_class):
+    gradients = []
+    for value in (7.0, torch.nan):
+        trainer = make_trainer(trainer_class)
+        trainer._available = AvailableModalities(3, {"gap": (True, False, True)})
+        given = {**one_scale(trainer), "keys": ["whole", "gap"]}
+        given["data"][1, 1] = value
+        trainer.network.train()
+        trainer.train_step(given)
+        gradients.append([p.grad for p in trainer.network.parameters()])
+    assert all(torch.equal(noise, nan) for noise, nan in zip(*gradients, strict=True))
 
 
 @pytest.mark.parametrize("trainer_class", TRAINERS)
