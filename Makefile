@@ -1,7 +1,10 @@
 # Each target sets itself up: the first one creates .venv and installs this checkout into it.
 PYTHON ?= python3
+# Further requirements, which replace their lines of constraints.txt in a new .venv: make test WITH="nnunetv2==2.8.0"
+WITH ?=
+REPLACED := $(foreach requirement,$(WITH),-e '^$(firstword $(subst =, ,$(subst @, ,$(requirement))))==')
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/.ready
 READY_DOCS := $(VENV)/.ready-docs
 
@@ -35,11 +38,12 @@ bench: $(READY)  ## cost as ratios to nnU-Net in the same run, on the CPU and on
 
 $(READY): setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	grep -v $(REPLACED) -e '^$$' constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable ".[dev]" $(WITH)
 	touch $(READY)
 
 $(READY_DOCS): $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable ".[docs]"
 	touch $(READY_DOCS)
 
 clean:
