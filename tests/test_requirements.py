@@ -6,6 +6,7 @@ from importlib.metadata import packages_distributions
 
 from packaging.requirements import Requirement
 
+from magms_nnunet import __version__
 from tests.test_architecture import ROOT, imports, sources
 
 if sys.version_info >= (3, 11):
@@ -38,3 +39,8 @@ def test_requirements_are_the_imports():
 def test_nnunet_of_an_untested_minor_version_can_be_installed():
     assert required()["nnunetv2"].specifier.contains("2.9.0")
     assert not required()["nnunetv2"].specifier.contains("3.0.0")
+
+
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [__version__]
