@@ -50,3 +50,10 @@ def one_line(message: object) -> str:
 def format_size(values: Iterable[float]) -> str:
     """Return sizes along the axes of an image for a message: ``240x240x155``."""
     return "x".join(f"{value:.8g}" for value in values)
+
+
+def listing(texts: Iterable[str], most: int = 8, separator: str = ", ") -> str:
+    """Join texts for a message; of many, name the first ``most`` and count the others."""
+    texts = list(texts)
+    more = len(texts) - most
+    return separator.join(texts[:most]) + (f" and {more} more" if more > 0 else "")

@@ -24,7 +24,7 @@ ALLOWED = {
     "metrics": {"modalities"},
     "report": {"modalities", "metrics"},
     "trust": {"modalities", "metrics"},
-    "model": {"modalities", "networks", "autoload"},
+    "model": {"modalities", "nnunet", "networks", "autoload"},
     "preprocessing": {"modalities", "images", "nnunet", "autoload"},
     "training": {"modalities", "cpu", "nnunet", "images", "networks", "model", "preprocessing"},
     "inference": {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from magms_nnunet.cli import exits, flags
-from magms_nnunet.errors import one_line
+from magms_nnunet.errors import listing, one_line
 
 _NAMED = 5
 _LONGEST = 200  # characters of a name
@@ -53,9 +53,8 @@ def _import(args: argparse.Namespace) -> int:
             others = one_line(", ".join(model.same_id))
             exits.say(f"note: {others} has the same id: give nnU-Net's commands the name, -d {dataset}")
     if left_out:
-        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        names = one_line(", ".join(name[:_LONGEST] for name in left_out[:_NAMED]))
-        exits.say(f"note: not needed by a model and left out: {names}{more}")
+        names = one_line(listing((name[:_LONGEST] for name in left_out), _NAMED))
+        exits.say(f"note: not needed by a model and left out: {names}")
     return 0
 
 

@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from magms_nnunet.comparison.statistics import bootstrap_interval, holm, more_is_worse, wilcoxon
-from magms_nnunet.comparison.systems import System, listing
-from magms_nnunet.errors import InputError
+from magms_nnunet.comparison.systems import System
+from magms_nnunet.errors import InputError, listing
 from magms_nnunet.metrics.guidance import guidance
 from magms_nnunet.metrics.scores import METRICS, case_means
 from magms_nnunet.modalities import Modalities, Subset
@@ -147,7 +147,7 @@ def shared_cases(systems: Sequence[System]) -> tuple[str, ...]:
         have = [cases for cases in have if cases]
         shared -= set.union(*have) - set.intersection(*have)
     if not shared:
-        sides = "; ".join(f"{system.name} has {listing(system.cases)}" for system in systems)
+        sides = "; ".join(f"{system.name} has {listing(sorted(system.cases), 5) or 'none'}" for system in systems)
         raise InputError(f"no case is in all systems: {sides}: evaluate them on the same cases")
     return tuple(sorted(shared))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, listing
 from magms_nnunet.evaluation.run_json import check_run, lacking
 from magms_nnunet.metrics.scores import read_scores, read_table
 from magms_nnunet.modalities import Modalities
@@ -95,8 +95,8 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise InputError(f"{folder}/scores.csv has {case} from {subset}, which run.json does not list: evaluate again")
     if set(scores["region"]) != set(run["regions"]):
         raise InputError(
-            f"{folder}: scores.csv has the regions {listing(set(scores['region']))}, run.json "
-            f"{listing(run['regions'])}: evaluate again"
+            f"{folder}: scores.csv has the regions {listing(sorted(set(scores['region'])), 5)}, run.json "
+            f"{listing(sorted(run['regions']), 5)}: evaluate again"
         )
     path = folder / "entropy.csv"
     entropy = read_table(path, ("case", "subset"), ("entropy_nats",)) if path.is_file() else None
@@ -224,10 +224,3 @@ def _check_references(systems: Sequence[System]) -> None:
                         f"{case}: the reference of {region} has {before:g} mm3 in {folder} and {volume:g} mm3 in "
                         f"{evaluation.folder}: they were not evaluated against the same reference"
                     )
-
-
-def listing(names: Sequence[str] | set[str] | dict, most: int = 5) -> str:
-    """The first few names, and how many more there are: one line of a message."""
-    names = sorted(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "none") + more

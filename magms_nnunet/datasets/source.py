@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from magms_nnunet.errors import InputError
+from magms_nnunet.errors import InputError, listing
 from magms_nnunet.storage.files import folder_error, is_hidden
 
 BRAIN_TUMOUR_CHANNELS = ("FLAIR", "T1", "T1c", "T2")
@@ -117,5 +117,5 @@ def unexpected(folder: Path, looked_for: str) -> InputError:
     if not folder.is_dir():
         return folder_error("source", folder)
     names = sorted(path.name for path in folder.iterdir() if not is_hidden(path))
-    there = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") or "nothing"
+    there = listing(names, 4) or "nothing"
     return InputError(f"{folder}: looked for {looked_for}; found {there}: give the folder that holds them")

@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 from magms_nnunet.errors import InputError
@@ -28,6 +27,7 @@ from magms_nnunet.metrics.scores import interval_of_mean
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.expected import attach
 from magms_nnunet.model.model_json import read_dataset_json, read_plans
+from magms_nnunet.nnunet.version import installed_versions
 from magms_nnunet.storage.output_lock import locked_output
 
 
@@ -160,7 +160,7 @@ def _run(
         "part": [request.part, request.parts],
         "cases": [],
         "training": training_cost(model.epoch_seconds, len(model.modalities)),
-        "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
+        "versions": installed_versions(),
         "command": request.command,
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.errors import InputError, InputWarning, listing
 from magms_nnunet.images.appearance import Appearance
 from magms_nnunet.images.cases import Case, find_cases, visible_files
 from magms_nnunet.images.checks import STRICT, InputChecks, check_case, check_segmentation
@@ -15,8 +15,6 @@ from magms_nnunet.model.model_json import read_model_json
 from magms_nnunet.nnunet.folders import nnunet_folder
 from magms_nnunet.nnunet.raw_dataset import by_channel, file_ending, listed_files
 from magms_nnunet.storage.json_files import read_json
-
-_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
         cases = {case.name: LabelledCase(case, raw / "labelsTr" / f"{case.name}{ending}") for case in found}
     missing = [name for name in names if name not in cases or not cases[name].reference.is_file()]
     if missing:
-        raise InputError(f"fold {fold} validates on cases without images or labels in {raw}: {_list(missing)}")
+        raise InputError(f"fold {fold} validates on cases without images or labels in {raw}: {listing(missing)}")
     return [cases[name] for name in sorted(names)]
 
 
@@ -87,7 +85,7 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
     if foreign := [path.name for case in cases for m, path in case.files.items() if m >= len(modalities)]:
         raise InputError(
             f"the model has channels 0 to {len(modalities) - 1} ({modalities.listing()}), and {images} has others: "
-            f"{_list(foreign)}: give images with the model's channels in its order, and nothing else"
+            f"{listing(foreign)}: give images with the model's channels in its order, and nothing else"
         )
     references = {path.name.removesuffix(ending): path for path in label_files if path.name.endswith(ending)}
     names = {case.name for case in cases}
@@ -100,7 +98,7 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
         ],
     }
     if any(differences.values()):
-        text = "; ".join(f"{what}: {_list(files)}" for what, files in differences.items() if files)
+        text = "; ".join(f"{what}: {listing(files)}" for what, files in differences.items() if files)
         raise InputError(f"images and labels must be of the same cases, and nothing was scored. {text}")
     return [LabelledCase(case, references[case.name]) for case in cases]
 
@@ -117,10 +115,10 @@ def scored_cases(
         InputWarning: cases lack modalities. Those that have none of the subsets are named.
     """
     if nowhere := [modalities.format(subset) for subset in subsets if not any(case.has([subset]) for case in cases)]:
-        raise InputError(f"no case has all of {_list(nowhere)}: give other --subsets, or add the files")
+        raise InputError(f"no case has all of {listing(nowhere)}: give other --subsets, or add the files")
     scored = [labelled for labelled in cases if labelled.has(subsets)]
     if left_out := [labelled.case.name for labelled in cases if not labelled.has(subsets)]:
-        text = f"{len(left_out)} of {len(cases)} cases have none of the subsets and are left out: {_list(left_out)}"
+        text = f"{len(left_out)} of {len(cases)} cases have none of the subsets and are left out: {listing(left_out)}"
         warnings.warn(text, InputWarning, stacklevel=2)
     if lacking := sum(labelled.has(subsets) != list(subsets) for labelled in scored):
         text = f"{lacking} of {len(scored)} cases lack modalities: each subset is scored on the cases that have it"
@@ -167,8 +165,3 @@ def _dataset_json(folder: Path, modalities: Modalities) -> dict:
             "evaluate on a dataset with the same channel_names in the same order"
         )
     return dataset_json
-
-
-def _list(names: Sequence[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

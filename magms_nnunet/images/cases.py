@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from magms_nnunet.errors import CaseError, InputError, InputWarning, format_size
+from magms_nnunet.errors import CaseError, InputError, InputWarning, format_size, listing
 from magms_nnunet.images.files import ImageFileError, Voxels, read_image_file
 from magms_nnunet.images.grid import Grid, contradiction, off_grid
 from magms_nnunet.modalities import Modalities, Subset
@@ -62,8 +62,7 @@ def visible_files(folder: Path, kind: str) -> list[Path]:
             paths = sorted(folder.iterdir())
             hidden = [path.name for path in paths if is_hidden(path) and path.name.lower().endswith(_IMAGE_ENDINGS)]
             if passed_over := [name for name in hidden if not name.startswith(UNFINISHED)]:
-                more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
-                text = f"{kind} folder {folder}: hidden files are passed over ({passed_over[0]}{more})"
+                text = f"{kind} folder {folder}: hidden files are passed over ({listing(passed_over, 1)})"
                 warnings.warn(text, InputWarning, stacklevel=2)
             return [path for path in paths if not is_hidden(path)]
     except OSError as error:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from magms_nnunet.errors import listing
+
 _ROUNDING = 1e-5
 
 
@@ -15,8 +17,7 @@ def whole_labels(labels: np.ndarray) -> np.ndarray:
 
 def format_values(values: list[float]) -> str:
     """Labels for a message: ``0.5, 7``."""
-    more = f" and {len(values) - 8} more" if len(values) > 8 else ""
-    return ", ".join(f"{value:.9g}" for value in values[:8]) + more
+    return listing(f"{value:.9g}" for value in values)
 
 
 def fractional_note(values: list[float]) -> str:

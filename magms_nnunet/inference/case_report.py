@@ -1,7 +1,6 @@
 """What the JSON beside a segmentation says: from what it was made, by which model, and how far to trust it."""
 
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from magms_nnunet.inference.job import Job, file_digests
 from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.modalities import Subset
 from magms_nnunet.model.expected import expected_dice, mean_dice, residuals
-from magms_nnunet.nnunet.version import untested_nnunet_warnings
+from magms_nnunet.nnunet.version import installed_versions, untested_nnunet_warnings
 from magms_nnunet.trust.advice import WEAK_BELOW, is_weak, next_scan
 from magms_nnunet.trust.conformal import COVERAGE, lower_bound
 from magms_nnunet.trust.soft_dice import soft_dice
@@ -73,7 +72,7 @@ def case_report(job: Job, predictor: "Predictor", known: Known) -> dict:
         "checks": asdict(job.checks),
         **known.report,
         "warnings": [*job.warnings, *untested_nnunet_warnings()],
-        "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
+        "versions": installed_versions(),
     }
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 from nnunetv2.utilities.file_path_utilities import convert_trainer_plans_config_to_identifier
 
 from magms_nnunet.cpu.freed_memory import retain_freed_memory
@@ -14,7 +13,7 @@ from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.agreement import split_folder_name
 from magms_nnunet.model.checkpoints import read_checkpoint
 from magms_nnunet.model.model import FOR_SUBSETS, NETWORKS, Fold, TrainedModel, existing_folds, load_model
-from magms_nnunet.nnunet.folders import nnunet_folder
+from magms_nnunet.nnunet.folders import datasets_with_id, nnunet_folder
 from magms_nnunet.runtime.cores import use_available_cores
 from magms_nnunet.storage.files import check_writable, folder_error
 
@@ -146,7 +145,7 @@ def _dataset_name(dataset: str, results: Path) -> str:
         return dataset
     if not dataset.isdecimal():
         raise InputError(f"-d {dataset}: give an id such as 210, or a full name such as Dataset210_BraTS")
-    names = [str(name) for name in find_candidate_datasets(int(dataset))]
+    names = sorted(datasets_with_id(int(dataset)))
     if len(names) > 1:
         raise InputError(f"-d {dataset}: {' and '.join(names)} have this id: give the full name")
     if not names:

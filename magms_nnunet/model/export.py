@@ -5,7 +5,6 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -16,6 +15,7 @@ from magms_nnunet.model import expected, manifest
 from magms_nnunet.model.checkpoints import read_checkpoint
 from magms_nnunet.model.model import Fold, TrainedModel, fingerprint_of, load_model
 from magms_nnunet.model.model_json import read_model_json, without_listed_files
+from magms_nnunet.nnunet.version import installed_versions
 from magms_nnunet.storage.files import UNFINISHED, reason, sha256, write_then_rename
 
 # Of nnU-Net's export we leave out debug.json, the validation and the lists of training files, which name folders,
@@ -129,7 +129,7 @@ def _manifest(models: Sequence[TrainedModel], digests: dict[str, str]) -> dict:
         "channel_names": dict(enumerate(model.modalities.names)),
         "folds": [str(fold) for fold in model.folds],
         "expected_dice": _expected_dice(models),
-        "versions": {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")},
+        "versions": installed_versions(),
         "files": digests,
     }
 

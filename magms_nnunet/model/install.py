@@ -10,6 +10,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.model.archive import check_entries, unpack
 from magms_nnunet.model.manifest import FILE, check_unaltered, read_manifest
 from magms_nnunet.model.model import load_model
+from magms_nnunet.nnunet.folders import datasets_with_id
 from magms_nnunet.storage.files import open_regular, reason
 from magms_nnunet.storage.new_folders import new_folders
 
@@ -98,7 +99,5 @@ def _unpack_and_check(
 
 
 def _same_id(dataset: str) -> tuple[str, ...]:
-    folders = [os.environ.get(f"nnUNet_{kind}") for kind in ("raw", "preprocessed", "results")]
-    prefix, _, _ = dataset.partition("_")
-    found = {path.name for folder in folders if folder for path in Path(folder).glob(f"{prefix}_*")}
-    return tuple(sorted(found - {dataset}))
+    number = int(dataset.removeprefix("Dataset").partition("_")[0])
+    return tuple(sorted(datasets_with_id(number).keys() - {dataset}))

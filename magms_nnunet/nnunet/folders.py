@@ -6,6 +6,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import InputError
 
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 _NAME = re.compile(r"Dataset(?P<id>[0-9]{3})_[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -58,13 +59,21 @@ def new_dataset_name(dataset: str, name: str) -> str:
         raise InputError(
             f"{dataset!r} is no id from 1 to 999 and no name like Dataset501_Name (letters, digits, _ . + -)"
         )
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        folder = os.environ.get(variable)
-        others = sorted(Path(folder).glob(f"Dataset{match['id']}*")) if folder else []
-        for other in others:
-            if other.name != dataset:
-                raise InputError(f"id {int(match['id'])} belongs to {other.name} in {variable}: choose another id")
+    for other, variable in datasets_with_id(int(match["id"])).items():
+        if other != dataset:
+            raise InputError(f"id {int(match['id'])} belongs to {other} in {variable}: choose another id")
     return dataset
+
+
+def datasets_with_id(number: int) -> dict[str, str]:
+    """Return the names of the datasets with this id -> the first of nnU-Net's variables whose folder holds it."""
+    found: dict[str, str] = {}
+    for variable in FOLDERS:
+        if folder := os.environ.get(variable):
+            for path in sorted(Path(folder).glob(f"Dataset{number:03d}*")):  # as nnU-Net's own look-up
+                if path.is_dir():
+                    found.setdefault(path.name, variable)
+    return found
 
 
 def _names(folders: list[Path]) -> str:

@@ -5,9 +5,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
-from magms_nnunet.errors import InputError, one_line, shorten
-
-_LISTED = 8
+from magms_nnunet.errors import InputError, listing, one_line, shorten
 
 Files = dict[int, str | Path]
 """Channel -> path of an image."""
@@ -105,9 +103,7 @@ def check_labels_have_images(raw: Path, dataset_json: dict, cases: Container[str
     ending = file_ending(raw, dataset_json)
     labels = sorted(path.name.removesuffix(ending) for path in (raw / "labelsTr").glob(f"[!.]*{ending}"))
     if without := [name for name in labels if name not in cases]:
-        listed = ", ".join(without[:_LISTED]) + (
-            f" and {len(without) - _LISTED} more" if len(without) > _LISTED else ""
-        )
+        listed = listing(without)
         raise InputError(one_line(f"cases with a label and no image: {listed}: add images, or remove the labels"))
 
 

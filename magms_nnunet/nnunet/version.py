@@ -9,6 +9,11 @@ from magms_nnunet.errors import InputError, InputWarning
 TESTED_NNUNET = "2.8.1"
 
 
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that a result depends on."""
+    return {package: version(package) for package in ("magms_nnunet", "nnunetv2", "torch")}
+
+
 def check_hooks(base: type, names: Sequence[str]) -> None:
     """See that nnU-Net has the methods that we override: one that it has renamed would never be called.
 

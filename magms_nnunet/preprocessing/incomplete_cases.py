@@ -13,10 +13,8 @@ from functools import wraps
 from pathlib import Path
 
 from magms_nnunet.autoload import PLANNERS
-from magms_nnunet.errors import InputError, one_line
+from magms_nnunet.errors import InputError, listing, one_line
 from magms_nnunet.nnunet.raw_dataset import Files, incomplete_files
-
-_LISTED = 8
 
 
 class StandIn(str):
@@ -34,7 +32,11 @@ def check_gaps(files: Mapping[str, Files], names: list[str]) -> None:
         InputError: names the cases or modalities.
     """
     if empty := [case for case, of_case in files.items() if not of_case]:
-        raise InputError(one_line(f"training cases without any image: {_list(empty)}: add images or remove the cases"))
+        raise InputError(
+            one_line(
+                f"training cases without any image: {listing(empty, separator='; ')}: add images or remove the cases"
+            )
+        )
     if nowhere := [name for channel, name in enumerate(names) if not any(channel in have for have in files.values())]:
         raise InputError(
             one_line(f"no training case has {' or '.join(nowhere)}: add images, or remove it from dataset.json")
@@ -148,9 +150,11 @@ def change_trainer(module) -> None:
 
             names = _names(self.dataset_json)
             if cases := AvailableModalities.of_datasets(datasets, len(names)).incomplete():
-                listing = _list([f"{case} lacks {' and '.join(names[m] for m in lacks)}" for case, lacks in cases])
+                incomplete = listing(
+                    [f"{case} lacks {' and '.join(names[m] for m in lacks)}" for case, lacks in cases], separator="; "
+                )
                 raise InputError(
-                    one_line(f"{type(self).__name__} needs complete cases, and {listing}: use -tr AnySubsetTrainer")
+                    one_line(f"{type(self).__name__} needs complete cases, and {incomplete}: use -tr AnySubsetTrainer")
                 )
         return datasets
 
@@ -173,8 +177,8 @@ def _refuse_gaps(cases: dict[str, dict], dataset_json: dict) -> None:
     ]
     raise InputError(
         one_line(
-            f"{len(lacking)} of {len(files)} training cases are incomplete: {_list(lacking)}: plan and preprocess with "
-            "-pl MAGMSPlanner and train with -tr AnySubsetTrainer, or add the files"
+            f"{len(lacking)} of {len(files)} training cases are incomplete: {listing(lacking, separator='; ')}: plan "
+            "and preprocess with -pl MAGMSPlanner and train with -tr AnySubsetTrainer, or add the files"
         )
     )
 
@@ -182,8 +186,3 @@ def _refuse_gaps(cases: dict[str, dict], dataset_json: dict) -> None:
 def _names(dataset_json: dict) -> list[str]:
     channels = dataset_json.get("channel_names") or dataset_json["modality"]
     return [str(channels[str(channel)]) for channel in range(len(channels))]
-
-
-def _list(texts: list[str]) -> str:
-    more = len(texts) - _LISTED
-    return "; ".join(texts[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -1,13 +1,12 @@
 """Preprocessed cases with another number of channels or with black images. See also ``available_modalities.py``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
-from magms_nnunet.errors import InputError, one_line
+from magms_nnunet.errors import InputError, listing, one_line
 
-_LISTED = 8
 _BOX = 9  # voxels along each axis: where these in the middle differ, the rest need not be read
 
 
@@ -44,13 +43,13 @@ def check_cases(datasets: Sequence[Dataset], names: Sequence[str]) -> str | None
     if incomplete:
         raise InputError(
             f"{len(incomplete)} preprocessed cases do not have all modalities: "
-            f"{one_line(_list(incomplete.values()))}: add their files, or move the cases out of imagesTr and labelsTr, "
-            "then plan and preprocess again"
+            f"{one_line(listing(incomplete.values()))}: add their files, or move the cases out of imagesTr and "
+            "labelsTr, then plan and preprocess again"
         )
     if not empty:
         return None
     return (
-        f"{len(empty)} cases hold one value everywhere in a modality: {_list(empty.values())}: the model learns from "
+        f"{len(empty)} cases hold one value everywhere in a modality: {listing(empty.values())}: the model learns from "
         "that as from an image; put real images in, or train without these cases"
     )
 
@@ -59,9 +58,3 @@ def _is_constant(images: np.ndarray, channel: int) -> bool:
     """Whether a channel of ``images``, ``(C, *spatial)``, is; resampling leaves a rounding."""
     middle = tuple(slice(max(0, (n - _BOX) // 2), (n + _BOX) // 2) for n in images.shape[1:])
     return all(np.ptp(np.asarray(images[(channel, *where)])) < 1e-6 for where in (middle, (...,)))
-
-
-def _list(texts: Iterable[str]) -> str:
-    texts = list(texts)
-    more = len(texts) - _LISTED
-    return ", ".join(texts[:_LISTED]) + (f" and {more} more" if more > 0 else "")

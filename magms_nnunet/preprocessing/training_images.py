@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.errors import InputError, InputWarning, listing
 from magms_nnunet.images.cases import GEOMETRY_TOLERANCE
 from magms_nnunet.images.checks import unusable_range
 from magms_nnunet.images.files import ImageFileError, read_image_file
@@ -16,7 +16,6 @@ from magms_nnunet.images.grid import contradiction, difference
 from magms_nnunet.modalities import Modalities
 
 _FILES_AT_ONCE = 4
-_LISTED = 8
 
 
 def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> None:
@@ -42,11 +41,14 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
             empty += [f"{case}: {', '.join(constant)}"] if constant else []
     if empty:
         text = "the model learns from these as from images; put real ones in, or train without the cases"
-        warnings.warn(f"one value everywhere: {_list(empty)}: {text}", InputWarning, stacklevel=2)
+        warnings.warn(f"one value everywhere: {listing(empty, separator='; ')}: {text}", InputWarning, stacklevel=2)
     if apart:
-        warnings.warn(f"not on one grid: {_list(apart)}", InputWarning, stacklevel=2)
+        warnings.warn(f"not on one grid: {listing(apart, separator='; ')}", InputWarning, stacklevel=2)
     if problems:
-        raise InputError(f"these cases cannot be trained on; repair their files or remove the cases: {_list(problems)}")
+        raise InputError(
+            "these cases cannot be trained on; repair their files or remove the cases: "
+            + listing(problems, separator="; ")
+        )
 
 
 def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str | None, list[str]]:
@@ -84,8 +86,3 @@ def _differences(grids: list) -> Iterator[str]:
         first, name = grids[0]
         if problem := difference(grid, first, name, GEOMETRY_TOLERANCE):
             yield f"{label} {problem}"
-
-
-def _list(texts: list[str]) -> str:
-    more = len(texts) - _LISTED
-    return "; ".join(texts[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from magms_nnunet.metrics.dice import Regions
-
-COLOURS = ("#1f9bff", "#ff5a36", "#ffc800", "#4cd964", "#c86bff")
+from magms_nnunet.report.figures import region_colour
 
 
 def best_slice(reference: np.ndarray, regions: Regions) -> int:
@@ -50,13 +49,14 @@ def save_overlay(
     for axis, (caption, image) in zip(axes[0], images.items(), strict=False):
         _show(axis, image[z], caption)
     background = next(iter(images.values()))[z]
+    colours = [region_colour(index) for index in range(len(regions))]
     for axis, (caption, labels) in zip(axes[1], overlays.items(), strict=False):
         _show(axis, background, caption)
-        for colour, values in zip(COLOURS, regions.values(), strict=False):
+        for colour, values in zip(colours, regions.values(), strict=True):
             mask = np.isin(labels[z], values)
             axis.imshow(np.ma.masked_array(mask, ~mask), cmap=mpl.colors.ListedColormap([colour]), alpha=0.55)
             axis.contour(np.isin(reference[z], values), levels=[0.5], colors="white", linewidths=1)
-    handles = [Patch(color=colour, alpha=0.7, label=name) for colour, name in zip(COLOURS, regions, strict=False)]
+    handles = [Patch(color=colour, alpha=0.7, label=name) for colour, name in zip(colours, regions, strict=True)]
     outline = Line2D([], [], color="white", linewidth=1.5, label="outline of the reference")
     figure.legend(
         handles=[*handles, outline],

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from magms_nnunet.metrics.dice import Regions
-from magms_nnunet.report.overlay import COLOURS
+from magms_nnunet.report.figures import region_colour
 
 _PLANES = ("sagittal", "coronal", "axial")  # that lie across x, y and z of an image in LPS
 _ALPHA = 0.45
@@ -35,19 +35,20 @@ def save_preview(path: Path, images: Mapping[str, sitk.Image], labels: sitk.Imag
     shown = clearest(arrays, found != 0)
     low, high = np.percentile(arrays[shown], (1, 99.8))
     point, spacing_mm = centre_of_largest(found != 0), upright.GetSpacing()[::-1]
+    colours = [region_colour(index) for index in range(len(regions))]
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.6), layout="constrained")
     for plane, axis in enumerate(axes):
         across = 2 - plane  # axis of the array (z, y, x)
         rows, columns = (spacing_mm[other] for other in range(3) if other != across)
         options = {"aspect": rows / columns, "origin": "upper" if plane == 2 else "lower"}
         axis.imshow(arrays[shown].take(point[across], across), cmap="gray", vmin=low, vmax=high, **options)
-        for colour, values in zip(COLOURS, regions.values(), strict=False):
+        for colour, values in zip(colours, regions.values(), strict=True):
             mask = np.isin(found, values).take(point[across], across)
             overlay = np.ma.masked_array(mask, ~mask)
             axis.imshow(overlay, cmap=mpl.colors.ListedColormap([colour]), alpha=_ALPHA, **options)
         axis.set_title(_PLANES[plane])
         axis.axis("off")
-    handles = [Patch(color=colour, alpha=0.7, label=name) for colour, name in zip(COLOURS, regions, strict=False)]
+    handles = [Patch(color=colour, alpha=0.7, label=name) for colour, name in zip(colours, regions, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)))
     figure.suptitle(f"on {shown}" if found.any() else f"nothing is segmented; on {shown}")
     figure.savefig(path, dpi=100)
