@@ -12,7 +12,8 @@ per patient over all folds and repeats, against the first system.
         --systems AnySubset "AnySubset, complete cases only" "modality dropout" "AnySubset, nothing missing"
 
 With ``--missing``, patients of a fold's training part lack scans; what it validates on stays complete. Each fold has a
-raw dataset of links, plans and preprocessed cases of its own. ``--beside`` names the ``--work`` of a run of the same
+raw dataset of links, plans and preprocessed cases of its own. ``--missing`` without a rate is for data whose patients
+lack scans already. ``--beside`` names the ``--work`` of a run of the same
 data, folds and budgets without missing scans, whose AnySubset joins the tables.
 """
 
@@ -65,7 +66,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--spacing", type=float, nargs="+", help="target spacing in mm; default: the planned one")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--missing", nargs="+", metavar="MODALITY=RATE", help="of the training patients; the others: 0")
+    parser.add_argument(
+        "--missing", nargs="*", metavar="MODALITY=RATE", help="of the training patients; of those not named, 0"
+    )
     parser.add_argument("--missing-seed", type=int, default=0, help="which patients lack what")
     parser.add_argument("--beside", type=Path, help="--work of the same run without --missing")
     parser.add_argument("--tables-only", action="store_true", help="train nothing, write the tables of what there is")
@@ -81,7 +84,7 @@ def main() -> None:
             run_folder = work / f"budget_{budget}" / f"repeat_{repeat}"
             for fold in args.folds if not args.tables_only else []:
                 use_data_of(work, fold, args)
-                results = run_folder / "results" / (f"fold_{fold}" if args.missing else "")
+                results = run_folder / "results" / (f"fold_{fold}" if args.missing is not None else "")
                 os.environ |= {"nnUNet_results": str(results)}
                 for name, (trainer, fill) in systems.items():
                     evaluation = run_folder / "evaluations" / f"{name}_fold{fold}".replace(", ", "_").replace(" ", "_")
@@ -108,7 +111,7 @@ def tool(name: str) -> Path:
 
 def use_data_of(work: Path, fold: int, args: argparse.Namespace) -> Path:
     """The folder of raw and preprocessed cases, which nnU-Net is told of: with missing scans, each fold has its own."""
-    folder = work / f"data_of_fold_{fold}" if args.missing else work
+    folder = work / f"data_of_fold_{fold}" if args.missing is not None else work
     os.environ |= {f"nnUNet_{kind}": str(folder / kind) for kind in ("raw", "preprocessed")}
     return folder
 
@@ -143,13 +146,13 @@ def prepare(args: argparse.Namespace, folder: Path, fold: int) -> None:
     cases = [case for part in splits[fold].values() for case in part]
     drawn = draw(cases, patients_of(args.data), [*rates.values()], args.missing_seed)
     channels = {case: drawn[case] for case in splits[fold]["train"]}
-    link_dataset(args.data, raw, channels)
+    channels = link_dataset(args.data, raw, channels)
     regions = args.data / "dataset_regions.json"
     shutil.copy(regions if regions.is_file() else args.data / "dataset.json", raw / "dataset.json")
     plan = [tool("nnUNetv2_plan_and_preprocess"), "-d", dataset_id(args.data.name), "-pl", "MAGMSPlanner"]
     spacing = ["-overwrite_target_spacing", *args.spacing] if args.spacing else []
     run(*plan, "-c", args.configuration, "-np", "1", "-npfp", "1", *map(str, spacing))
-    if args.missing:
+    if args.missing is not None:
         splits += complete_only_splits(splits, channels, len(names))
     (preprocessed / "splits_final.json").write_text(json.dumps(splits, indent=2))
     plans_file = preprocessed / f"{PLANS}.json"
@@ -173,7 +176,7 @@ def cost(work: Path, dataset: str, trainer: str, fold: int, args: argparse.Names
     costs = json.loads(file.read_text()) if file.is_file() else {STOCK: 1.0}
     if trainer not in costs:
         os.environ |= {"nnUNet_results": str(work / "costs")}
-        split = complete_only(fold, args) if args.missing else fold
+        split = complete_only(fold, args) if args.missing is not None else fold
         about = [dataset_id(dataset), args.configuration, split, args.device, trainer]
         command = [sys.executable, __file__, "--cost", *about]
         output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
@@ -192,6 +195,7 @@ def measure_cost(dataset: str, configuration: str, fold: str, device: str, name:
         for trainer in (STOCK, name)
     ]
     use_allowed_cores()
+    trainers[0].takes_incomplete_cases = True  # among those for validation, which no step sees
     for trainer in trainers:
         trainer.initialize()
         trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()

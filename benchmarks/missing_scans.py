@@ -25,20 +25,27 @@ def draw(cases: Sequence[str], patients: Mapping[str, str], rates: Sequence[floa
     return {case: channels[patients.get(case, case)] for case in cases}
 
 
-def link_dataset(data: Path, raw: Path, channels: Mapping[str, Sequence[int]]) -> None:
-    """Make ``raw`` hold links to the files of ``data`` but for channels that ``channels`` leaves out of a case."""
+def link_dataset(data: Path, raw: Path, channels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Make ``raw`` hold links to the files of ``data`` but for channels that ``channels`` leaves out of a case.
+
+    Returns:
+        The channels that each case has there. A case that ``channels`` would leave none has what it has in ``data``.
+    """
     shutil.rmtree(raw, ignore_errors=True)
     (raw / "imagesTr").mkdir(parents=True)
     (raw / "labelsTr").symlink_to(data.resolve() / "labelsTr")
+    files: dict[str, dict[int, Path]] = {}
     for file in sorted((data / "imagesTr").iterdir()):
         case, _, channel = file.name.split(".")[0].rpartition("_")
-        if case not in channels or int(channel) in channels[case]:
-            (raw / "imagesTr" / file.name).symlink_to(file.resolve())
+        files.setdefault(case, {})[int(channel)] = file
+    linked = {}
+    for case, of_case in files.items():
+        linked[case] = [channel for channel in of_case if channel in channels.get(case, of_case)] or [*of_case]
+        for channel in linked[case]:
+            (raw / "imagesTr" / of_case[channel].name).symlink_to(of_case[channel].resolve())
+    return linked
 
 
 def complete_only_splits(splits: Sequence[dict], channels: Mapping[str, Sequence[int]], count: int) -> list[dict]:
     """The splits, trained on those cases alone that have all ``count`` modalities."""
-    return [
-        {**split, "train": [case for case in split["train"] if len(channels.get(case, range(count))) == count]}
-        for split in splits
-    ]
+    return [{**split, "train": [case for case in split["train"] if len(channels[case]) == count]} for split in splits]

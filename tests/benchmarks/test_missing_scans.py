@@ -30,12 +30,16 @@ def test_the_linked_dataset_lacks_the_files_of_the_cases_named(tmp_path):
     for name in files:
         (data / "imagesTr" / name).write_text(name)
     for _ in range(2):  # the second time, the first is removed
-        link_dataset(data, raw, {"b_1": [1]})
+        assert link_dataset(data, raw, {"b_1": [1]}) == {"a": [0, 1], "b_1": [1]}
         assert {path.name for path in (raw / "imagesTr").iterdir()} == files - {"b_1_0000.nii.gz"}
     assert (raw / "imagesTr/b_1_0001.nii.gz").read_text() == "b_1_0001.nii.gz"
     assert {path.name for path in (data / "imagesTr").iterdir()} == files
+    (data / "imagesTr" / "b_1_0001.nii.gz").unlink()  # a patient who has never had it
+    assert link_dataset(data, raw, {"b_1": [1]}) == {"a": [0, 1], "b_1": [0]}
 
 
 def test_complete_cases_only_are_the_training_part_of_splits_that_follow():
     splits = [{"train": ["a", "b", "c"], "val": ["d"]}]
-    assert complete_only_splits(splits, {"a": [0, 1], "b": [1]}, 2) == [{"train": ["a", "c"], "val": ["d"]}]
+    assert complete_only_splits(splits, {"a": [0, 1], "b": [1], "c": [0, 1]}, 2) == [
+        {"train": ["a", "c"], "val": ["d"]}
+    ]
