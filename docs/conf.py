@@ -27,6 +27,8 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"magms_nnunet {release}"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 html_extra_path = ["site"]  # index.html of the root leads to docs/index.html
 html_copy_source = False
 pygments_style = "friendly"
