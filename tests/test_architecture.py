@@ -24,11 +24,13 @@ ALLOWED = {
     "metrics": {"modalities"},
     "report": {"modalities", "metrics"},
     "trust": {"modalities", "metrics"},
+    "dicom": {"modalities", "metrics"},
     "model": {"modalities", "nnunet", "networks", "autoload"},
     "preprocessing": {"modalities", "images", "nnunet", "autoload"},
     "training": {"modalities", "cpu", "nnunet", "images", "networks", "model", "preprocessing"},
     "inference": {
-        *("modalities", "cpu", "nnunet", "images", "metrics", "report", "trust", "networks", "model", "preprocessing")
+        *("modalities", "cpu", "nnunet", "images", "metrics", "report", "trust", "dicom"),
+        *("networks", "model", "preprocessing"),
     },
     "evaluation": {
         *("modalities", "nnunet", "images", "metrics", "report", "trust", "model", "preprocessing", "inference")
@@ -38,7 +40,7 @@ ALLOWED = {
     "demo": {"modalities", "images", "metrics", "report", "training"},
     "environment": {"nnunet", "inference", "autoload"},
     "cli": {
-        *("nnunet", "images", "trust", "model", "inference", "evaluation", "comparison", "datasets", "demo"),
+        *("nnunet", "images", "trust", "dicom", "model", "inference", "evaluation", "comparison", "datasets", "demo"),
         "environment",
     },
     "trainers": {"networks", "losses", "training"},  # a leaf: nobody imports it

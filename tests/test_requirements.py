@@ -14,7 +14,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pytest needs it there
 
-EXTRAS = {"monai"}
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest needs it there
+
+EXTRAS = {"monai", "pydicom", "highdicom"}
 
 
 def required() -> dict[str, Requirement]:

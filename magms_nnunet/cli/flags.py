@@ -65,6 +65,20 @@ def add_checks(p: argparse.ArgumentParser, *, treat_empty: bool) -> None:
         add("--treat-empty-as-missing", action="store_true", help="leave out images that hold one value everywhere")
 
 
+def add_patient(p: argparse.ArgumentParser) -> None:
+    """How one patient's images are found and brought together."""
+    add = p.add_argument
+    add("--series", metavar="NAME=UID", nargs="+", default=[], help="the series of a modality, by UID or number")
+    add(
+        "--grid",
+        metavar="GRID",
+        help="bring one patient's images to one grid by their headers: that of a modality, 'finest' or 'isotropic'",
+    )
+    add("--register", choices=["rigid"], help="move the images onto that of the grid first, by mutual information")
+    add("--output-type", choices=["nifti", "dicom-seg"], default="nifti", help="default: %(default)s")
+    add("--keep-identifiers", action="store_true", help="let the JSON name patient, study and series of a DICOM study")
+
+
 def add_trust(p: argparse.ArgumentParser) -> None:
     """What is said and written on how far a result can be trusted."""
     from magms_nnunet.trust.advice import WEAK_BELOW

@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
         help="one patient's images instead of -i, FLAIR=a.nii.gz T1c=b.mha, in any format that SimpleITK reads; -o is "
         "then the segmentation's file, and its JSON lies beside it",
     )
-    add("-o", metavar="OUTPUT", required=True, help="the folder of the segmentations; with --image a file")
+    add("--dicom", metavar="STUDY", help="one patient's DICOM study instead of -i; magms_series shows what it holds")
+    flags.add_patient(p)
+    add("-o", metavar="OUTPUT", required=True, help="the folder of the segmentations; of one patient a file")
     add(
         "--modalities",
         metavar="NAME",
@@ -52,25 +54,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     flags.check(p, args)
     flags.check_trust(p, args)
-    if (args.i is None) == (args.image is None):
-        p.error("say what to segment: either -i FOLDER or --image NAME=FILE")
-    if args.image is not None and (given := _for_folders(args)):
-        p.error(f"{', '.join(given)}: for folders (-i), not for the named files of one patient")
+    if [args.i, args.image, args.dicom].count(None) != 2:
+        p.error("say what to segment: either -i FOLDER, --image NAME=FILE or --dicom STUDY")
+    if misplaced := _misplaced(args):
+        p.error(misplaced)
     return exits.run(p.prog, lambda: _predict(args), args.debug)
 
 
-def _for_folders(args: argparse.Namespace) -> list[str]:
-    """The flags that make no sense for one patient and were given."""
-    given = {"--modalities": args.modalities is not None, "-num_parts": args.num_parts > 1}
-    return [
-        flag for flag, is_given in (given | {"--continue_prediction": args.continue_prediction}).items() if is_given
-    ]
+def _misplaced(args: argparse.Namespace) -> str | None:
+    """What is wrong with flags that were given and make no sense for this kind of input."""
+    folder, study = args.i is not None, args.dicom is not None
+    of_folders = {"-num_parts": args.num_parts > 1, "--continue_prediction": args.continue_prediction}
+    of_folders |= {"--modalities": args.modalities is not None and not study}
+    of_patients = {"--grid": args.grid is not None, "--register": args.register is not None}
+    of_studies = {"--series": bool(args.series), "--keep-identifiers": args.keep_identifiers}
+    of_studies |= {"--output-type": args.output_type != "nifti"}
+    for flags_, fits, right in (
+        (of_folders, folder, "for folders (-i), not for one patient"),
+        (of_patients, not folder, "for one patient (--image or --dicom), not for folders"),
+        (of_studies, study, "for DICOM studies (--dicom)"),
+    ):
+        if not fits and (given := [flag for flag, is_given in flags_.items() if is_given]):
+            return f"{', '.join(given)}: {right}"
+    if args.register is not None and args.grid is None:
+        return "--register needs --grid, which says to what the others are moved"
+    return None
 
 
 def _predict(args: argparse.Namespace) -> int:
     exits.starting("magms_predict", not args.disable_progress_bar)
     reports: list[dict] = []
-    failed = _predict_folder(args, reports) if args.image is None else _predict_patient(args, reports)
+    failed = _predict_patient(args, reports) if args.i is None else _predict_folder(args, reports)
     from magms_nnunet.trust.sentences import sentences
 
     for sentence in sentences(reports):
@@ -109,7 +123,14 @@ def _predict_patient(args: argparse.Namespace, reports: list[dict]) -> dict[str,
 
     return predict_patient(
         PatientRequest(
-            images=tuple(args.image),
+            images=tuple(args.image or ()),
+            study=Path(args.dicom) if args.dicom else None,
+            series=tuple(args.series),
+            modalities=None if args.modalities is None else tuple(args.modalities),
+            dicom_seg=args.output_type == "dicom-seg",
+            grid=args.grid,
+            register=args.register is not None,
+            keep_identifiers=args.keep_identifiers,
             output=Path(args.o),
             model=flags.model_request(args),
             window=flags.window_request(args),

@@ -1,0 +1,104 @@
+"""Where the results of a single patient go: one file as ``-o`` names it, and what lies beside it."""
+
+from functools import partial
+from pathlib import Path
+from shutil import copyfile
+
+import SimpleITK as sitk
+
+from magms_nnunet.dicom.segmentation import write_segmentation
+from magms_nnunet.dicom.study import Series
+from magms_nnunet.errors import InputError
+from magms_nnunet.images.cases import Case, check_result_name
+from magms_nnunet.inference.earlier_results import is_prediction_report
+from magms_nnunet.inference.extras import PREVIEWS, UNCERTAINTY, Extras
+from magms_nnunet.metrics.dice import regions_from_dataset_json
+from magms_nnunet.storage.files import check_writable, reserved_name, write_then_rename
+from magms_nnunet.storage.json_files import replace_json
+from magms_nnunet.storage.written_image import check_written
+
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+"""Of a segmentation that ``-o`` names, besides the model's own."""
+
+DICOM_SEG = ".dcm"
+
+
+def split_name(output: Path, file_ending: str, *, dicom_seg: bool) -> tuple[str, str]:
+    """Name and ending of the segmentation that is asked for.
+
+    Raises:
+        InputError: it has no ending that can be written.
+    """
+    endings = (DICOM_SEG,) if dicom_seg else (file_ending, *ENDINGS)
+    ending = next((end for end in endings if output.name.endswith(end) and output.name != end), None)
+    if ending is None or output.is_dir():
+        known = ", ".join(sorted({*endings}))
+        raise InputError(f"-o {output}: of one patient, name the segmentation's file, ending in {known}")
+    name = output.name.removesuffix(ending)
+    if reason := reserved_name(name):
+        raise InputError(f"-o {output} {reason}")
+    check_result_name(Case(name, {}), file_ending)
+    return name, ending
+
+
+def target_files(
+    folder: Path, name: str, ending: str, file_ending: str, save_probabilities: bool, extras: Extras
+) -> dict[str, Path]:
+    """What is written: file among the results of a folder -> final path. The segmentation comes last."""
+    targets = {f"{name}.json": folder / f"{name}.json"}
+    if save_probabilities:
+        targets |= {f"{name}{suffix}": folder / f"{name}{suffix}" for suffix in (".npz", ".pkl")}
+    if extras.uncertainty:
+        targets[f"{UNCERTAINTY}/{name}.nii.gz"] = folder / f"{name}_uncertainty.nii.gz"
+    if extras.preview:
+        targets[f"{PREVIEWS}/{name}.png"] = folder / f"{name}.png"
+    return targets | {f"{name}{file_ending}": folder / f"{name}{ending}"}
+
+
+def check_targets(output: Path, targets: dict[str, Path], name: str) -> None:
+    """See that the files can be written and take nobody's place.
+
+    Raises:
+        InputError: not so.
+    """
+    check_writable(output.parent)
+    ours = is_prediction_report(output.parent / f"{name}.json")
+    for path in targets.values():
+        if path.exists() and not ours:
+            raise InputError(f"-o {output}: {path} is no result of magms_predict: move it away, or choose another name")
+
+
+def publish_results(
+    results: Path, targets: dict[str, Path], report: dict, series: Series | None, dataset_json: dict
+) -> None:
+    """Give the results their names, each complete, the segmentation last; older ones of these names go.
+
+    Args:
+        results: folder that they lie in.
+        targets: see :func:`target_files`.
+        report: content of the JSON.
+        series: that a DICOM-SEG refers to.
+        dataset_json: of the model.
+
+    Raises:
+        InputError: the segmentation cannot be a DICOM-SEG.
+    """
+    *beside, (segmentation, final) = targets.items()
+    source = results / segmentation
+    if final.suffix == DICOM_SEG:
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(str(source)))
+        regions = regions_from_dataset_json(dataset_json)
+        source = results / f"segmentation{DICOM_SEG}"
+        write_segmentation(source, labels, regions, series, dataset_json, report["model"]["name"])
+    elif not final.name.endswith(dataset_json["file_ending"]):
+        source = results / f"converted_{final.name}"
+        sitk.WriteImage(sitk.ReadImage(str(results / segmentation)), str(source), useCompression=True)
+    for path in targets.values():
+        path.unlink(missing_ok=True)
+    for result, path in beside:
+        if path.suffix == ".json":
+            replace_json(path, report)
+        else:
+            write_then_rename(path, partial(copyfile, results / result))
+    write_then_rename(final, partial(copyfile, source))
+    check_written(final)
