@@ -1,7 +1,10 @@
 """The series of a study: found by the headers of its files, and refused by name where they are no volume."""
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,14 +94,14 @@ def _headers(study: Path) -> Iterator[tuple[Path, "Dataset"]]:
             if is_hidden(path) or path.name.upper() == "DICOMDIR" or not path.is_file() or not _is_dicom(path):
                 continue
             try:
-                with open(path, "rb") as file:
+                with open(path, "rb") as file, _quiet_pydicom():
                     header = pydicom.dcmread(file, stop_before_pixels=True)
                     left = path.stat().st_size - file.tell()
-                header.decode()
+                    header.decode()
                 missing = [keyword for keyword in ("SOPClassUID", "SeriesInstanceUID") if keyword not in header]
                 size = _pixel_bytes(header)
             except Exception as error:  # it has many of its own
-                raise InputError(f"{path} is truncated or damaged ({_reason(error)}): copy it again") from error
+                raise InputError(f"{path} is truncated or damaged ({type(error).__name__}): copy it again") from error
             if "EncryptedAttributesSequence" in header:
                 raise InputError(f"{path} is encrypted: export the study without encryption of attributes")
             if missing or left < size:
@@ -137,8 +140,18 @@ def _pixel_bytes(header: "Dataset") -> int:
     return pixels + (8 if syntax.is_implicit_VR else 12)  # tag, representation and length
 
 
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+@contextmanager
+def _quiet_pydicom() -> Iterator[None]:
+    """While headers are read: what pydicom says of a value may hold it, and it may be a patient's name."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _check_one(study: Path, headers: list["Dataset"], what: str, *keywords: str) -> None:

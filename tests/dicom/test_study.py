@@ -1,5 +1,8 @@
 """Series are found by headers, and refused by name where they are no volume."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -132,3 +135,22 @@ def test_other_files_are_passed_over(tmp_path):
         find_series(tmp_path / "empty")
     with pytest.raises(InputError, match="does not exist"):
         find_series(tmp_path / "gone")
+
+
+def test_files_of_other_kinds_are_used_or_refused_in_a_line_of_ours(tmp_path):
+    """Pydicom's own test files: other modalities, compressed, multi-frame, RT, waveforms, and damaged on purpose."""
+    files = sorted((Path(pydicom.__file__).parent / "data" / "test_files").rglob("*.dcm"))
+    assert len(files) > 50
+    kinds = set()
+    for number, file in enumerate(files):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shutil.copy(file, folder)
+        try:
+            (series,) = find_series(folder)
+        except InputError as error:
+            kinds.add("refused" if "\n" not in str(error) else "a page")
+        else:
+            kinds.add(series.problem)
+    assert "a page" not in kinds
+    assert {"refused", "is a single slice", "is no MR image (modality CT)", "is an RT object, not an image"} <= kinds
