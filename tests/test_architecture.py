@@ -27,7 +27,7 @@ ALLOWED = {
     "dicom": {"modalities", "metrics"},
     "model": {"modalities", "nnunet", "networks", "autoload"},
     "preprocessing": {"modalities", "images", "nnunet", "autoload"},
-    "training": {"modalities", "cpu", "nnunet", "images", "networks", "model", "preprocessing"},
+    "training": {"autoload", "modalities", "cpu", "nnunet", "images", "networks", "model", "preprocessing"},
     "inference": {
         *("modalities", "cpu", "nnunet", "images", "metrics", "report", "trust", "dicom"),
         *("networks", "model", "preprocessing"),
@@ -39,10 +39,12 @@ ALLOWED = {
     "datasets": {"modalities", "nnunet", "images"},
     "demo": {"modalities", "images", "metrics", "report", "training"},
     "environment": {"nnunet", "inference", "autoload"},
+    "serve": {"modalities", "images", "model", "inference", "report"},
     "cli": {
-        *("nnunet", "images", "trust", "dicom", "model", "inference", "evaluation", "comparison", "datasets", "demo"),
-        "environment",
+        *("nnunet", "images", "trust", "dicom", "training", "model", "inference", "evaluation", "comparison"),
+        *("datasets", "demo", "environment", "serve"),
     },
+    "train": {"cli"},  # what torchrun is told to run
     "trainers": {"networks", "losses", "training"},  # a leaf: nobody imports it
     "planners": {"modalities", "nnunet", "images", "networks", "model", "preprocessing"},  # a leaf, too
     "magms_nnunet": {"inference"},  # the package itself, for magms_nnunet.Predictor
@@ -52,7 +54,7 @@ ALLOWED = {
     "runtime": set(),
 }
 SHARED = {"errors", "storage", "runtime", "magms_nnunet"}
-LOOSE = {"__init__", "autoload", "errors", "modalities"}
+LOOSE = {"__init__", "autoload", "errors", "modalities", "train"}
 STDLIB_ONLY = [
     *("__init__", "autoload", "errors", "runtime/signals", "runtime/streams"),
     *("storage/files", "storage/json_files", "storage/new_folders", "storage/output_lock"),
@@ -124,7 +126,8 @@ def test_what_every_python_process_imports_needs_the_standard_library_only(stem)
 
 
 def test_commands_start_without_torch():
-    modules = [f"magms_nnunet.{name}" for name in ("errors", "modalities", "images.cases", "storage.output_lock")]
+    names = ("errors", "modalities", "images.cases", "storage.output_lock", "serve.client", "serve.server")
+    modules = [f"magms_nnunet.{name}" for name in names]
     modules += [module.name for module in pkgutil.walk_packages(cli.__path__, "magms_nnunet.cli.")]
     code = (
         "import importlib, sys\n"

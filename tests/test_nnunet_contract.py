@@ -48,6 +48,14 @@ SIGNATURES = {
     "nnunetv2.training.lr_scheduler.polylr": {
         "PolyLRScheduler.__init__": "self optimizer initial_lr max_steps exponent current_step",
     },
+    "nnunetv2.run.run_training": {
+        "get_trainer_from_args": "dataset_name_or_id configuration fold trainer_name plans_identifier "
+        "continue_training device",
+        "maybe_load_checkpoint": "nnunet_trainer continue_training validation_only pretrained_weights_file",
+        "run_training": "dataset_name_or_id configuration fold trainer_class_name plans_identifier pretrained_weights "
+        "num_gpus export_validation_probabilities continue_training only_run_validation disable_checkpointing "
+        "val_with_best device",
+    },
     "nnunetv2.run.load_pretrained_weights": {
         "load_pretrained_weights": "network fname verbose",
     },
@@ -79,6 +87,8 @@ SIGNATURES = {
         "nnUNetPredictor.manual_initialization": "self network plans_manager configuration_manager "
         "parameters dataset_json trainer_name inference_allowed_mirroring_axes",
         "nnUNetPredictor.predict_logits_from_preprocessed_data": "self data",
+        "nnUNetPredictor._internal_predict_sliding_window_return_logits": "self data slicers do_on_device",
+        "nnUNetPredictor._internal_maybe_mirror_and_predict": "self x",
     },
     "nnunetv2.inference.export_prediction": {
         "export_prediction_from_logits": "predicted_array_or_file properties_dict configuration_manager plans_manager "

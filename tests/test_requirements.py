@@ -19,7 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pytest needs it there
 
-EXTRAS = {"monai", "pydicom", "highdicom"}
+EXTRAS = {"monai", "pydicom", "highdicom", "fastapi", "pydantic", "python-multipart", "starlette", "uvicorn"}
 
 
 def required() -> dict[str, Requirement]:

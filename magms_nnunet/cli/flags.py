@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from magms_nnunet.cli.parts import find_part
+from magms_nnunet.errors import InputError
+
 if TYPE_CHECKING:
     from magms_nnunet.images.checks import InputChecks
     from magms_nnunet.inference.extras import Extras
     from magms_nnunet.inference.request import ModelRequest, WindowRequest
 
-_TRAINER, _PLANS = "MAGMSTrainer", "MAGMSPlans"
+TRAINER, PLANS = "MAGMSTrainer", "MAGMSPlans"
+_AUTO = "auto"
 TRUST = "unpickle the checkpoint whatever it holds, code included: only if you trust who made it"
 
 
@@ -20,8 +24,8 @@ def add_model(p: argparse.ArgumentParser, default_folds: tuple[str, ...]) -> Non
     add = p.add_argument
     add("-d", metavar="DATASET", help="name or id of the dataset that the model was trained on")
     add("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
-    add("-tr", metavar="TRAINER", help=f"default: {_TRAINER}")
-    add("-p", metavar="PLANS", help=f"default: {_PLANS}")
+    add("-tr", metavar="TRAINER", help=f"default: {TRAINER}")
+    add("-p", metavar="PLANS", help=f"default: {PLANS}")
     add("-m", metavar="FOLDER", help="the model's folder, instead of -d -c -tr -p")
     add("-f", metavar="FOLD", nargs="+", default=[*default_folds], help=f"default: {' '.join(default_folds)}")
     add("-chk", metavar="FILE", default="checkpoint_final.pth", help="default: %(default)s")
@@ -41,8 +45,9 @@ def add_window(p: argparse.ArgumentParser) -> None:
     add("--disable_tta", action="store_true", help="no mirroring: faster, less accurate")
     add("-npp", metavar="N", type=int, default=_number("nnUNet_npp"), help="processes that preprocess, default 3")
     add("-nps", metavar="N", type=int, default=_number("nnUNet_nps"), help="processes that export, default 3")
-    add("-num_parts", metavar="N", type=int, default=1, help="number of commands that share these cases")
-    add("-part_id", metavar="K", type=int, default=0, help="which of them this is, from 0")
+    parts = "number of commands that share these cases; auto: as SLURM, torchrun or MPI says"
+    add("-num_parts", metavar="N", type=_parts, default=1, help=parts)
+    add("-part_id", metavar="K", type=int, help="which of them this is, from 0")
     add("-device", choices=["cuda", "cpu", "mps"], help="default: the GPU if there is one")
     add("--not_on_device", action="store_true", help="collect results in host memory, for volumes that fill the GPU")
     add("--disable_progress_bar", action="store_true")
@@ -106,6 +111,10 @@ def add_tolerance(p: argparse.ArgumentParser) -> None:
     )
 
 
+def _parts(text: str) -> int | str:
+    return text if text == _AUTO else int(text)
+
+
 def _number(variable: str) -> int:
     text = os.environ.get(variable, "")
     return int(text) if text.isdecimal() else 3
@@ -119,6 +128,14 @@ def check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         p.error(f"{which}, which holds all of it: leave out {' '.join(given)}")
     if args.m is None and None in (args.d, args.c):
         p.error(which)
+    if args.num_parts == _AUTO:
+        if args.part_id is not None:
+            p.error("-num_parts auto finds out the part: leave out -part_id")
+        try:
+            args.part_id, args.num_parts = find_part(os.environ)
+        except InputError as error:
+            p.error(str(error))
+    args.part_id = args.part_id or 0
     if args.num_parts < 1:
         p.error(f"-num_parts must be 1 or more, got {args.num_parts}")
     if not 0 <= args.part_id < args.num_parts:
@@ -158,8 +175,8 @@ def model_request(args: argparse.Namespace) -> "ModelRequest":
         model=Path(args.m) if args.m else None,
         dataset=args.d,
         configuration=args.c,
-        trainer=args.tr or _TRAINER,
-        plans=args.p or _PLANS,
+        trainer=args.tr or TRAINER,
+        plans=args.p or PLANS,
         folds=tuple(fold if fold == "all" else int(fold) for fold in args.f),
         checkpoint=args.chk,
         trust_checkpoint=args.trust_checkpoint,

@@ -3,7 +3,7 @@
 import io
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy
 from dataclasses import dataclass
@@ -116,6 +116,7 @@ class Predictor:
                 allow_tqdm=progress_bar,
             )
         self.fast_sweep = fast_sweep
+        self.on_tile: Callable[[int, int], None] | None = None  # see SlidingWindow
         chosen = {"fill": fill, "fast_sweep": fast_sweep and self.model.takes_subsets}
         self.settings = {"step_size": step_size, "mirroring": mirroring} | {k: v for k, v in chosen.items() if v}
         self._plans_manager = PlansManager(self.model.plans)
@@ -185,6 +186,7 @@ class Predictor:
             model.trainer,
             model.mirror_axes,
         )
+        window.on_tile = self.on_tile
         if outputs is not None:
             window.label_manager = SimpleNamespace(num_segmentation_heads=outputs)  # all that the window asks it for
         with model.lock:

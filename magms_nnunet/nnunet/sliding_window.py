@@ -1,7 +1,10 @@
 """nnU-Net's predictor, imported without torch's compiler: its module needs one class of that, for ``isinstance``."""
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
+
+from torch import Tensor
 
 _COMPILER = "torch._dynamo"
 
@@ -33,4 +36,32 @@ def _import_predictor() -> type:
     return nnUNetPredictor
 
 
-SlidingWindow = _import_predictor()
+class SlidingWindow(_import_predictor()):
+    """nnU-Net's predictor, which can say how far it is, and be stopped.
+
+    Attributes:
+        on_tile: called before each tile with its number, from 0, and the number of tiles; what it raises ends the
+            prediction. None: nobody is told.
+    """
+
+    on_tile: Callable[[int, int], None] | None = None
+
+    def _internal_predict_sliding_window_return_logits(
+        self, data: Tensor, slicers: list, do_on_device: bool = True
+    ) -> Tensor:
+        self._tile, self._tiles, self._stopped = 0, len(slicers), None
+        logits = super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
+        if self._stopped is not None:
+            raise self._stopped
+        return logits
+
+    def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
+        if self.on_tile is not None and self._stopped is None:
+            try:
+                self.on_tile(self._tile, self._tiles)
+            except Exception as error:
+                self._stopped = error
+            self._tile += 1
+        if self._stopped is not None:  # raised here, nnU-Net's thread that cuts tiles would wait and hold them forever
+            return x.new_zeros((1, self.label_manager.num_segmentation_heads, *x.shape[2:]))
+        return super()._internal_maybe_mirror_and_predict(x)

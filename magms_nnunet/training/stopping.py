@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
+import torch
+import torch.distributed as dist
+
 from magms_nnunet.runtime.signals import Stopped, exit_on_signal
 
 GRACE_SECONDS = 25  # clusters give 30 before they kill
@@ -13,14 +16,20 @@ _AUGMENTING_SECONDS = 3  # for the batch that a process is at
 
 
 class Signals:
-    """SIGINT and SIGTERM, which wait while a step changes the weights."""
+    """SIGINT and SIGTERM, which wait while a step changes the weights.
 
-    def __init__(self):
+    Args:
+        together: other processes train with this one and are told to stop at about the same time. All stop after the
+            same step: one that stopped before it would leave the others waiting in it.
+    """
+
+    def __init__(self, together: bool = False):
         self._held = False
+        self._together = together
         self._waiting: int | None = None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if not self._held:
+        if not (self._held or self._together):
             raise Stopped(number)
         self._waiting = number
 
@@ -36,6 +45,8 @@ class Signals:
             yield
         finally:
             self._held = False
+        if self._together:
+            self._waiting = _of_any_process(self._waiting)
         if self._waiting is not None:
             raise Stopped(self._waiting)
 
@@ -57,6 +68,13 @@ class Signals:
                 self._held = True
                 tidy_up(str(stop))
                 raise SystemExit(stop.exit_code) from None
+
+
+def _of_any_process(signal: int | None) -> int | None:
+    """The signal that any of the processes has received."""
+    told = torch.tensor(signal or 0, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(told, dist.ReduceOp.MAX)
+    return int(told) or None
 
 
 def end_augmentation(augmenters: Sequence, processes: Sequence[BaseProcess]) -> None:

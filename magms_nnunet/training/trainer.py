@@ -65,7 +65,7 @@ class ModalityTrainer(nnUNetTrainer):
         self._check_that_the_model_can_be_loaded()
         self._apply_run_length(run_length_from_environment())
         self._available = AvailableModalities(len(self.modalities))
-        self._lock, self._signals, self._augmenting = ExitStack(), Signals(), []
+        self._lock, self._signals, self._augmenting = ExitStack(), Signals(self.is_ddp), []
         guard_pretrained_weights()
         for text in untested_nnunet_warnings():
             self.print_to_log_file(f"magms_nnunet: warning: {text}")

@@ -8,7 +8,7 @@ from magms_nnunet.inference.command import predict
 from magms_nnunet.nnunet.sliding_window import OptimizedModule, SlidingWindow
 from nnunetv2.inference import predict_from_raw_data
 
-assert SlidingWindow is predict_from_raw_data.nnUNetPredictor
+assert SlidingWindow.__base__ is predict_from_raw_data.nnUNetPredictor
 assert predict_from_raw_data.OptimizedModule is OptimizedModule
 assert "torch._dynamo" not in sys.modules
 network = torch.nn.Linear(1, 1)
@@ -39,3 +39,39 @@ def test_the_compiler_is_imported_only_to_compile_and_then_nnunet_knows_its_netw
 
 def test_a_compiler_that_is_there_is_used_as_it_is():
     run(IMPORTED_BEFORE)
+
+
+def test_tiles_are_counted_and_a_stop_leaves_no_thread_behind():
+    from threading import active_count
+    from types import SimpleNamespace
+
+    import torch
+
+    from magms_nnunet.nnunet.sliding_window import SlidingWindow
+
+    class StopError(Exception):
+        pass
+
+    def stop_at_second(tile: int, tiles: int) -> None:
+        seen.append((tile, tiles))
+        if tile == 1:
+            raise StopError
+
+    ran, seen, before = [], [], active_count()
+    window = SlidingWindow(use_mirroring=False, device=torch.device("cpu"), use_gaussian=False)
+    window.label_manager = SimpleNamespace(num_segmentation_heads=2)
+    window.network = lambda x: ran.append(1) or torch.ones(1, 2, *x.shape[2:])
+    data = torch.zeros(1, 4, 4, 32)
+    slicers = [(slice(None), slice(None), slice(None), slice(x, x + 4)) for x in range(0, 32, 4)]
+    assert (window._internal_predict_sliding_window_return_logits(data, slicers) == 1).all()
+    assert len(ran) == 8
+    window.on_tile = stop_at_second
+    try:
+        window._internal_predict_sliding_window_return_logits(data, slicers)
+    except StopError:
+        pass
+    else:
+        raise AssertionError("it went on")
+    assert seen == [(0, 8), (1, 8)]
+    assert len(ran) == 9
+    assert active_count() == before

@@ -1,0 +1,40 @@
+"""nnU-Net's DistributedDataParallel on several machines, or without a GPU.
+
+nnU-Net takes a process's rank among all machines for the number of its GPU, and assumes that there is one.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class _OnItsOwnDevice(DistributedDataParallel):
+    """Called as nnU-Net does; the network's own device counts."""
+
+    def __init__(self, network: nn.Module, device_ids: list[int]):
+        device = next(network.parameters()).device
+        super().__init__(network, device_ids=None if device.type == "cpu" else [device])
+
+
+@contextmanager
+def own_devices() -> Iterator[None]:
+    """Inside, a trainer wraps its network for the device that the network is on."""
+    module = sys.modules[nnUNetTrainer.__module__]
+    before = module.DDP
+    module.DDP = _OnItsOwnDevice
+    try:
+        yield
+    finally:
+        module.DDP = before
+
+
+def place(trainer: nnUNetTrainer, device: torch.device) -> None:
+    """Give a trainer that has just been made the device of this process."""
+    trainer.device = device
+    if device.type == "cpu":
+        trainer.grad_scaler = None

@@ -1,0 +1,182 @@
+"""A client of ``magms_serve``. Needs the standard library alone.
+
+>>> client = Client("http://127.0.0.1:8000")
+>>> result = client.predict({"T1c": "patient_t1c.nii.gz", "FLAIR": "patient_flair.nii.gz"})
+>>> result.save("segmentations")
+"""
+
+import http.client
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit
+
+_CHUNK_BYTES = 1 << 20
+
+
+class ServiceError(Exception):
+    """The service refuses a request, or a job has failed.
+
+    Attributes:
+        status: of HTTP.
+        detail: what is wrong, as the service says it.
+    """
+
+    def __init__(self, status: int, detail: str):
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
+@dataclass(frozen=True)
+class Result:
+    """A segmentation, as ``magms_predict`` writes it.
+
+    Attributes:
+        name: of the file; ``segmentation``: its bytes.
+        report: bytes of the JSON beside it.
+    """
+
+    name: str
+    segmentation: bytes
+    report: bytes
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write both files to a folder, which is made; returns the segmentation's path."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / Path(self.name).name
+        path.with_name(f"{json.loads(self.report)['case']}.json").write_bytes(self.report)
+        path.write_bytes(self.segmentation)
+        return path
+
+
+class Client:
+    """Talks to one server.
+
+    Args:
+        url: such as ``http://127.0.0.1:8000``.
+        token: the server's, where it demands one.
+        timeout_s: for one answer, not for a job.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout_s: float = 60):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"url must be http://HOST:PORT or https://HOST:PORT, got {url!r}")
+        self._address, self._https = parts.netloc, parts.scheme == "https"
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._timeout_s = timeout_s
+
+    def models(self) -> list[dict]:
+        """The models: identifier, modalities, labels and the Dice to expect."""
+        return self._json("GET", "/models")
+
+    def submit(self, images: Mapping[str, str | os.PathLike], *, model: str | None = None, case: str = "image") -> str:
+        """Upload a patient's files.
+
+        Args:
+            images: modality -> file. Names as in dataset.json, their usual aliases, or channel numbers.
+            model: identifier; None: the server's only one.
+            case: what the result is called.
+
+        Returns:
+            Identifier of the job.
+
+        Raises:
+            ServiceError: the service refuses them.
+            OSError: a file or the server cannot be reached.
+        """
+        query = {"case": case} | ({} if model is None else {"model": model})
+        boundary = secrets.token_hex(16)
+        parts = [(_head(boundary, name, Path(path)), Path(path)) for name, path in images.items()]
+        end = f"--{boundary}--\r\n".encode()
+        length = sum(len(head) + path.stat().st_size + 2 for head, path in parts) + len(end)
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Content-Length": str(length)}
+        return self._json("POST", f"/jobs?{urlencode(query)}", _body(parts, end), headers)["id"]
+
+    def state(self, job: str) -> dict:
+        """How far a job is."""
+        return self._json("GET", f"/jobs/{quote(job)}")
+
+    def result(self, job: str) -> Result:
+        """The result of a job that is done.
+
+        Raises:
+            ServiceError: it is not done, or has failed.
+        """
+        name = self.state(job).get("file", "")
+        segmentation = self._request("GET", f"/jobs/{quote(job)}/result")
+        return Result(name, segmentation, self._request("GET", f"/jobs/{quote(job)}/report"))
+
+    def delete(self, job: str) -> None:
+        """Cancel a job, or have its result forgotten."""
+        self._request("DELETE", f"/jobs/{quote(job)}")
+
+    def predict(
+        self,
+        images: Mapping[str, str | os.PathLike],
+        *,
+        model: str | None = None,
+        case: str = "image",
+        poll_s: float = 0.5,
+    ) -> Result:
+        """Upload a patient, wait, fetch the result and have the server forget it; see :meth:`submit`.
+
+        Raises:
+            ServiceError: the service refuses the files, or the job has failed.
+        """
+        job = self.submit(images, model=model, case=case)
+        try:
+            while (state := self.state(job))["state"] in ("waiting", "running"):
+                time.sleep(poll_s)
+            if state["state"] != "done":
+                problem = state.get("problem", {})
+                raise ServiceError(problem.get("status", 409), problem.get("detail", f"the job is {state['state']}"))
+            return self.result(job)
+        finally:
+            self.delete(job)
+
+    def _json(self, method: str, path: str, body=None, headers: Mapping[str, str] | None = None):
+        return json.loads(self._request(method, path, body, headers))
+
+    def _request(self, method: str, path: str, body=None, headers: Mapping[str, str] | None = None) -> bytes:
+        connect = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+        connection = connect(self._address, timeout=self._timeout_s)
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # refused before all was sent: the answer says why
+                connection.request(method, path, body, self._headers | dict(headers or {}))
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise ServiceError(answer.status, _detail(content, answer))
+        return content
+
+
+def _head(boundary: str, name: str, path: Path) -> bytes:
+    names = [text.replace('"', "%22").replace("\r", "").replace("\n", "") for text in (name, path.name)]
+    disposition = 'Content-Disposition: form-data; name="{}"; filename="{}"'.format(*names)
+    return f"--{boundary}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n".encode()
+
+
+def _body(parts: list[tuple[bytes, Path]], end: bytes) -> Iterator[bytes]:
+    for head, path in parts:
+        yield head
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+        yield b"\r\n"
+    yield end
+
+
+def _detail(content: bytes, answer: http.client.HTTPResponse) -> str:
+    try:
+        return json.loads(content)["detail"]
+    except (ValueError, KeyError, TypeError):  # something between us and the service has answered
+        return f"HTTP {answer.status} {answer.reason}"

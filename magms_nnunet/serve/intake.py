@@ -1,0 +1,246 @@
+"""Takes uploads: streamed to a job's private folder, bounded, and nothing in them is believed.
+
+Files are stored under names of ours. What the client calls them chooses nothing but the modality.
+"""
+
+import asyncio
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from fastapi import Request
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from magms_nnunet.errors import InputError, shorten
+from magms_nnunet.modalities import Modalities
+from magms_nnunet.serve.problems import Problem
+from magms_nnunet.serve.settings import Limits
+
+_MOST_FILES = 64
+_HEADER_BYTES, _MOST_HEADERS = 4096, 8  # of a part
+_CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of a client.
+
+    Attributes:
+        path: where it is stored.
+        modality: what the client says that it is.
+        name: what the client calls it.
+    """
+
+    path: Path
+    modality: str
+    name: str
+
+
+async def receive(request: Request, folder: Path, limits: Limits, ending: str) -> list[Upload]:
+    """Store the files of a request.
+
+    Args:
+        request: multipart, each part named after a modality; or a zip, whose files are named after modalities or, as
+            everywhere in nnU-Net, ``CASE_XXXX``.
+        folder: private, empty.
+        limits: of sizes.
+        ending: of the model's files.
+
+    Raises:
+        Problem: what is wrong with it.
+        ClientDisconnect: it ended in the middle.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limits.upload_bytes:
+        raise _too_large(limits)
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    chunks = _bounded(request, limits)
+    if kind == b"multipart/form-data" and options.get(b"boundary"):
+        return await _Parts(options[b"boundary"], folder).read(chunks)
+    if kind == b"application/zip":
+        archive = folder / "study.zip"
+        with open(archive, "xb") as file:
+            async for chunk in chunks:
+                await asyncio.to_thread(file.write, chunk)
+        try:
+            return await asyncio.to_thread(unpack, archive, folder, limits, ending)
+        finally:
+            archive.unlink()
+    raise Problem(415, "send the files as multipart/form-data, a part per modality, or as application/zip")
+
+
+def channels_of(uploads: list[Upload], modalities: Modalities, ending: str) -> dict[int, Path]:
+    """Which file is which channel.
+
+    Raises:
+        Problem: there is none, a modality is unknown or given twice, or a file has another ending than the model reads.
+    """
+    found: dict[int, Path] = {}
+    for upload in uploads:
+        try:
+            (channel,) = modalities.parse([upload.modality])
+        except InputError as error:
+            raise Problem(422, str(error)) from error
+        name = modalities.names[channel]
+        if not upload.name.lower().endswith(ending.lower()):
+            raise Problem(422, f"{shorten(upload.name)} ({name}): the model reads {ending}: convert the file")
+        if channel in found:
+            raise Problem(422, f"{name} was given twice: give each modality once")
+        found[channel] = upload.path
+    if not found:
+        raise Problem(422, f"there is no file: give at least one of {modalities.listing()}")
+    return found
+
+
+def unpack(archive: Path, folder: Path, limits: Limits, ending: str) -> list[Upload]:
+    """The images of a zip.
+
+    Raises:
+        Problem: an entry leads out of the zip, is a link, encrypted or damaged; there are too many, or they are too
+            large; or the zip holds several cases.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+            for entry in entries:
+                if reason := _refused(entry):
+                    raise Problem(400, f"the zip's entry {shorten(entry.filename)} {reason}: nothing is unpacked")
+            entries = [entry for entry in entries if not _is_of_the_system(entry.filename)]
+            if len(entries) > _MOST_FILES:
+                raise Problem(413, f"the zip holds {len(entries)} files: send the images of one patient")
+            left, uploads = limits.upload_bytes, []
+            for number, entry in enumerate(entries):
+                name = PurePosixPath(entry.filename).name
+                path = folder / f"part_{number}{ending}"
+                left -= _write(opened, entry, path, left, limits)
+                uploads.append(Upload(path, name.removesuffix(ending), name))
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+        raise Problem(400, f"the zip is damaged ({error}): make it again") from error
+    return _without_case(uploads)
+
+
+def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int, limits: Limits) -> int:
+    """What is written counts, not what the zip says of itself."""
+    written = 0
+    with opened.open(entry) as packed, open(path, "xb") as file:
+        while chunk := packed.read(1 << 20):
+            written += len(chunk)
+            if written > left:
+                raise _too_large(limits)
+            file.write(chunk)
+    return written
+
+
+def _without_case(uploads: list[Upload]) -> list[Upload]:
+    """``p1_0002`` is channel 2, where all names have a channel and the same case."""
+    matches = [_CHANNEL.fullmatch(upload.modality) for upload in uploads]
+    if not all(matches):
+        return uploads
+    if len(cases := sorted({match["name"] for match in matches})) > 1:
+        raise Problem(422, f"the zip holds several cases ({', '.join(map(shorten, cases[:3]))}): send one per job")
+    return [Upload(u.path, str(int(m["channel"])), u.name) for u, m in zip(uploads, matches, strict=True)]
+
+
+def _refused(entry: zipfile.ZipInfo) -> str | None:
+    name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
+    windows = PureWindowsPath(name)
+    if name.startswith("/") or windows.drive or windows.root:
+        return "has an absolute path"
+    if ".." in windows.parts or "\\" in name:
+        return "leads out of its folder"
+    if kind not in (0, stat.S_IFREG):
+        return "is a link or a device, not a file"
+    return "is encrypted" if entry.flag_bits & 1 else None
+
+
+def _is_of_the_system(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+async def _bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+    """The body, not more of it than is allowed, and no client that keeps a slot without sending."""
+    stream, received = request.stream().__aiter__(), 0
+    while True:
+        try:
+            chunk = await asyncio.wait_for(stream.__anext__(), limits.idle_s)
+        except StopAsyncIteration:
+            return
+        except asyncio.TimeoutError as error:
+            raise Problem(408, f"nothing was sent for {limits.idle_s:g} s: send it again") from error
+        received += len(chunk)
+        if received > limits.upload_bytes:
+            raise _too_large(limits)
+        yield chunk
+
+
+def _too_large(limits: Limits) -> Problem:
+    return Problem(413, f"the files are larger than the {limits.upload_bytes} bytes that this server takes: crop them")
+
+
+class _Parts:
+    """Writes each part of a multipart body to a file, as the parser calls."""
+
+    def __init__(self, boundary: bytes, folder: Path):
+        self._folder, self._uploads, self._file, self._complete = folder, [], None, False
+        self._field, self._value, self._headers = b"", b"", {}
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_header_field": self._on_field,
+                "on_header_value": self._on_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers,
+                "on_part_data": lambda data, start, end: self._file.write(data[start:end]),
+                "on_part_end": lambda: self._file.close(),
+                "on_end": self._on_end,
+            },
+        )
+
+    async def read(self, chunks: AsyncIterator[bytes]) -> list[Upload]:
+        try:
+            async for chunk in chunks:
+                await asyncio.to_thread(self._parser.write, chunk)
+        except FormParserError as error:
+            raise Problem(400, f"the multipart body is malformed ({error})") from error
+        finally:
+            if self._file is not None:
+                self._file.close()
+        if not self._complete:
+            raise Problem(400, "the multipart body ends before its last boundary: send it again")
+        return self._uploads
+
+    def _on_field(self, data: bytes, start: int, end: int) -> None:
+        self._field = self._longer(self._field, data[start:end])
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value = self._longer(self._value, data[start:end])
+
+    def _longer(self, text: bytes, more: bytes) -> bytes:
+        if len(text) + len(more) > _HEADER_BYTES or len(self._headers) > _MOST_HEADERS:
+            raise Problem(400, "a part of the multipart body has too long a header")
+        return text + more
+
+    def _on_header_end(self) -> None:
+        self._headers[self._field.lower()] = self._value
+        self._field = self._value = b""
+
+    def _on_headers(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        self._headers = {}
+        name, filename = (options.get(key, b"").decode("utf-8", "replace") for key in (b"name", b"filename"))
+        if not name or not filename:
+            raise Problem(422, "each part must be a file and be named after its modality")
+        if len(self._uploads) == _MOST_FILES:
+            raise Problem(413, f"there are more than {_MOST_FILES} files: send the images of one patient")
+        path = self._folder / f"part_{len(self._uploads)}"
+        self._uploads.append(Upload(path, name, filename))
+        self._file = open(path, "xb")  # noqa: SIM115 closed at the part's end, and where the body ends early
+
+    def _on_end(self) -> None:
+        self._complete = True

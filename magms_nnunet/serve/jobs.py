@@ -1,0 +1,170 @@
+"""All jobs of a server: a bounded queue, what runs, and the results that are held for their clients."""
+
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from pathlib import Path
+
+from magms_nnunet.serve.job import CANCELLED, DONE, ENDED, FAILED, RUNNING, WAITING, Answer, Job
+from magms_nnunet.serve.problems import Problem
+from magms_nnunet.serve.settings import Limits
+
+_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)  # buckets of the histogram
+_RECENT_S = 60
+
+
+class Jobs:
+    """Thread-safe. The queue's slots are taken before an upload begins, so that uploads are bounded, too.
+
+    Attributes:
+        limits: of the server.
+        ended: state -> number of jobs that ended so.
+        buckets: seconds -> number of done jobs that took no longer; ``seconds``: of all done jobs.
+        stopping: whether the server is about to end.
+    """
+
+    def __init__(self, root: Path, limits: Limits):
+        self.limits, self._root = limits, root
+        self._jobs: dict[str, Job] = {}
+        self._queue: deque[Job] = deque()
+        self._uploading = 0
+        self._changed = threading.Condition()
+        self.ended: Counter[str] = Counter()
+        self.buckets: Counter[float] = Counter(dict.fromkeys(_SECONDS, 0))
+        self.seconds = 0.0
+        self.stopping = False
+
+    def begin(self) -> Job:
+        """Take a slot for a job whose files are about to be uploaded: :meth:`submit` or :meth:`abandon` it.
+
+        Raises:
+            Problem: the queue is full, or the server is stopping.
+        """
+        with self._changed:
+            if self.stopping:
+                raise Problem(503, "the server is stopping: send the job to another one", {"Retry-After": "30"})
+            if len(self._queue) + self._uploading >= self.limits.waiting:
+                waiting = f"{self.limits.waiting} jobs are waiting already: send it again later"
+                raise Problem(429, waiting, {"Retry-After": "10"})
+            self._uploading += 1
+        return Job(Path(tempfile.mkdtemp(dir=self._root)))
+
+    def submit(self, job: Job) -> None:
+        """Put it into the queue.
+
+        Raises:
+            Problem: the server is stopping.
+        """
+        with self._changed:
+            self._uploading -= 1
+            if not self.stopping:
+                self._jobs[job.id] = job
+                self._queue.append(job)
+                self._changed.notify_all()
+                return
+        job.remove_files()
+        raise Problem(503, "the server is stopping: send the job to another one", {"Retry-After": "30"})
+
+    def abandon(self, job: Job) -> None:
+        """Its upload has failed."""
+        with self._changed:
+            self._uploading -= 1
+        job.remove_files()
+
+    def next(self, timeout_s: float) -> Job | None:
+        """The next job to run; None: there is none within this time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue, timeout_s)
+            if not self._queue:
+                return None
+            job = self._queue.popleft()
+            job.state = RUNNING
+            return job
+
+    def end(self, job: Job, state: str, detail: str = "", status: int = 422, answer: Answer | None = None) -> None:
+        """A job that ran has ended; of a cancelled one nothing is kept."""
+        job.remove_files()
+        with self._changed:
+            job.ended, job.seconds = time.monotonic(), time.monotonic() - job.made
+            if job.state != CANCELLED:
+                job.state, job.detail, job.status, job.answer = state, detail, status, answer
+            self.ended[job.state] += 1
+            if job.state == DONE:
+                self.seconds += job.seconds
+                self.buckets.update(limit for limit in _SECONDS if job.seconds <= limit)
+            self._changed.notify_all()
+        self.forget_old()
+
+    def get(self, identifier: str) -> Job:
+        """A job.
+
+        Raises:
+            Problem: there is no such job.
+        """
+        job = self._jobs.get(identifier)
+        if job is None:
+            raise Problem(404, "no such job: it was deleted, has expired, or this server never had it")
+        return job
+
+    def position(self, job: Job) -> int | None:
+        """How many jobs are before it; None: it is not waiting."""
+        with self._changed:
+            return self._queue.index(job) if job in self._queue else None
+
+    def remove(self, identifier: str) -> None:
+        """Cancel a job where it has not ended, and forget it.
+
+        Raises:
+            Problem: there is no such job.
+        """
+        with self._changed:
+            job = self.get(identifier)
+            del self._jobs[identifier]
+            if job.state == RUNNING:
+                job.cancel()  # its worker removes its files
+                return
+            if job.state == WAITING:
+                self._queue.remove(job)
+                job.state = CANCELLED
+                self.ended[CANCELLED] += 1
+        job.answer = None
+        job.remove_files()
+
+    def forget_old(self) -> None:
+        """Forget results that nobody has deleted in time, and the oldest where there are too many."""
+        with self._changed:
+            done = sorted((job for job in self._jobs.values() if job.state in ENDED), key=lambda job: job.ended)
+            too_many = len(done) - self.limits.kept
+            for number, job in enumerate(done):
+                if number < too_many or time.monotonic() - job.ended > self.limits.keep_s:
+                    del self._jobs[job.id]
+
+    def stop(self) -> None:
+        """Take no more jobs, and give those that wait back, which their clients are told while the server answers."""
+        with self._changed:
+            self.stopping = True
+            waiting = list(self._queue)
+            self._queue.clear()
+            for job in waiting:
+                job.state, job.detail, job.status = FAILED, "the server is stopping: send the job again", 503
+                job.ended = time.monotonic()
+                self.ended[FAILED] += 1
+        for job in waiting:
+            job.remove_files()
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Wait for the jobs that run."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self.count(RUNNING), timeout_s)
+
+    def has_unfetched(self) -> bool:
+        """Whether a result of the last seconds has not been fetched."""
+        with self._changed:
+            done = [job for job in self._jobs.values() if job.state == DONE and not job.fetched]
+        return any(time.monotonic() - job.ended < _RECENT_S for job in done)
+
+    def count(self, state: str) -> int:
+        """How many jobs are in this state."""
+        with self._changed:
+            return sum(job.state == state for job in self._jobs.values())

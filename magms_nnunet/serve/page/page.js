@@ -1,0 +1,239 @@
+"use strict";
+
+const byId = id => document.getElementById(id);
+const PLANES = ["axial", "coronal", "sagittal"];
+let models = [];
+let files = [];            // {file, modality}
+let job = null;            // what the server says of it
+let token = "";            // kept in this page's memory alone
+
+async function ask(path, options = {}) {
+  const headers = {...options.headers, ...(token && {Authorization: `Bearer ${token}`})};
+  const answer = await fetch(path, {...options, headers});
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => ({}));
+  if (answer.status === 401) {
+    byId("token-form").hidden = false;
+    byId("token").focus();
+  }
+  throw new Error(problem.detail || `the server answers ${answer.status}`);
+}
+
+function say(text) { byId("status").textContent = text; }
+
+function report(error) {
+  byId("error").textContent = error ? error.message : "";
+  if (error) say("");
+}
+
+function element(name, content = {}, ...children) {
+  const made = Object.assign(document.createElement(name), content);
+  made.append(...children);
+  return made;
+}
+
+function chosenModel() { return models.find(model => model.id === byId("model").value); }
+
+async function loadModels() {
+  models = await (await ask("/models")).json();
+  byId("token-form").hidden = true;
+  byId("model").replaceChildren(...models.map(model => element("option", {value: model.id, textContent: model.id})));
+}
+
+async function add(list) {
+  report(null);
+  const added = [...list];
+  const names = JSON.stringify(added.map(file => file.name));
+  const query = new URLSearchParams({model: byId("model").value});
+  const headers = {"Content-Type": "application/json"};
+  const found = await (await ask(`/assignment?${query}`, {method: "POST", body: names, headers})).json();
+  added.forEach((file, i) => files.push({file, modality: found[i] || ""}));
+  showFiles();
+}
+
+async function assignAgain() {  // another model has other modalities
+  const again = files.splice(0).map(entry => entry.file);
+  await add(again);
+}
+
+function showFiles() {
+  const model = chosenModel();
+  byId("chosen").hidden = files.length === 0;
+  byId("chosen").tBodies[0].replaceChildren(...files.map(entry => {
+    const options = ["", ...model.modalities].map(name => element("option", {value: name, textContent: name || "(not used)"}));
+    const select = element("select", {ariaLabel: `Modality of ${entry.file.name}`}, ...options);
+    select.value = entry.modality;
+    select.onchange = () => { entry.modality = select.value; showExpected(); };
+    const remove = element("button", {type: "button", textContent: "Remove", ariaLabel: `Remove ${entry.file.name}`});
+    remove.onclick = () => { files = files.filter(other => other !== entry); showFiles(); byId("files").focus(); };
+    const size = `${(entry.file.size / 1048576).toFixed(1)} MiB`;
+    return element("tr", {}, ...[entry.file.name, size, select, remove].map(content => element("td", {}, content)));
+  }));
+  showExpected();
+}
+
+function subset() {
+  const given = files.map(entry => entry.modality).filter(Boolean);
+  return chosenModel().modalities.filter(name => given.includes(name));
+}
+
+function showExpected() {
+  const model = chosenModel(), names = subset();
+  const given = files.filter(entry => entry.modality).length;
+  const twice = given > names.length;
+  byId("predict").disabled = !names.length || twice;
+  if (twice) { byId("expected").textContent = "Two files have the same modality: give each modality once."; return; }
+  const dice = of => model.expected_dice[model.modalities.filter(name => of.includes(name)).join("+")]?.mean;
+  const now = dice(names);
+  if (!names.length) { byId("expected").textContent = ""; return; }
+  if (now === undefined) {
+    byId("expected").textContent = `${names.join(" + ")}: nobody has evaluated this model on this subset.`;
+    return;
+  }
+  const gains = model.modalities.filter(name => !names.includes(name))
+    .map(name => [name, dice([...names, name]) - now]).filter(([, gain]) => gain > 0).sort((a, b) => b[1] - a[1]);
+  const next = gains.length ? ` Acquire next: ${gains[0][0]}, +${gains[0][1].toFixed(3)}.` : "";
+  byId("expected").textContent = `Dice to expect from ${names.join(" + ")}: ${now.toFixed(3)}.${next}`;
+}
+
+async function predict() {
+  report(null);
+  await forget();
+  const body = new FormData();
+  for (const entry of files) if (entry.modality) body.append(entry.modality, entry.file, entry.file.name);
+  say("Uploading");
+  byId("predict").disabled = true;
+  try {
+    const query = new URLSearchParams({model: byId("model").value, slices: true});
+    job = await (await ask(`/jobs?${query}`, {method: "POST", body})).json();
+    byId("cancel").hidden = byId("progress").hidden = false;
+    await watch(job.id);
+  } catch (error) {
+    report(error);
+  } finally {
+    byId("cancel").hidden = byId("progress").hidden = true;
+    showExpected();
+  }
+}
+
+async function watch(id) {
+  while (job && job.id === id && (job.state === "waiting" || job.state === "running")) {
+    byId("progress").value = job.progress;
+    const before = job.position ? `, ${job.position} before it` : "";
+    say(job.state === "waiting" ? `Waiting${before}` : "Predicting");
+    await new Promise(resolve => setTimeout(resolve, 300));
+    if (job && job.id === id) job = await (await ask(`/jobs/${id}`)).json();
+  }
+  if (!job || job.id !== id) return;
+  if (job.state === "failed") throw new Error(job.problem.detail);
+  await showResult();
+}
+
+async function cancel() {
+  const {id} = job;
+  job = null;
+  await ask(`/jobs/${id}`, {method: "DELETE"});
+  say("Cancelled");
+}
+
+async function forget() {
+  if (!job) return;
+  const {id} = job;
+  job = null;
+  byId("result").hidden = true;
+  await ask(`/jobs/${id}`, {method: "DELETE"}).catch(() => {});  // it may have expired
+}
+
+async function showResult() {
+  const told = await (await ask(`/jobs/${job.id}/report`)).json();
+  byId("summary").textContent = `From ${told.modalities_used.join(" + ")}, in ${job.seconds.toFixed(1)} s` +
+    (told.modalities_absent.length ? `; without ${told.modalities_absent.join(", ")}` : "") +
+    (told.expected_dice ? `; Dice to expect ${told.expected_dice.mean.toFixed(3)}` : "");
+  byId("warnings").replaceChildren(...told.warnings.map(text => element("li", {textContent: text})));
+  byId("view").hidden = byId("legend").hidden = byId("planes").hidden = !job.slices;
+  if (job.slices) {
+    byId("shown").replaceChildren(...job.modalities.map(name => element("option", {value: name, textContent: name})));
+    byId("legend").replaceChildren(...chosenModel().legend.map(legendEntry));
+    byId("planes").replaceChildren(...PLANES.map(planeView));
+  }
+  byId("result").hidden = false;
+  say("Done");
+}
+
+function legendEntry({label, colour}) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const square = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  for (const [key, value] of Object.entries({width: "100%", height: "100%", fill: colour})) square.setAttribute(key, value);
+  svg.append(square);
+  svg.setAttribute("aria-hidden", "true");
+  return element("li", {}, svg, label);
+}
+
+function planeView(plane) {
+  const last = job.slices[plane] - 1;
+  const slider = element("input", {type: "range", min: 0, max: last, value: job.best_slices[plane], ariaLabel: `${plane} slice`});
+  const picture = element("img", {id: plane});
+  const caption = element("figcaption");
+  const {id} = job;
+  let busy = false, again = false;
+
+  async function draw() {
+    if (!job || job.id !== id) return;
+    again = busy;
+    if (busy) return;
+    busy = true;
+    const modality = byId("shown").value;
+    const query = new URLSearchParams({modality, opacity: byId("opacity").value});
+    try {
+      const png = await (await ask(`/jobs/${id}/slices/${plane}/${slider.value}?${query}`)).blob();
+      const url = URL.createObjectURL(png);
+      picture.onload = () => URL.revokeObjectURL(url);
+      picture.src = url;
+      picture.alt = `${plane} slice ${slider.value} of ${last}, ${modality}, with the segmentation`;
+      caption.textContent = `${plane}, slice ${slider.value} of ${last}`;
+    } catch (error) {
+      if (job && job.id === id) report(error);
+    } finally {
+      busy = false;
+    }
+    if (again) draw();
+  }
+
+  slider.oninput = draw;
+  picture.onwheel = event => {
+    event.preventDefault();
+    slider.value = Number(slider.value) + Math.sign(event.deltaY);
+    draw();
+  };
+  byId("shown").addEventListener("change", draw);
+  byId("opacity").addEventListener("input", draw);
+  draw();
+  return element("figure", {}, picture, caption, slider);
+}
+
+async function save(path, name) {
+  const url = URL.createObjectURL(await (await ask(`/jobs/${job.id}/${path}`)).blob());
+  element("a", {href: url, download: name}).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+}
+
+function on(id, event, action) {
+  byId(id).addEventListener(event, happened => Promise.resolve(action(happened)).catch(report));
+}
+
+on("files", "change", async () => { await add(byId("files").files); byId("files").value = ""; });
+on("model", "change", assignAgain);
+on("predict", "click", predict);
+on("cancel", "click", cancel);
+on("forget", "click", async () => { await forget(); say("Removed"); });
+on("save", "click", () => save("result", job.file));
+on("save-report", "click", () => save("report", `${job.case}.json`));
+on("token-form", "submit", async event => { event.preventDefault(); token = byId("token").value.trim(); report(null); await loadModels(); });
+for (const event of ["dragover", "dragleave", "drop"]) {
+  on("drop", event, async happened => {
+    happened.preventDefault();
+    byId("drop").classList.toggle("over", event === "dragover");
+    if (event === "drop") await add(happened.dataTransfer.files);
+  });
+}
+loadModels().catch(report);

@@ -1,0 +1,27 @@
+"""Errors as clients get them: problem details for HTTP, RFC 9457."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from magms_nnunet.errors import one_line
+
+
+class Problem(Exception):  # noqa: N818 RFC 9457's word
+    """A request cannot be answered.
+
+    Args:
+        status: of HTTP.
+        detail: what is wrong and what to do, in one line.
+        headers: further ones of the answer.
+    """
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None):
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, one_line(detail), dict(headers or {})
+
+    @property
+    def content(self) -> dict:
+        """The JSON object. Without a type of its own, the title is the status's phrase."""
+        return {"type": "about:blank", "title": HTTPStatus(self.status).phrase, "status": self.status} | {
+            "detail": self.detail
+        }

@@ -1,0 +1,58 @@
+"""What the service is told by its flags, in a form that a worker's process can be sent without importing torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which models, and how they predict.
+
+    Attributes:
+        folders: of the models.
+        folds: names of folds; None: all that are trained.
+        checkpoint: file name within the fold; ``trust_checkpoint``: unpickle whatever it holds.
+        device: ``cuda``, ``cpu`` or ``mps``; None: the GPU if there is one.
+        threads: the server's OMP_NUM_THREADS, which a worker would lose; empty where it is not set.
+        checks: the fields of InputChecks.
+        largest: voxels of an image at the most.
+    """
+
+    folders: tuple[Path, ...]
+    folds: tuple[int | str, ...] | None = None
+    checkpoint: str = "checkpoint_final.pth"
+    trust_checkpoint: bool = False
+    device: str | None = None
+    step_size: float = 0.5
+    mirroring: bool = True
+    results_on_device: bool = True
+    fill: str | None = None
+    threads: str = ""
+    checks: dict = field(default_factory=dict)
+    largest: int = 1 << 28
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server takes, so that its memory, disk and time are bounded.
+
+    Attributes:
+        upload_bytes: of one job's files together, also after a zip is unpacked.
+        waiting: jobs that wait or are being uploaded; more are answered with 429.
+        kept: finished jobs whose results are held in memory; the oldest is forgotten first.
+        keep_s: how long a result is held; ``job_s``: how long a job may run.
+        idle_s: how long an upload may send nothing.
+        cancel_s: how long a cancelled job may take to notice before its process is ended.
+        stop_s: how long the job that runs may take to finish after the signal to stop.
+    """
+
+    upload_bytes: int = 2 * GIB
+    waiting: int = 16
+    kept: int = 16
+    keep_s: float = 1800
+    job_s: float = 3600
+    idle_s: float = 60
+    cancel_s: float = 10
+    stop_s: float = 25

@@ -1,0 +1,118 @@
+"""The page in a real browser: from files to slices and the download, by keyboard, with a name for everything."""
+
+import hashlib
+import time
+
+import pytest
+
+from tests.faults.tiny import magms_predict  # noqa: F401 (a fixture)
+from tests.integration.workspace import ENDING
+from tests.serve.browser import BROWSER, Page
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; Debian: apt-get install chromium")
+
+CHOICES = "[...document.querySelectorAll('#chosen select')].map(select => select.value)"
+ENTER, RIGHT = ("Enter", 13, "\r"), ("ArrowRight", 39)
+NAMED = {"button", "combobox", "slider", "textbox", "image", "progressbar", "table"}
+# The pixels of a plane, when what is shown has been drawn.
+PIXELS = """(async () => {
+  const image = document.getElementById(%r);
+  for (let decoded = false; !decoded; ) {  // which fails where the picture changes meanwhile
+    await new Promise(resolve => setTimeout(resolve, 300));
+    decoded = await image.decode().then(() => true, () => false);
+  }
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight), context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  return [image.alt, [...context.getImageData(0, 0, canvas.width, canvas.height).data].join()];
+})()"""
+
+
+@pytest.fixture
+def page(server, tmp_path):
+    opened = Page(tmp_path, server.running.url)
+    try:
+        opened.wait_for("document.querySelectorAll('#model option').length")
+        yield opened
+        assert opened.complaints == []
+    finally:
+        opened.close()
+
+
+def pixels(page: Page, plane: str) -> tuple[str, str]:
+    """What the picture is called, and a digest of its pixels."""
+    name, values = page.evaluate(PIXELS % plane)
+    return name, hashlib.sha256(values.encode()).hexdigest()
+
+
+def drawn_anew(page: Page, plane: str, before: tuple[str, str]) -> tuple[str, str]:
+    end = time.monotonic() + 30
+    while (now := pixels(page, plane)) == before:
+        assert time.monotonic() < end, "the picture stays as it was"
+    return now
+
+
+def test_a_patient_from_files_to_download(page, server, images, magms_predict, tmp_path):  # noqa: F811
+    page.give_files("#files", images["FLAIR"], images["T1c"])
+    page.wait_for(f"{CHOICES}.length === 2")
+    assert page.evaluate(CHOICES) == ["FLAIR", "T1c"]
+
+    # a modality that is given twice cannot be predicted; corrected, it can
+    page.evaluate("{const s = document.querySelector('#chosen select'); s.value = 'T1c'; s.onchange();}")
+    assert page.evaluate("document.getElementById('predict').disabled")
+    assert "same modality" in page.evaluate("document.getElementById('expected').textContent")
+    page.evaluate("{const s = document.querySelector('#chosen select'); s.value = 'FLAIR'; s.onchange();}")
+
+    page.evaluate("document.getElementById('predict').focus()")
+    page.press(*ENTER)
+    page.wait_for("!document.getElementById('result').hidden && document.getElementById('sagittal').src")
+    assert page.evaluate("document.getElementById('summary').textContent").startswith("From FLAIR + T1c, in ")
+
+    with_overlay = pixels(page, "axial")
+    page.evaluate("{const o = document.getElementById('opacity'); o.value = 0; o.dispatchEvent(new Event('input'));}")
+    plain = drawn_anew(page, "axial", with_overlay)
+    page.evaluate("document.querySelector('figure input').focus()")
+    page.press(*RIGHT)
+    other_slice = drawn_anew(page, "axial", plain)
+    assert other_slice[0] != plain[0]
+    page.evaluate(
+        "{const s = document.getElementById('shown'); s.value = 'T1c'; s.dispatchEvent(new Event('change'));}"
+    )
+    assert "T1c" in drawn_anew(page, "axial", other_slice)[0]
+
+    nodes = page.send("Accessibility.getFullAXTree")["nodes"]
+    shown = [node for node in nodes if not node["ignored"] and node["role"]["value"] in NAMED]
+    assert len(shown) > 10
+    assert [node for node in shown if not node["name"]["value"]] == []
+    for width in (375, 1280):
+        page.screenshot(tmp_path / f"{width}.png", width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "downloads"))
+    page.evaluate("document.getElementById('save').click()")
+    saved = tmp_path / "downloads" / f"image{ENDING}"
+    end = time.monotonic() + 30
+    while not saved.is_file() and time.monotonic() < end:
+        time.sleep(0.1)
+    code, _ = magms_predict(images["FLAIR"].parent, tmp_path / "expected", "--modalities", "FLAIR", "T1c")
+    assert code == 0
+    assert saved.read_bytes() == (tmp_path / "expected" / f"p1{ENDING}").read_bytes()
+
+    page.evaluate("document.getElementById('forget').click()")
+    page.wait_for("document.getElementById('result').hidden")
+    assert server.running.jobs._jobs == {}
+
+
+def test_a_file_that_is_no_image_is_said_and_the_next_one_is_predicted(page, images, tmp_path):
+    broken = tmp_path / f"p1-t2{ENDING}"
+    broken.write_bytes(b"no image")
+    page.give_files("#files", broken)
+    page.wait_for(f"{CHOICES}.length === 1")
+    assert page.evaluate(CHOICES) == ["T2"]
+    page.evaluate("document.getElementById('predict').click()")
+    assert "image_0003.nii.gz (T2)" in page.wait_for("document.getElementById('error').textContent")
+    page.evaluate("document.querySelector('#chosen button').click()")
+    page.give_files("#files", images["T2"])
+    page.wait_for(f"{CHOICES}.length === 1")
+    page.evaluate("document.getElementById('predict').click()")
+    page.wait_for("!document.getElementById('result').hidden")
+    assert page.evaluate("document.getElementById('error').textContent") == ""
