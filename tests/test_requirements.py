@@ -14,11 +14,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pytest needs it there
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pytest needs it there
-
 EXTRAS = {"monai", "pydicom", "highdicom", "fastapi", "pydantic", "python-multipart", "starlette", "uvicorn"}
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -19,12 +20,19 @@ import SimpleITK as sitk
 
 from magms_nnunet.autoload import PLANNERS, TRAINERS
 from magms_nnunet.environment.tiny_model import CONFIGURATION, make_tiny_model
-from tests.docs.blocks import BLOCKS, PAGES, runnable
+from tests.docs.blocks import BLOCKS, PAGES, ROOT, runnable
 from tests.faults.tiny import NAMES, SHAPE, give
 from tests.integration.workspace import ENDING, QUIET, write_image
 
-SCRIPTS = {script.name: script for script in entry_points(group="console_scripts")}
-COMMANDS = sorted({name for b in BLOCKS for name in re.findall(r"\b(?:nnUNetv2|magms)_\w+", b.code)} & SCRIPTS.keys())
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest needs it there
+
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+NNUNET = {script.name for script in entry_points(group="console_scripts") if script.name.startswith("nnUNetv2_")}
+COMMANDS = {name for block in BLOCKS for name in re.findall(r"\b(?:nnUNetv2|magms)_\w+", block.code)}
+COMMANDS &= SCRIPTS.keys() | NNUNET
 BASH, PYTHON = runnable("bash"), runnable("python")
 RUN = {"magms_predict", "magms_evaluate", "magms_compare", "magms_export", "magms_import", "magms_subset_dataset"}
 MODEL = "Dataset999*/AnySubsetTrainer*"
@@ -121,11 +129,11 @@ def test_commands_of_a_block_run(block, home, tmp_path):
             assert flag not in arguments or arguments[arguments.index(flag) + 1] in known, (command, arguments)
         if command.startswith("nnUNetv2_"):
             continue
-        main = SCRIPTS[command].load()
-        sys.modules[main.__module__].parser().parse_args(arguments)
+        module = import_module(SCRIPTS[command].removesuffix(":main"))
+        module.parser().parse_args(arguments)
         cascade = {"3d_lowres", "3d_cascade_fullres"} & {*arguments}
         if command in RUN and not cascade:
-            assert main(with_tiny_model(command, arguments, model)) == 0
+            assert module.main(with_tiny_model(command, arguments, model)) == 0
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)
