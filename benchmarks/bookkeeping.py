@@ -3,7 +3,7 @@
     python benchmarks/bookkeeping.py [--cases 100 1000 10000] [--json FILE]
 
 Finds the cases, and does what ``--continue_prediction`` does with the finished ones: reads their JSON and compares the
-SHA-256 of their files. The files hold one kilobyte each, so that the work per case counts and not the reading of voxels.
+SHA-256 of their files. The files hold one kilobyte each, so that the work per case counts, not the reading of voxels.
 Seconds are those of the processor, which other programs on the machine change least.
 """
 
