@@ -78,7 +78,10 @@ class MAGMSPlanner(ExperimentPlanner):
             return {case: dict(enumerate(of_case["images"])) for case, of_case in self.dataset.items()}
         names = Modalities.from_dataset_json(self.dataset_json).names
         check_gaps(files, names)
-        self.dataset = {case: {**self.dataset[case], "images": [*of_case.values()]} for case, of_case in files.items()}
+        self.dataset = {
+            case: {**self.dataset[case], "images": [*of_case.values()], "channels": [*of_case]}
+            for case, of_case in files.items()
+        }
         print(f"magms_nnunet: {summary(files, names)}")
         return files
 

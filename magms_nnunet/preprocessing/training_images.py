@@ -22,7 +22,8 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
     """Read the files of a raw dataset to their ends.
 
     Args:
-        dataset: case -> ``images``, paths in channel order, and ``label``, as nnU-Net finds them.
+        dataset: case -> ``images``, paths in channel order, and ``label``, as nnU-Net finds them; of a case that lacks
+            modalities also ``channels``, those of its images.
         modalities: for messages.
 
     Raises:
@@ -34,7 +35,7 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
     """
     problems, apart, empty = [], [], []
     with ThreadPoolExecutor(min(_FILES_AT_ONCE, os.cpu_count() or 1)) as threads:
-        found = threads.map(lambda files: _examine([*files["images"], files["label"]], modalities), dataset.values())
+        found = threads.map(lambda files: _examine(files, modalities), dataset.values())
         for case, (of_case, shift, constant) in zip(tqdm(dataset, "checking files", unit="case"), found, strict=True):
             problems += [f"{case}: {problem}" for problem in of_case]
             apart += [f"{case}: {shift}"] if shift else []
@@ -51,12 +52,13 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
         )
 
 
-def _examine(paths: list[str], modalities: Modalities) -> tuple[list[str], str | None, list[str]]:
-    """Of the files of a case, whose last is its label: what is wrong, what sets grids apart, which are constant."""
+def _examine(files: dict, modalities: Modalities) -> tuple[list[str], str | None, list[str]]:
+    """Of the files of a case: what is wrong, what sets grids apart, which are constant."""
     problems, grids, constant = [], [], []
-    complete = len(paths) == len(modalities) + 1  # else a file's place does not tell its channel
-    kinds = [*(modalities.names if complete else ["image"] * (len(paths) - 1)), "label"]
-    for path, kind in zip(map(Path, paths), kinds, strict=True):
+    images, channels = files["images"], files.get("channels", modalities.complete)
+    names = [modalities.names[channel] for channel in channels]
+    kinds = [*(names if len(names) == len(images) else ["image"] * len(images)), "label"]  # a file may hold several
+    for path, kind in zip(map(Path, [*images, files["label"]]), kinds, strict=True):
         label = f"{path.name} ({kind})"
         try:
             content = read_image_file(path)

@@ -71,6 +71,18 @@ def test_planner_warns_of_black_images(raw):
         check_training_images(planner.dataset, Modalities(NAMES))
 
 
+@pytest.mark.fault(4)
+def test_planner_warns_of_black_images_of_cases_that_lack_others(raw):
+    write_image(raw / f"imagesTr/p4_0001{ENDING}", np.zeros(SHAPE, np.float32))
+    for case in GAPS:
+        write_image(raw / f"labelsTr/{case}{ENDING}", np.ones(SHAPE, np.uint8))
+    write_image(raw / f"imagesTr/p2_0003{ENDING}", np.ones(SHAPE, np.float32))
+    planner = MAGMSPlanner(DATASET)
+    says = rf"^one value everywhere: p2: p2_0003{ENDING} \(T2\); p4: p4_0001{ENDING} \(T1\): the "
+    with pytest.warns(InputWarning, match=says):
+        check_training_images(planner.dataset, Modalities(NAMES))
+
+
 @pytest.mark.fault(2)
 def test_files_that_are_listed_and_missing(raw):
     listed = {
