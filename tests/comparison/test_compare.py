@@ -175,6 +175,29 @@ def test_only_shared_cases_count_and_the_others_are_named(tmp_path):
     assert rows[2][2:] == ["0.1000 ± 0.0000", "–", "–"]
 
 
+def test_a_case_of_which_one_system_was_given_more_is_left_out(tmp_path):
+    whole, gap = dice_of(0.5, 0.6, 0.8), dice_of(0.4, 0.5, 0.7)
+    for subset in ("T1c", "FLAIR+T1c"):
+        del gap[subset]["c6"]
+    lacks = {"absent_modalities": {"c6": ["T1c"]}}
+    first = write_evaluation(tmp_path / "first", whole)
+    second, third = (write_evaluation(tmp_path / name, gap, **lacks) for name in ("second", "third"))
+    compare([str(second), str(third)], tmp_path / "same")
+    rows, _ = section(tmp_path / "same", "Dice of every subset")
+    assert [row[-1] for row in rows[1:]] == ["6", "5", "5"]
+    rows, _ = section(tmp_path / "same", "Dice and HD95")
+    assert [row[-1] for row in rows] == ["n", "6", "5", "5"]
+    _, note = section(tmp_path / "same", "What each modality adds to Dice: second")
+    assert note.startswith("Of the 5 cases with all modalities. Best: FLAIR+T1c (0.720)")
+    assert "in 0 of 10 additions" in note  # FLAIR to both and T1c to both, in five cases
+    compare([str(first), str(second)], tmp_path / "other")
+    rows, _ = section(tmp_path / "other", "Cases")
+    assert rows[1:] == [["first", "6", "c6"], ["second", "6", "c6"]]
+    cut = write_evaluation(tmp_path / "cut", gap)  # without a word of what the case lacks
+    with pytest.raises(InputError, match=r"lacks 2 of 18 predictions .* the first c6 from FLAIR\+T1c"):
+        compare([str(cut)], tmp_path / "never")
+
+
 TRAINING = {"seconds": 1.0, "seconds_per_epoch": 1.0, "modalities": 2}
 MODEL = {"name": "M__P__2d", "dataset": "D", "sha256": "second", "folds": ["0"]}
 
