@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 
 from magms_nnunet.cli import exits, flags
 
@@ -25,6 +26,13 @@ def parser() -> argparse.ArgumentParser:
         "then the segmentation's file, and its JSON lies beside it",
     )
     add("--dicom", metavar="STUDY", help="one patient's DICOM study instead of -i; magms_series shows what it holds")
+    add(
+        "--cohort",
+        metavar="TABLE",
+        help="a CSV table of patients instead of -i: the column case and one per modality, with files relative to the "
+        "table; an empty cell is a scan that was not acquired",
+    )
+    add("--bids", metavar="ROOT", help="a BIDS folder instead of -i: FLAIR, T1w, T2w, and T1w with the entity ce (T1c)")
     flags.add_patient(p)
     add("-o", metavar="OUTPUT", required=True, help="the folder of the segmentations; of one patient a file")
     add(
@@ -54,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     flags.check(p, args)
     flags.check_trust(p, args)
-    if [args.i, args.image, args.dicom].count(None) != 2:
-        p.error("say what to segment: either -i FOLDER, --image NAME=FILE or --dicom STUDY")
+    if [args.i, args.image, args.dicom, args.cohort, args.bids].count(None) != 4:
+        p.error("say what to segment: one of -i FOLDER, --image NAME=FILE, --dicom STUDY, --cohort TABLE, --bids ROOT")
     if misplaced := _misplaced(args):
         p.error(misplaced)
     return exits.run(p.prog, lambda: _predict(args), args.debug)
@@ -63,15 +71,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _misplaced(args: argparse.Namespace) -> str | None:
     """What is wrong with flags that were given and make no sense for this kind of input."""
-    folder, study = args.i is not None, args.dicom is not None
+    study = args.dicom is not None
+    folder = args.image is None and not study
     of_folders = {"-num_parts": args.num_parts > 1, "--continue_prediction": args.continue_prediction}
     of_folders |= {"--modalities": args.modalities is not None and not study}
     of_patients = {"--grid": args.grid is not None, "--register": args.register is not None}
     of_studies = {"--series": bool(args.series), "--keep-identifiers": args.keep_identifiers}
     of_studies |= {"--output-type": args.output_type != "nifti"}
     for flags_, fits, right in (
-        (of_folders, folder, "for folders (-i), not for one patient"),
-        (of_patients, not folder, "for one patient (--image or --dicom), not for folders"),
+        (of_folders, folder, "for many cases, not for one patient"),
+        (of_patients, not folder, "for one patient (--image or --dicom), not for many"),
         (of_studies, study, "for DICOM studies (--dicom)"),
     ):
         if not fits and (given := [flag for flag, is_given in flags_.items() if is_given]):
@@ -84,20 +93,26 @@ def _misplaced(args: argparse.Namespace) -> str | None:
 def _predict(args: argparse.Namespace) -> int:
     exits.starting("magms_predict", not args.disable_progress_bar)
     reports: list[dict] = []
-    failed = _predict_patient(args, reports) if args.i is None else _predict_folder(args, reports)
-    from magms_nnunet.trust.sentences import sentences
+    start, one = perf_counter(), args.image is not None or args.dicom is not None
+    failed = _predict_patient(args, reports) if one else _predict_many(args, reports)
+    from magms_nnunet.trust.sentences import sentences, summary
 
     for sentence in sentences(reports):
         exits.say(sentence)
+    if not one:
+        exits.say(summary(reports, len(failed), perf_counter() - start, args.o))
     return exits.failures("magms_predict", failed, args.debug)
 
 
-def _predict_folder(args: argparse.Namespace, reports: list[dict]) -> dict[str, str]:
-    from magms_nnunet.inference.command import PredictionRequest, predict
+def _predict_many(args: argparse.Namespace, reports: list[dict]) -> dict[str, str]:
+    from magms_nnunet.inference.command import BIDS, COHORT, FOLDER, PredictionRequest, predict
 
+    given = {FOLDER: args.i, COHORT: args.cohort, BIDS: args.bids}
+    kind = next(kind for kind, path in given.items() if path is not None)
     return predict(
         PredictionRequest(
-            input=Path(args.i),
+            input=Path(given[kind]),
+            kind=kind,
             output=Path(args.o),
             model=flags.model_request(args),
             window=flags.window_request(args),

@@ -8,6 +8,9 @@ import numpy as np
 
 from magms_nnunet.errors import format_size
 
+RESAMPLE = "resample them to one grid"
+"""The remedy for images of a case on several grids."""
+
 _LETTERS = ("LR", "PA", "SI")  # the direction in which ITK's x, y and z grow, and its opposite
 _ITK_OF_NIFTI = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ASPECTS = ("direction", "spacing_mm", "origin_mm")
@@ -116,9 +119,7 @@ def contradiction(grid: Grid, tolerance_voxels: float) -> str | None:
     return None
 
 
-def off_grid(
-    grid: Grid, other: Grid, name: str, tolerance_voxels: float, remedy: str = "resample them to one grid"
-) -> str | None:
+def off_grid(grid: Grid, other: Grid, name: str, tolerance_voxels: float, remedy: str = RESAMPLE) -> str | None:
     """The check of every command whether two images of a case lie on one grid.
 
     Args:

@@ -11,6 +11,7 @@ from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.images.appearance import Appearance
 from magms_nnunet.images.cases import Case, check_result_name, choose_modalities, find_cases
 from magms_nnunet.images.checks import InputChecks, check_case, check_previous_stage
+from magms_nnunet.images.cohort import find_bids, read_cohort
 from magms_nnunet.inference.earlier_results import (
     check_model_files,
     check_parts,
@@ -25,18 +26,25 @@ from magms_nnunet.inference.failures import failure_message
 from magms_nnunet.inference.folder import predict_folder
 from magms_nnunet.inference.job import Job, file_stamps
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
+from magms_nnunet.inference.table import write_table
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model_json import read_dataset_json, read_plans
 from magms_nnunet.storage.files import reserved_name
 from magms_nnunet.storage.output_lock import locked_output
 from magms_nnunet.trust.advice import WEAK_BELOW
 
+FOLDER, COHORT, BIDS = "folder", "cohort", "bids"
 MODEL_FILES = ("dataset", "plans")  # their JSONs are copied to the output folder
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """The flags of ``magms_predict`` for a folder; ``finished`` is called with the JSON of every case that is done."""
+    """The flags of ``magms_predict`` for many cases.
+
+    Attributes:
+        input: by ``kind`` a folder of nnU-Net's names, a cohort's table, or a BIDS folder.
+        finished: is called with the JSON of every case that is done.
+    """
 
     input: Path
     output: Path
@@ -55,6 +63,7 @@ class PredictionRequest:
     extras: Extras = NOTHING_MORE
     weak_below: float = WEAK_BELOW
     finished: Callable[[dict], object] = lambda report: None
+    kind: str = FOLDER
 
 
 def predict(request: PredictionRequest) -> dict[str, str]:
@@ -74,7 +83,7 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     requested = None if request.modalities is None else modalities.parse(modalities.split(request.modalities))
     request.model.check(request.window, requested, modalities)
     request.extras.check(ending)
-    cases, misnamed = find_cases(request.input, ending)
+    cases, misnamed = _cases(request, modalities, ending)
     check_output(request.output, request.input)
     if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():
         raise InputError(f"-prev_stage_predictions and -o are the same folder, {request.output}: choose another -o")
@@ -87,7 +96,19 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     with locked_output(request.output, request.part, request.parts) as unfinished:
         jobs = _jobs(request, mine, requested, modalities, ending, failed, plans)
         others = [case for number, case in enumerate(cases) if number % request.parts != request.part]
-        return failed | (_predict(request, jobs, requested, others, unfinished) if jobs else {})
+        failed |= _predict(request, jobs, requested, others, unfinished) if jobs else {}
+        if request.kind != FOLDER:
+            write_table(request.output, mine, failed, request.part, request.parts)
+        return failed
+
+
+def _cases(request: PredictionRequest, modalities: Modalities, ending: str) -> tuple[list[Case], list[Path]]:
+    """All cases, and files of a folder that belong to none."""
+    if request.kind == COHORT:
+        return read_cohort(request.input, modalities, ending), []
+    if request.kind == BIDS:
+        return find_bids(request.input, modalities, ending), []
+    return find_cases(request.input, ending)
 
 
 def _jobs(

@@ -8,7 +8,7 @@ from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.images.checks import InputChecks
 from magms_nnunet.inference.extras import EVERYTHING, NOTHING_MORE, Extras
 from magms_nnunet.inference.folder import model_files
-from magms_nnunet.inference.job import Job, file_digests
+from magms_nnunet.inference.job import Job, file_digests, file_names
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Subset
 from magms_nnunet.model.model import TrainedModel
@@ -55,7 +55,13 @@ def check_model_files(model: TrainedModel, output: Path) -> None:
 
 def is_prediction_report(report: Path) -> bool:
     """Whether a case's JSON was written by magms_predict."""
-    return "modalities_used" in _read_or_empty(report)
+    return bool(read_report(report))
+
+
+def read_report(path: Path) -> dict:
+    """A case's JSON; empty where magms_predict has not written it."""
+    content = _read_or_empty(path)
+    return content if "modalities_used" in content else {}
 
 
 def _read_or_empty(path: Path) -> dict:
@@ -109,8 +115,8 @@ def check_same_files(job: Job, output: Path, ending: str) -> None:
         raise InputError(
             f"{job.case.name}: {error.filename} cannot be read ({error.strerror}): copy it again"
         ) from error
-    for path in job.files:
-        if not isinstance(then, dict) or then.get(path.name) != now[path.name]:
+    for path, name in file_names(job).items():
+        if not isinstance(then, dict) or then.get(name) != now[name]:
             raise InputError(
                 f"{job.case.name}: {output / job.case.name}{ending} was predicted from another {path.name} than "
                 f"{path}: remove it to have it made again, or choose another output folder"

@@ -1,5 +1,6 @@
 """A case to predict: its files, what is known of them, and whether they are still the same."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,4 +66,10 @@ def check_unchanged(job: Job, again: str) -> None:
 
 def file_digests(job: Job) -> dict[str, str]:
     """Name -> SHA-256 of each of a job's files."""
-    return {path.name: sha256(path) for path in job.files}
+    return {name: sha256(path) for path, name in file_names(job).items()}
+
+
+def file_names(job: Job) -> dict[Path, str]:
+    """A job's files -> what they are called in its report: with their folder where two have one name."""
+    count = Counter(path.name for path in job.files)
+    return {path: path.name if count[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in job.files}

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from magms_nnunet.errors import InputError, InputWarning
+from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.images.appearance import Appearance
 from magms_nnunet.images.cases import Case
 from magms_nnunet.images.checks import InputChecks, check_case, check_previous_stage
+from magms_nnunet.images.grid import RESAMPLE
 from magms_nnunet.inference.extras import NOTHING_MORE, Extras
 from magms_nnunet.inference.folder import predict_folder
 from magms_nnunet.inference.given_patient import GivenPatient, given_by_name, given_by_study, on_one_grid
@@ -141,14 +142,11 @@ def _check_not_given(output: Path, targets: dict[str, Path], given: GivenPatient
 def _checked(request: PatientRequest, name: str, given: GivenPatient, modalities: Modalities, plans: dict) -> Job:
     """The patient as a case."""
     case = Case(name, given.files, labels=given.labels)
-    checked = check_case(
-        case,
-        tuple(given.files),
-        modalities,
-        request.checks,
-        volumes=request.model.reads_volumes(plans),
-        appearance=Appearance.from_plans(plans, len(modalities)),
-    )
+    known = {"volumes": request.model.reads_volumes(plans), "appearance": Appearance.from_plans(plans, len(modalities))}
+    try:
+        checked = check_case(case, tuple(given.files), modalities, request.checks, **known)
+    except CaseError as error:
+        raise CaseError(name, error.message.replace(RESAMPLE, f"{RESAMPLE} with --grid")) from error
     if request.previous_stage is not None:
         check_previous_stage(case, checked.subset, request.previous_stage, request.checks)
     for text in checked.warnings:

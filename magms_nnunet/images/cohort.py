@@ -1,0 +1,126 @@
+"""The cases of a table of patients, or of a BIDS folder: files of any name."""
+
+import csv
+import os
+import re
+from pathlib import Path
+
+from magms_nnunet.errors import InputError, shorten
+from magms_nnunet.images.cases import Case, visible_files
+from magms_nnunet.images.named_files import is_read_as_it_is
+from magms_nnunet.modalities import Modalities
+from magms_nnunet.storage.files import folder_error, reserved_name
+
+_BIDS = re.compile(r"(?P<entities>sub-.+)_(?P<suffix>FLAIR|T1w|T2w)\.nii(\.gz)?")
+_CONTRAST = re.compile(r"_ce-[A-Za-z0-9]+")
+
+
+def read_cohort(table: Path, modalities: Modalities, file_ending: str) -> list[Case]:
+    """The cases of a CSV table: the column ``case``, and a column per modality with files relative to the table.
+
+    An empty cell is a scan that was not acquired.
+
+    Raises:
+        InputError: the table cannot be read, has unknown columns, a case twice or without any file, or a path that
+            leads out of its folder.
+    """
+    rows = _rows(table)
+    header = [cell.strip() for cell in rows[0][1]]
+    if "case" not in header:
+        raise InputError(f"{table}: there is no column case in {shorten(','.join(header))}: separate columns by commas")
+    columns = [name for name in header if name != "case"]
+    if header.count("case") > 1 or not columns:
+        raise InputError(f"{table}: give one column case, and one per modality ({modalities.listing()})")
+    try:
+        modalities.parse(columns)  # says which is unknown or given twice
+    except InputError as error:
+        raise InputError(f"{table}: {error}") from error
+    channels = {name: modalities.parse([name])[0] for name in columns}
+    found: dict[str, Case] = {}
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise InputError(f"{table}, line {line}: {len(row)} cells under {len(header)} columns")
+        cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
+        name = cells.pop("case")
+        if not name or name in (".", "..") or name != Path(name.replace("\\", "/")).name or reserved_name(name):
+            raise InputError(f"{table}, line {line}: {shorten(name)} cannot be the name of a case: rename it")
+        if name in found:
+            raise InputError(f"{table}, line {line}: {name} is there twice: give each case one line")
+        files = {channels[column]: _inside(table, line, cell) for column, cell in cells.items() if cell}
+        if not files:
+            raise InputError(f"{table}, line {line}: {name} has no image: remove the line, or name a file")
+        found[name] = _case(name, files, file_ending)
+    if not found:
+        raise InputError(f"{table} has no case: give a line per patient")
+    return [*found.values()]
+
+
+def _rows(table: Path) -> list[tuple[int, list[str]]]:
+    """Number of the line and cells, without empty lines."""
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except OSError as error:
+        raise InputError(f"--cohort {table} cannot be read ({error.strerror}): give a CSV file") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"--cohort {table} is no CSV in UTF-8 ({error}): save it again") from error
+    if not rows:
+        raise InputError(f"--cohort {table} is empty: give a line per patient")
+    return rows
+
+
+def _inside(table: Path, line: int, cell: str) -> Path:
+    """The file that a cell names, which lies in the table's folder or below it."""
+    path = Path(os.path.normpath(table.parent / cell))
+    if Path(cell).is_absolute() or not path.is_relative_to(os.path.normpath(table.parent)):
+        raise InputError(
+            f"{table}, line {line}: {shorten(cell)} leads out of the table's folder: move the file into it"
+        )
+    return path
+
+
+def find_bids(root: Path, modalities: Modalities, file_ending: str) -> list[Case]:
+    """The cases of a BIDS folder: per subject and session the images of ``anat`` with the suffixes FLAIR, T1w and T2w.
+
+    A T1w with the entity ``ce`` is T1c. Derivatives are passed over.
+
+    Raises:
+        InputError: it is no such folder, or a session has two images of a modality.
+    """
+    if not root.is_dir():
+        raise folder_error("--bids", root)
+    found: list[Case] = []
+    for anat in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")]):
+        name, files = "_".join(anat.relative_to(root).parts[:-1]), {}
+        for path in visible_files(anat, "--bids"):
+            match = _BIDS.fullmatch(path.name)
+            if not match:
+                continue
+            contrast = match["suffix"] == "T1w" and _CONTRAST.search(match["entities"])
+            channel = _channel("T1c" if contrast else match["suffix"], modalities)
+            if channel is None:
+                continue
+            if channel in files:
+                two = f"{files[channel].name} and {path.name}"
+                raise InputError(f"{name} has two images of {modalities.names[channel]} ({two}): choose with --cohort")
+            files[channel] = path
+        if files:
+            found.append(_case(name, files, file_ending))
+    if not found:
+        raise InputError(f"--bids {root}: no sub-*/anat has FLAIR, T1w or T2w images of {modalities.listing()}")
+    return found
+
+
+def _channel(suffix: str, modalities: Modalities) -> int | None:
+    try:
+        return modalities.parse([suffix])[0]
+    except InputError:
+        return None
+
+
+def _case(name: str, files: dict[int, Path], file_ending: str) -> Case:
+    """With files that the model does not read apart, so that nothing is overlooked."""
+    read = {channel: path for channel, path in files.items() if is_read_as_it_is(path, file_ending)}
+    unread = {channel: path for channel, path in files.items() if channel not in read}
+    return Case(name, dict(sorted(read.items())), unread)

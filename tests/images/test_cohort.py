@@ -1,0 +1,90 @@
+"""Patients of a table or of a BIDS folder, with files of any name."""
+
+import pytest
+
+from magms_nnunet.errors import InputError
+from magms_nnunet.images.cohort import find_bids, read_cohort
+from magms_nnunet.modalities import Modalities
+
+M = Modalities(("FLAIR", "T1", "T1c", "T2"))
+
+
+def cohort(folder, text):
+    (folder / "patients.csv").write_text(text, encoding="utf-8")
+    return read_cohort(folder / "patients.csv", M, ".nii.gz")
+
+
+def test_a_line_is_a_case_and_an_empty_cell_a_scan_that_was_not_acquired(tmp_path):
+    rows = ("case,flair, t1ce ,T2", "p1,a/f.nii.gz,a/c.nii.gz,", "", "p 2,,b.nii,x.mha")
+    one, two = cohort(tmp_path, "\ufeff" + "\n".join(rows))  # as a spreadsheet writes it
+    assert (one.name, one.files) == ("p1", {0: tmp_path / "a/f.nii.gz", 2: tmp_path / "a/c.nii.gz"})
+    assert (two.name, two.files) == ("p 2", {2: tmp_path / "b.nii"})
+    assert two.unread == {3: tmp_path / "x.mha"}  # is not overlooked
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("case,FLAIR\n", "has no case"),
+        ("name,FLAIR\np1,a.nii.gz\n", "there is no column case"),
+        ("case;FLAIR\np1;a.nii.gz\n", "separate columns by commas"),
+        ("case\np1\n", "one per modality (FLAIR, T1, T1c, T2)"),
+        ("case,FLAIR,PD\np1,a.nii.gz,b.nii.gz\n", "patients.csv: unknown modality 'PD'"),
+        ("case,FLAIR,F\np1,a.nii.gz,b.nii.gz\n", "names FLAIR twice"),
+        ("case,FLAIR\np1,a.nii.gz\np1,b.nii.gz\n", "line 3: p1 is there twice"),
+        ("case,FLAIR\np1,\n", "line 2: p1 has no image"),
+        ("case,FLAIR\np1\n", "line 2: 1 cells under 2 columns"),
+        ("case,FLAIR\n../p1,a.nii.gz\n", "'../p1' cannot be the name of a case"),
+        ("case,FLAIR\np1,../a.nii.gz\n", "'../a.nii.gz' leads out of the table's folder"),
+        ("case,FLAIR\np1,/etc/a.nii.gz\n", "leads out of the table's folder"),
+        ('case,FLAIR\np1,"a.nii.gz\n', "is no CSV in UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_in_one_line(text, message, tmp_path):
+    with pytest.raises(InputError) as caught:
+        cohort(tmp_path, text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_cohort(tmp_path / "gone.csv", M, ".nii.gz")
+
+
+def bids(root, *files):
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    return find_bids(root, M, ".nii.gz")
+
+
+def test_subjects_and_sessions_of_bids_are_cases(tmp_path):
+    cases = bids(
+        tmp_path,
+        "sub-01/anat/sub-01_FLAIR.nii.gz",
+        "sub-01/anat/sub-01_FLAIR.json",
+        "sub-01/anat/sub-01_ce-gadolinium_T1w.nii.gz",
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_run-1_T2w.nii",
+        "sub-02/ses-b/func/sub-02_ses-b_bold.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_T1w.nii.gz",
+    )
+    assert {case.name: {M.names[c]: path.name for c, path in case.files.items()} for case in cases} == {
+        "sub-01": {
+            "FLAIR": "sub-01_FLAIR.nii.gz",
+            "T1": "sub-01_T1w.nii.gz",
+            "T1c": "sub-01_ce-gadolinium_T1w.nii.gz",
+        },
+        "sub-02_ses-a": {"T2": "sub-02_ses-a_run-1_T2w.nii"},
+    }
+
+
+def test_bids_that_cannot_be_used(tmp_path):
+    with pytest.raises(InputError, match=r"sub-01 has two images of T1 \(sub-01_run-1_T1w.nii.gz and sub-01_run-2"):
+        bids(tmp_path, "sub-01/anat/sub-01_run-1_T1w.nii.gz", "sub-01/anat/sub-01_run-2_T1w.nii.gz")
+    with pytest.raises(InputError, match="no sub-"):
+        bids(tmp_path / "empty", "readme.txt")
+    with pytest.raises(InputError, match="does not exist"):
+        find_bids(tmp_path / "gone", M, ".nii.gz")
