@@ -4,7 +4,6 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from magms_nnunet.losses.modality_agnostic import ModalityAgnosticLoss
@@ -20,24 +19,12 @@ class MAGMSTrainer(ModalityTrainer):
     Derive from it and set ``settings`` to change the loss; everything else is changed as in nnU-Net.
     """
 
+    build = staticmethod(build_multi_encoder_unet)
     settings = Settings()
 
     def describe(self) -> dict:
         """The settings."""
         return {"settings": asdict(self.settings)}
-
-    @staticmethod
-    def build_network_architecture(
-        plans_manager: PlansManager,
-        configuration_manager: ConfigurationManager,
-        num_input_channels: int,
-        num_output_channels: int,
-        enable_deep_supervision: bool = True,
-    ) -> nn.Module:
-        """The multi-encoder network for these plans; called by nnU-Net in training and in prediction."""
-        return build_multi_encoder_unet(
-            configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
-        )
 
     def initialize(self):
         """nnU-Net's; where it compiles the network, also the decoder, which the loss calls on its own."""

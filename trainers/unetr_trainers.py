@@ -2,8 +2,6 @@
 
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from torch import nn
 
 from magms_nnunet.networks.from_plans import build_multi_encoder_unetr, build_unetr
 from magms_nnunet.trainers.magms_trainer import MAGMSTrainer, MAGTrainer
@@ -16,6 +14,8 @@ class UNETRTrainer(ModalityTrainer):
     UNETR has logits of full resolution only, so there is no deep supervision; and nnU-Net's SGD at 0.01 does not suit
     a transformer: AdamW at 1e-4 as in UNETR's own training (arXiv 2103.10504), with nnU-Net's schedule.
     """
+
+    build = staticmethod(lambda plans, inputs, outputs, _: build_unetr(plans, inputs, outputs))
 
     def __init__(
         self,
@@ -30,17 +30,6 @@ class UNETRTrainer(ModalityTrainer):
         self.initial_lr = 1e-4
         self.weight_decay = 1e-5
 
-    @staticmethod
-    def build_network_architecture(
-        plans_manager: PlansManager,
-        configuration_manager: ConfigurationManager,
-        num_input_channels: int,
-        num_output_channels: int,
-        enable_deep_supervision: bool = False,
-    ) -> nn.Module:
-        """UNETR for the patch size of these plans; called by nnU-Net in training and in prediction."""
-        return build_unetr(configuration_manager, num_input_channels, num_output_channels)
-
     def configure_optimizers(self):
         """AdamW, with nnU-Net's polynomial schedule."""
         optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
@@ -50,16 +39,7 @@ class UNETRTrainer(ModalityTrainer):
 class MAGMSUNETRTrainer(UNETRTrainer, MAGMSTrainer):
     """Equation 2 (arXiv 2306.03730) with UNETR's transformer once per modality and its decoder shared."""
 
-    @staticmethod
-    def build_network_architecture(
-        plans_manager: PlansManager,
-        configuration_manager: ConfigurationManager,
-        num_input_channels: int,
-        num_output_channels: int,
-        enable_deep_supervision: bool = False,
-    ) -> nn.Module:
-        """The multi-encoder UNETR for the patch size of these plans."""
-        return build_multi_encoder_unetr(configuration_manager, num_input_channels, num_output_channels)
+    build = staticmethod(lambda plans, inputs, outputs, _: build_multi_encoder_unetr(plans, inputs, outputs))
 
 
 class MAGUNETRTrainer(MAGMSUNETRTrainer):

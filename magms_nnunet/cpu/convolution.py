@@ -15,9 +15,10 @@ _WORTH_IT = 200
 
 
 def uses_onednn(shape: tuple[int, ...]) -> bool:
-    """Whether PyTorch convolves an input of this shape, ``(B, C, *spatial)``, with its fast kernels for CPUs.
+    """Whether PyTorch convolves an input of this shape, ``(B, C, *spatial)``, with oneDNN's kernels on a CPU.
 
-    https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/Convolution.cpp (``use_mkldnn``)
+    This is the rule of ``use_mkldnn`` in PyTorch's ``aten/src/ATen/native/Convolution.cpp`` for kernels of 3 and one
+    group. ``tests/cpu/test_convolution.py`` compares it with what the installed PyTorch chooses.
     """
     return shape[0] > 1 or prod(shape[:4]) > 20480
 
@@ -46,14 +47,3 @@ class Conv3d(nn.Conv3d):
 
 def _has_fast_kernels() -> bool:
     return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-
-
-def faster_convolutions(network: nn.Module) -> nn.Module:
-    """The network, each of whose 3-D convolutions is from now on a :class:`Conv3d`.
-
-    nnU-Net tells dimensions apart by PyTorch's own classes, and so they cannot be replaced before it is built.
-    """
-    for module in network.modules():
-        if type(module) is nn.Conv3d:
-            module.__class__ = Conv3d
-    return network

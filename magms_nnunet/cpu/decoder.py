@@ -1,7 +1,6 @@
 """nnU-Net's decoder, quicker on a CPU."""
 
 from math import prod
-from types import SimpleNamespace
 
 import torch
 from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
@@ -74,16 +73,20 @@ class Decoder(UNetDecoder):
         return [(up, blocks.convs[0].conv) for up, blocks in zip(self.transpconvs, self.stages, strict=True)]
 
 
-def decoder_without_encoder(decoder: nn.Module, encoder: nn.Module) -> nn.Module:
-    """The decoder without the encoder that it was built for, and as :class:`Decoder` where it is nnU-Net's.
+class _Pointwise:
+    """A convolution with a kernel of 1 whose input is brought into the layout that a CPU computes from fastest."""
 
-    ``UNetDecoder`` registers its encoder, whose weights would stand in the state_dict twice. After construction it
-    needs two lists of it.
-    """
-    if hasattr(decoder, "encoder"):
-        del decoder.encoder
-        decoder.encoder = SimpleNamespace(strides=encoder.strides, output_channels=encoder.output_channels)
-    return Decoder(decoder) if type(decoder) is UNetDecoder else decoder
+    def forward(self, x: Tensor) -> Tensor:
+        """As in PyTorch's layer."""
+        return super().forward(channels_last_if_quicker(x))
+
+
+class PointwiseConv2d(_Pointwise, nn.Conv2d):
+    """``nn.Conv2d`` of one pixel, for the skips of an encoder."""
+
+
+class PointwiseConv3d(_Pointwise, nn.Conv3d):
+    """``nn.Conv3d`` of one voxel, for the skips of an encoder."""
 
 
 def channels_last_if_quicker(features: Tensor) -> Tensor:

@@ -58,10 +58,3 @@ class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
 
 class InstanceNorm3d(_InstanceNorm, nn.InstanceNorm3d):
     """``nn.InstanceNorm3d``, faster on a CPU."""
-
-
-def faster_norm(arch_kwargs: dict) -> dict:
-    """Arguments of a network in nnU-Net's plans, with these classes in place of PyTorch's."""
-    ours = {f"torch.nn.modules.instancenorm.{cls.__name__}": cls for cls in (InstanceNorm2d, InstanceNorm3d)}
-    norm = ours.get(arch_kwargs.get("norm_op"))
-    return arch_kwargs if norm is None else {**arch_kwargs, "norm_op": f"{norm.__module__}.{norm.__qualname__}"}

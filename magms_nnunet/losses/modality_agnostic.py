@@ -13,11 +13,15 @@ from magms_nnunet.networks.multi_encoder_unet import BranchFeatures, Logits
 
 
 class ModalityAgnosticLoss(nn.Module):
-    """DC(y, f~) + sum over m of [DC(y, f_m) + lambda KL(f~ || f_m) + gamma ||F_m - F~||^2].
+    """Decode every branch with the network's decoder, and differentiate each while the loss is computed.
+
+    The loss owns the decoder: the network returns features, and ``forward`` takes the gradient of each branch before
+    it decodes the next one, so that the activations of only one branch are held. The value is equation 2,
+
+        DC(y, f~) + sum over m of [DC(y, f_m) + lambda KL(f~ || f_m) + gamma ||F_m - F~||^2].
 
     DC is nnU-Net's own Dice and cross entropy loss, at every scale of deep supervision; KL is taken at full
-    resolution. A term whose weight is 0 is not computed. Voxels with the ignore label count in neither. Branches are
-    decoded and differentiated one after the other, so that the activations of only one of them are held.
+    resolution. A term whose weight is 0 is not computed. Voxels with the ignore label count in neither.
 
     Where samples lack modalities, the fused branch is of what each has. A modality's DC is taken over the samples that
     have it, its distillation over those of them that have another one, too.

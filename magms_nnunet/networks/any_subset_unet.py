@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from magms_nnunet.cpu.decoder import decoder_without_encoder
 from magms_nnunet.networks.availability import checked_available, marked_available, without_absent
 from magms_nnunet.networks.decision_offset import DecisionOffset
+from magms_nnunet.networks.detached_decoder import detach_encoder
 
 
 class SubsetLogits(NamedTuple):
@@ -35,7 +35,7 @@ class AnySubsetUNet(nn.Module):
     def __init__(self, *, encoder: nn.Module, decoder: nn.Module, num_modalities: int, num_outputs: int):
         super().__init__()
         self.encoder = encoder
-        self.decoder = decoder_without_encoder(decoder, encoder)
+        self.decoder = detach_encoder(decoder, encoder)
         self.decision_offset = DecisionOffset(num_modalities, num_outputs)
         self.num_modalities = num_modalities
 

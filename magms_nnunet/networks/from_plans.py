@@ -6,8 +6,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
-from magms_nnunet.cpu.convolution import faster_convolutions
-from magms_nnunet.cpu.instance_norm import faster_norm
+from magms_nnunet.cpu.faster import faster_on_cpu
 from magms_nnunet.errors import InputError
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.architecture import check_architecture
@@ -40,7 +39,7 @@ def build_multi_encoder_unet(
     M, extra = split_channels(configuration, num_input_channels)
     unets = [_unet(configuration, 1 + extra, num_output_channels, deep_supervision) for _ in range(M)]
     built = network(encoders=[unet.encoder for unet in unets], decoder=unets[0].decoder)
-    return with_checked_channels(faster_convolutions(built), num_input_channels)
+    return with_checked_channels(faster_on_cpu(built), num_input_channels)
 
 
 def build_any_subset_unet(
@@ -52,17 +51,17 @@ def build_any_subset_unet(
     network = AnySubsetUNet(
         encoder=unet.encoder, decoder=unet.decoder, num_modalities=M, num_outputs=num_output_channels
     )
-    return with_checked_channels(faster_convolutions(network), num_input_channels)
+    return with_checked_channels(faster_on_cpu(network), num_input_channels)
 
 
 def _unet(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int, deep_supervision: bool
 ) -> PlainConvUNet | ResidualEncoderUNet:
-    """The plans' own network with the faster norm."""
+    """Build the plans' own network."""
     check_architecture(configuration)
     unet = get_network_from_plans(
         configuration.network_arch_class_name,
-        faster_norm(configuration.network_arch_init_kwargs),
+        configuration.network_arch_init_kwargs,
         configuration.network_arch_init_kwargs_req_import,
         num_input_channels,
         num_output_channels,

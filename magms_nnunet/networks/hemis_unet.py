@@ -57,9 +57,9 @@ class HeMISUNet(MultiEncoderUNet):
         return [abstraction(level) for abstraction, level in zip(self.abstraction, moments, strict=True)]
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Logits:
-        """Logits; arguments as for :class:`MultiEncoderUNet`, but in training None means what the batch's marks say."""
+        """Return logits; arguments as for :class:`MultiEncoderUNet`, but in training None means the batch's marks."""
         if not self.training:
-            return super().forward(x, available)
+            return self.segment(x, available)
         if available is None:
             available = marked_available(x, self.num_modalities)
         else:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from magms_nnunet.cpu.decoder import channels_last_if_quicker, decoder_without_encoder
 from magms_nnunet.networks.availability import checked_available, without_absent
+from magms_nnunet.networks.detached_decoder import detach_encoder
 from magms_nnunet.networks.fusion import mean_fusion
 
 Logits = Tensor | list[Tensor]
@@ -56,7 +56,7 @@ class MultiEncoderUNet(nn.Module):
         for projection in self.projections.modules():
             if isinstance(projection, first.conv_op):
                 nn.init.dirac_(projection.weight)  # starts as the U-Net that the plans describe
-        self.decoder = decoder_without_encoder(decoder, first)
+        self.decoder = detach_encoder(decoder, first)
         self.recompute_encoders = False
 
     @property
@@ -75,10 +75,7 @@ class MultiEncoderUNet(nn.Module):
             One ``(B, C_l, *spatial_l)`` per level, highest resolution first, bottleneck last.
         """
         skips = self.encoders[modality](self.image(x, modality))
-        return [
-            projection(channels_last_if_quicker(skip))
-            for projection, skip in zip(self.projections[modality], skips, strict=True)
-        ]
+        return [projection(skip) for projection, skip in zip(self.projections[modality], skips, strict=True)]
 
     def image(self, x: Tensor, modality: int) -> Tensor:
         """What an encoder sees of ``x``: its modality and the channels that all share, ``(B, 1 + extra, *spatial)``."""
@@ -97,33 +94,50 @@ class MultiEncoderUNet(nn.Module):
         return self.decoder(features)
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Logits | BranchFeatures:
-        """In eval the fused logits, in training the features of all branches, whose decoding is the loss's matter.
+        """Return what :meth:`branches` returns in training, and what :meth:`segment` returns in eval.
+
+        nnU-Net and ``DistributedDataParallel`` call this method only.
 
         Args:
             x: ``(B, M + extra, *spatial)``. Voxels of a modality that a sample lacks are never used, NaN included.
-            available: bool ``(B, M)``, which modalities each sample has. None: all. In training every encoder runs
-                nevertheless; a student of an absent modality saw only zeros, and the loss leaves it out.
+            available: bool ``(B, M)``, which modalities each sample has. None: all.
 
         Raises:
             ValueError: ``available`` has another shape, or a sample has no modality at all.
         """
-        modalities = range(self.num_modalities)
+        return self.branches(x, available) if self.training else self.segment(x, available)
+
+    def segment(self, x: Tensor, available: Tensor | None = None) -> Logits:
+        """Return the logits of the fused branch; arguments and errors as for :meth:`forward`.
+
+        The encoder of a modality that no sample has does not run.
+        """
+        modalities = list(range(self.num_modalities))
         if available is not None:
             available = checked_available(available, x, self.num_modalities)
-            if not self.training:
-                modalities = available.any(0).nonzero().flatten().tolist()
-            if available[:, modalities].all():
-                available = None  # no sample lacks what another one has: nothing to mask
+            modalities = available.any(0).nonzero().flatten().tolist()
+        x, available = self._masked(x, available, modalities)
+        return self.decode(self.fuse({m: self.encode(x, m) for m in modalities}, available))
+
+    def branches(self, x: Tensor, available: Tensor | None = None) -> BranchFeatures:
+        """Return the features of all branches, which the loss decodes; arguments and errors as for :meth:`forward`.
+
+        Every encoder runs. A student of an absent modality saw only zeros, and the loss leaves it out.
+        """
         if available is not None:
-            x = without_absent(x, available)
-        features = {m: self._encode(x, m) for m in modalities}
-        fused = self.fuse(features, available)
-        if not self.training:
-            return self.decode(fused)
-        return BranchFeatures(fused, list(features.values()), available)
+            available = checked_available(available, x, self.num_modalities)
+        x, available = self._masked(x, available, list(range(self.num_modalities)))
+        features = {m: self._encode(x, m) for m in range(self.num_modalities)}
+        return BranchFeatures(self.fuse(features, available), list(features.values()), available)
+
+    def _masked(self, x: Tensor, available: Tensor | None, modalities: list[int]) -> tuple[Tensor, Tensor | None]:
+        """Return ``x`` without what samples lack, and ``available``; None where each sample has all ``modalities``."""
+        if available is None or available[:, modalities].all():
+            return x, None
+        return without_absent(x, available), available
 
     def _encode(self, x: Tensor, modality: int) -> list[Tensor]:
-        if self.training and self.recompute_encoders:
+        if self.recompute_encoders:
             return checkpoint(self.encode, x, modality, use_reentrant=False)
         return self.encode(x, modality)
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from magms_nnunet.cpu.decoder import Decoder
 from magms_nnunet.modalities import Subset
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
@@ -28,10 +27,8 @@ class SweepNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.subsets = list(subsets)
-        averages = getattr(type(network), "fuse", None) is MultiEncoderUNet.fuse and isinstance(
-            network.decoder, Decoder
-        )
-        self._shares_linear_parts = fast and averages
+        averages = getattr(type(network), "fuse", None) is MultiEncoderUNet.fuse
+        self._shares_linear_parts = fast and averages and hasattr(network.decoder, "linear_parts")
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, subsets x classes, *spatial)`` of ``x``, ``(B, M + extra, *spatial)``.

@@ -1,14 +1,16 @@
 """What all our trainers share: nnU-Net's trainer with a length of its own, checkpoints that survive a crash, a log."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from magms_nnunet.cpu.freed_memory import retain_freed_memory
@@ -19,6 +21,7 @@ from magms_nnunet.model.checkpoints import TRUST_VARIABLE, as_data, read_checkpo
 from magms_nnunet.model.model_json import check_configuration, check_dataset_json, check_plans
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.availability import without_absent
+from magms_nnunet.networks.input_channels import with_checked_channels
 from magms_nnunet.nnunet.version import check_hooks, untested_nnunet_warnings
 from magms_nnunet.preprocessing.available_modalities import AvailableModalities, available_channels
 from magms_nnunet.preprocessing.training_cases import check_cases
@@ -43,12 +46,15 @@ class ModalityTrainer(nnUNetTrainer):
 
     Attributes:
         modalities: of the dataset, in channel order.
+        build: makes the network from a configuration of the plans, the numbers of input and output channels, and
+            whether there is deep supervision. None: nnU-Net's network.
         takes_incomplete_cases: tells :mod:`magms_nnunet.preprocessing.incomplete_cases` that cases may lack modalities.
 
     Raises:
         InputError: no command would load the trained model, for its plans or its dataset.json.
     """
 
+    build: ClassVar[Callable[[ConfigurationManager, int, int, bool], nn.Module] | None] = None
     takes_incomplete_cases = True
 
     def __init__(
@@ -127,6 +133,23 @@ class ModalityTrainer(nnUNetTrainer):
     def network_input(self, batch: dict) -> dict:
         """What the network sees of a batch in training; trainers that leave out modalities replace ``data``."""
         return batch
+
+    @classmethod
+    def build_network_architecture(
+        cls,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """Build the network for these plans with :attr:`build`; nnU-Net calls this in training and in prediction."""
+        if cls.build is not None:
+            return cls.build(configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision)
+        network = nnUNetTrainer.build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        return with_checked_channels(network, num_input_channels)
 
     @property
     def plain_network(self) -> nn.Module:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from magms_nnunet.cpu.instance_norm import InstanceNorm2d, InstanceNorm3d, faster_norm
+from magms_nnunet.cpu.instance_norm import InstanceNorm2d, InstanceNorm3d
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,3 @@ def test_a_single_sample_needs_no_axis_of_its_own():
 def test_input_of_another_dimension_is_an_error():
     with pytest.raises(ValueError, match="expected 4D or 5D"):
         InstanceNorm3d(3)(torch.zeros(1, 3))
-
-
-def test_only_instance_norm_of_the_plans_is_replaced():
-    kwargs = {"norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "n_stages": 6}
-    assert faster_norm(kwargs) == {
-        "norm_op": "magms_nnunet.cpu.instance_norm.InstanceNorm3d",
-        "n_stages": 6,
-    }
-    assert kwargs["norm_op"].startswith("torch")
-    for norm in ("torch.nn.modules.batchnorm.BatchNorm3d", None):
-        assert faster_norm({"norm_op": norm}) == {"norm_op": norm}

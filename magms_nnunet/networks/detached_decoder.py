@@ -1,0 +1,21 @@
+"""A decoder that does not hold the encoder it was built for."""
+
+from types import SimpleNamespace
+
+from torch import nn
+
+
+def detach_encoder(decoder: nn.Module, encoder: nn.Module) -> nn.Module:
+    """Return the decoder itself, without the encoder that it was built for.
+
+    nnU-Net's ``UNetDecoder`` registers its encoder, so that the state_dict would hold the encoder's weights twice.
+    After construction the decoder needs two lists of the encoder only.
+
+    Args:
+        decoder: ``UNetDecoder``, or any other decoder, which stays as it is.
+        encoder: the encoder.
+    """
+    if hasattr(decoder, "encoder"):
+        del decoder.encoder
+        decoder.encoder = SimpleNamespace(strides=encoder.strides, output_channels=encoder.output_channels)
+    return decoder
