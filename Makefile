@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 READY_DOCS := $(VENV)/.ready-docs
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-all faults lint docs bench clean
+.PHONY: demo test test-fast test-all faults lint types docs bench clean
 
 demo: $(READY)  ## train on a small phantom and predict from subsets of its modalities (about 4 minutes on 2 cores)
 	$(BIN)/magms_demo -o magms_demo
@@ -17,15 +17,21 @@ demo: $(READY)  ## train on a small phantom and predict from subsets of its moda
 test: $(READY)  ## what must pass before every commit
 	$(BIN)/python -m pytest -m "not slow"
 
+test-fast: $(READY)  ## for the loop of a developer: functions on small arrays and files, without training and commands
+	$(BIN)/python -m pytest -m "not slow" $(FAST)
+
 test-all: $(READY)  ## also what takes long
 	$(BIN)/python -m pytest
 
 faults: $(READY)  ## inject every fault of docs/reliability.md, also what takes long, and say what became of it
 	$(BIN)/python -m pytest tests/faults
 
-lint: $(READY)
+lint: $(READY) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)  ## the type checker, on what is installed
+	$(BIN)/ty check
 
 docs: $(READY_DOCS)  ## the documentation site, build/site/index.html; a warning or a broken internal link is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -E -d build/doctrees -b html -c docs . build/site

@@ -63,13 +63,20 @@ def _warnings_as_lines(command: str) -> Iterator[None]:
         warnings.simplefilter("always", InputWarning)
         show = warnings.showwarning
 
-        def show_line(message, category, *where, **options) -> None:
+        def show_line(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if issubclass(category, InputWarning):
                 print(f"{command}: warning: {one_line(message)}", file=sys.stderr)
             else:
-                show("\n".join(map(one_line, str(message).split("\n"))), category, *where, **options)
+                show("\n".join(map(one_line, str(message).split("\n"))), category, filename, lineno, file, line)
 
-        warnings.showwarning = show_line
+        vars(warnings)["showwarning"] = show_line
         yield
 
 

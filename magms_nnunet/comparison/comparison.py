@@ -85,10 +85,10 @@ class Comparison:
         for system in self.systems[1:]:
             for subset in self.subsets:
                 for metric in TESTED:
-                    pair = [self.values(one, subset, metric) for one in (first, system)]
-                    if any(values is None for values in pair):
+                    values, of_first = (self.values(one, subset, metric) for one in (system, first))
+                    if values is None or of_first is None:
                         continue
-                    differences = pair[1] - pair[0]
+                    differences = values - of_first
                     low, high = bootstrap_interval(differences)
                     tests.append(
                         {

@@ -17,19 +17,19 @@ def wilcoxon(differences: Sequence[float]) -> float:
     from scipy import stats
 
     # Means of the same numbers can differ in the last bit; that is no difference, and would be ranked as one.
-    differences = np.round(np.asarray(differences, float), 12)
-    differences = differences[differences != 0]
-    if not len(differences):
+    rounded = np.round(np.asarray(differences, float), 12)
+    nonzero = rounded[rounded != 0]
+    if not len(nonzero):
         return 1.0
-    return float(stats.wilcoxon(differences).pvalue)
+    return float(stats.wilcoxon(nonzero).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction (Holm 1979) over all the tests made; below 0.05 is significant as a family."""
-    p_values = np.asarray(p_values, float)
-    order = np.argsort(p_values, kind="stable")
-    stepped = p_values[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
+    p = np.asarray(p_values, float)
+    order = np.argsort(p, kind="stable")
+    stepped = p[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
     corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1)
     return corrected.tolist()
 
@@ -48,11 +48,12 @@ def bootstrap_interval(
     Raises:
         ValueError: there are no values.
     """
-    values = np.asarray(values, float)
-    if not len(values):
+    of_patients = np.asarray(values, float)
+    n = len(of_patients)
+    if not n:
         raise ValueError("an interval needs at least one value")
-    drawn = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    low, high = np.quantile(values[drawn].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+    low, high = np.quantile(of_patients[drawn].mean(1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -34,7 +34,7 @@ def cases_table(data: Comparison) -> TextTable:
 
 def main_table(data: Comparison, quoted: PublishedTable | None) -> TextTable:
     """Tables 1 and 2: the mean Dice of every subset, a system per column."""
-    columns = [(system.name, _cells(data, system, "dice", variance=True)) for system in data.systems]
+    columns: list[Column] = [(system.name, _cells(data, system, "dice", variance=True)) for system in data.systems]
     note = f"Mean over cases of the mean over regions ± standard deviation (variance). {BEST}"
     if quoted:
         columns += _quoted_columns(data, quoted, f" [published, other data set: arXiv {ARXIV}, Table {quoted.number}]")
@@ -45,7 +45,7 @@ def main_table(data: Comparison, quoted: PublishedTable | None) -> TextTable:
 
 def side_by_side(data: Comparison) -> TextTable:
     """Table 3: Dice and HD95."""
-    columns = [
+    columns: list[Column] = [
         (f"{title}: {system.name}", _cells(data, system, metric))
         for metric, title in TITLES.items()
         for system in data.systems
@@ -59,7 +59,7 @@ def side_by_side(data: Comparison) -> TextTable:
 
 def per_region(data: Comparison, system: System, metric: str) -> TextTable:
     """Tables 4 and 5: every region of one system."""
-    columns = [("mean", _cells(data, system, metric))]
+    columns: list[Column] = [("mean", _cells(data, system, metric))]
     columns += [(region, _cells(data, system, metric, region)) for region in data.regions]
     note = f"Mean ± standard deviation over cases. {BEST}"
     return _by_subset(data, f"{TITLES[metric]} per region: {system.name}", _with_counts(data, columns), note)
@@ -138,8 +138,8 @@ def entropy_table(data: Comparison) -> TextTable | None:
     for system in data.systems[1:]:
         cells = []
         for subset in data.subsets:
-            pair = [data.values(one, subset, "entropy_nats") for one in (system, first)]
-            difference = None if any(values is None for values in pair) else (pair[0] - pair[1]).dropna()
+            values, of_first = (data.values(one, subset, "entropy_nats") for one in (system, first))
+            difference = None if values is None or of_first is None else (values - of_first).dropna()
             cells.append(NOTHING if difference is None or difference.empty else _mean_sd(difference, "+.4f"))
         columns.append((f"{system.name} minus {first.name}", cells))
     if all(cell == NOTHING for _, cells in columns for cell in cells):
@@ -226,7 +226,8 @@ def _cells(
             continue
         means = [_mean(data, other, subset, metric, region) for other in data.systems]
         known = [SIGN[metric] * mean for mean in means if mean is not None]
-        best = len(known) > 1 and SIGN[metric] * _mean(data, system, subset, metric, region) == max(known)
+        own = _mean(data, system, subset, metric, region)
+        best = len(known) > 1 and own is not None and SIGN[metric] * own == max(known)
         cells.append(Cell(_mean_sd(values, variance=variance), best))
     return cells
 

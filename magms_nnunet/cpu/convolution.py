@@ -32,7 +32,7 @@ class Conv3d(nn.Conv3d):
     """``nn.Conv3d`` that predicts with the fast kernel also where PyTorch does not choose it."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self._chooses_slow_kernel(x):
+        if isinstance(self.padding, tuple) and self._chooses_slow_kernel(x):
             return torch.mkldnn_convolution(x, weight, bias, self.padding, self.stride, self.dilation, self.groups)
         return super()._conv_forward(x, weight, bias)
 
@@ -46,4 +46,4 @@ class Conv3d(nn.Conv3d):
 
 
 def _has_fast_kernels() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return bool(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled)

@@ -7,7 +7,13 @@ from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecod
 from torch import Tensor, nn
 
 from magms_nnunet.cpu.convolution import on_plain_cpu, uses_onednn
-from magms_nnunet.cpu.merged_convolution import convolved_skip, merged_convolution, pays_to_merge
+from magms_nnunet.cpu.merged_convolution import (
+    Convolution,
+    Upsampling,
+    convolved_skip,
+    merged_convolution,
+    pays_to_merge,
+)
 
 _LARGE = 10_000
 """Voxels from which on a CPU convolves channels-last features faster."""
@@ -68,12 +74,12 @@ class Decoder(UNetDecoder):
                 logits.append(self.seg_layers[stage](x).contiguous())
         return logits[::-1] if self.deep_supervision else logits[0]
 
-    def _linear_layers(self) -> list[tuple[nn.Module, nn.Module]]:
+    def _linear_layers(self) -> list[tuple[Upsampling, Convolution]]:
         """The upsampling of every stage and the convolution behind it, lowest resolution first."""
         return [(up, blocks.convs[0].conv) for up, blocks in zip(self.transpconvs, self.stages, strict=True)]
 
 
-class _Pointwise:
+class _Pointwise(nn.Module):
     """A convolution with a kernel of 1 whose input is brought into the layout that a CPU computes from fastest."""
 
     def forward(self, x: Tensor) -> Tensor:

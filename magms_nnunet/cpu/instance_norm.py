@@ -15,7 +15,7 @@ _BLOCK = 2048
 """Voxels whose squares one matrix product adds up."""
 
 
-class _InstanceNorm:
+class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalised ``x``, ``(B, C, *spatial)``; without gradients a channels-last ``x`` is overwritten with it.
 

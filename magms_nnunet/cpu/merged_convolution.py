@@ -16,11 +16,14 @@ from torch.autograd.function import once_differentiable
 
 from magms_nnunet.cpu.convolution import uses_onednn
 
+Upsampling = nn.ConvTranspose2d | nn.ConvTranspose3d
+Convolution = nn.Conv2d | nn.Conv3d
+
 _WORTH_IT = 4
 """How many times what composing the kernels costs must be saved."""
 
 
-def pays_to_merge(upsampling: nn.Module, convolution: nn.Module, shape: tuple[int, ...]) -> bool:
+def pays_to_merge(upsampling: Upsampling, convolution: Convolution, shape: tuple[int, ...]) -> bool:
     """Whether :func:`merged_convolution` saves more than composing the kernels costs.
 
     Args:
@@ -40,13 +43,13 @@ def pays_to_merge(upsampling: nn.Module, convolution: nn.Module, shape: tuple[in
     return saved > _WORTH_IT * prod(kernel) * prod(stride) * below * channels**2
 
 
-def convolved_skip(upsampling: nn.Module, convolution: nn.Module, skip: Tensor) -> Tensor:
+def convolved_skip(upsampling: Upsampling, convolution: Convolution, skip: Tensor) -> Tensor:
     """What the convolution makes of the skip and its bias, ``(B, C_out, *spatial)``; linear in ``skip``."""
     weight = convolution.weight[:, upsampling.out_channels :]
-    return _convolve(skip, weight, convolution.bias, convolution.padding)
+    return _convolve(skip, weight, convolution.bias, _padding(convolution))
 
 
-def merged_convolution(upsampling: nn.Module, convolution: nn.Module, x: Tensor, of_skip: Tensor) -> Tensor:
+def merged_convolution(upsampling: Upsampling, convolution: Convolution, x: Tensor, of_skip: Tensor) -> Tensor:
     """``convolution(cat(upsampling(x), skip))``, up to rounding.
 
     Args:
@@ -59,7 +62,7 @@ def merged_convolution(upsampling: nn.Module, convolution: nn.Module, x: Tensor,
         ``(B, C_out, *spatial)``
     """
     upsample = F.conv_transpose3d if x.ndim == 5 else F.conv_transpose2d
-    weight, padding = convolution.weight[:, : upsampling.out_channels], convolution.padding
+    weight, padding = convolution.weight[:, : upsampling.out_channels], _padding(convolution)
     # The response to an impulse: each of the transposed convolution's taps, spread by the mirrored convolution.
     kernel = upsample(upsampling.weight, weight.transpose(0, 1).flip(*range(2, weight.ndim)))
     inside = at_border = None
@@ -72,6 +75,11 @@ def merged_convolution(upsampling: nn.Module, convolution: nn.Module, x: Tensor,
     result = upsample(x, kernel, inside, upsampling.stride, padding)
     result += of_skip
     return result if at_border is None else _AddToBorder.apply(result, at_border)
+
+
+def _padding(convolution: Convolution) -> tuple[int, ...]:
+    """Return the padding of a convolution of stride 1 and odd kernel that keeps the size."""
+    return tuple(k // 2 for k in convolution.kernel_size)
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:

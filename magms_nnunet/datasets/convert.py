@@ -160,7 +160,7 @@ def _read_images(source: Source, case: SourceCase) -> dict[int, tuple[str, "niba
             for channel, (name, path) in enumerate(zip(source.channels, case.images, strict=True))
             if path is not None
         }
-    (path,) = case.images
+    (path,) = (path for path in case.images if path is not None)
     image = read_volume(case.name, path, "4-D image")
     if len(image.shape) != 4 or image.shape[3] != len(source.volumes):
         shape = format_size(image.shape)

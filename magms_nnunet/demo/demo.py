@@ -206,7 +206,8 @@ class Demo:
         means = {
             label: {case: np.mean(list(d.values())) for case, d in cases.items()} for label, cases in scores.items()
         }
-        case = sorted(means["T1c+F"], key=means["T1c+F"].get)[len(means["T1c+F"]) // 2]
+        of_cases = means["T1c+F"]
+        case = sorted(of_cases, key=lambda name: of_cases[name])[len(of_cases) // 2]
         file = f"{case}{phantom.FILE_ENDING}"
         images = {
             name: _read(self.out / "test" / "images" / f"{case}_{channel:04d}{phantom.FILE_ENDING}")

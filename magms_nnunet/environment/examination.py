@@ -45,7 +45,7 @@ def check_with_torch(limit_s: float, debug: bool = False) -> Iterator[Finding]:
         timer.start()
         last = "its start"
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 finding = _finding(line)
                 if finding is None:
                     continue

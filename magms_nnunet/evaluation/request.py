@@ -49,7 +49,7 @@ def find_labelled_cases(
     request: EvaluationRequest, dataset_json: dict, modalities: Modalities, dataset: str
 ) -> list[LabelledCase]:
     """The cases of ``-i`` and ``-l``, or those that the fold validates on."""
-    if request.images is not None:
+    if request.images is not None and request.labels is not None:
         return cases_of_folders(request.images, request.labels, dataset_json["file_ending"], modalities)
     if len(request.model.folds) != 1:
         raise InputError("each fold validates on cases of its own: give one -f, or -i and -l")

@@ -142,11 +142,11 @@ class Appearance:
             if swapped < as_given / 2:
                 gains[a, b] = as_given - swapped
         mistaken: dict[int, int] = {}
-        for a, b in sorted(gains, key=gains.get, reverse=True):
+        for a, b in sorted(gains, key=lambda pair: gains[pair], reverse=True):
             if gains[a, b] > _SWAP and not {a, b} & mistaken.keys():
                 mistaken |= {a: b, b: a}
         for given, of_all in squared.items():
-            nearest = min(of_all, key=of_all.get)
+            nearest = min(of_all, key=lambda channel: of_all[channel])
             if given not in mistaken and of_all[given] > _FAR_SD**2 and of_all[nearest] < _NEAR_SD**2:
                 mistaken[given] = nearest
         for given in voxels.keys() - mistaken.keys():
@@ -169,7 +169,7 @@ class Appearance:
             for channel in self.looks
             if all(of_all[channel] < _FAR_SD**2 for of_all in squared.values())
         }
-        channel = min(totals, key=totals.get, default=None)
+        channel = min(totals, key=lambda channel: totals[channel], default=None)
         if channel is None or totals[channel] > as_given / 2 or as_given - totals[channel] < _SWAP:
             return None
         return channel

@@ -5,8 +5,9 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -169,7 +170,7 @@ def _unreadable(path: Path, error: Exception) -> ImageFileError:
 class _Chunks:
     """The voxels of a stream, some at a time; ``bytes`` counts what has been read."""
 
-    def __init__(self, stream: BinaryIO, dtype: np.dtype, count: int):
+    def __init__(self, stream: BufferedIOBase, dtype: np.dtype, count: int):
         self.stream, self.dtype, self.left, self.bytes = stream, dtype, count, 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -214,11 +215,11 @@ def _stride(shape: tuple[int, ...]) -> int:
     return stride
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedIOBase:
     return gzip.open(path) if path.name.endswith(".gz") else open(path, "rb")
 
 
-def _skip(stream: BinaryIO, length: int) -> int:
+def _skip(stream: BufferedIOBase, length: int) -> int:
     done = 0
     while done < length and (chunk := stream.read(min(_CHUNK_BYTES, length - done))):
         done += len(chunk)

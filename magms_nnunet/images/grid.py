@@ -101,7 +101,7 @@ def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> s
         found = ((form, difference(*pair, name, tolerance_voxels)) for form, *pair in pairs)
         return next((f"{problem} (by the {form})" for form, problem in found if problem), None)
     shifts = {aspect: grid.shift(replace(grid, **{aspect: getattr(other, aspect)})) for aspect in _ASPECTS}
-    aspect = next((a for a in _ASPECTS if shifts[a] > tolerance_voxels), max(shifts, key=shifts.get))
+    aspect = next((a for a in _ASPECTS if shifts[a] > tolerance_voxels), max(shifts, key=lambda aspect: shifts[aspect]))
     if aspect == "spacing_mm":
         return f"has a spacing of {format_size(grid.spacing_mm)} mm, {name} of {format_size(other.spacing_mm)} mm"
     if aspect == "origin_mm":

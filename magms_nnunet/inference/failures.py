@@ -34,7 +34,7 @@ class Failures:
         """Note the failure of a call beside the network as soon as it happens, and not when its turn comes."""
 
         def done(future: Future) -> None:
-            if not future.cancelled() and (error := future.exception()) is not None:
+            if not future.cancelled() and isinstance(error := future.exception(), Exception):
                 self.note(case, error)
 
         future.add_done_callback(done)

@@ -29,6 +29,8 @@ from magms_nnunet.inference.extras import probabilities as probabilities_of
 from magms_nnunet.inference.job import Job
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model import Fold, TrainedModel, load_model
+from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
+from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 from magms_nnunet.networks.subset_network import SubsetNetwork
 from magms_nnunet.networks.sweep_network import SweepNetwork
 from magms_nnunet.nnunet.sliding_window import SlidingWindow
@@ -138,11 +140,12 @@ class Predictor:
             ``(classes, *spatial)`` on the CPU.
         """
         self.check_subset(subset)
-        if self.model.takes_subsets:
-            return self._slide(SubsetNetwork(self.model.network, subset), data)
+        network = self.model.network
+        if isinstance(network, AnySubsetUNet | MultiEncoderUNet):
+            return self._slide(SubsetNetwork(network, subset), data)
         if self.fill:
             data = fill_absent(data, subset, len(self.modalities), self.fill)
-        return self._slide(self.model.network, data)
+        return self._slide(network, data)
 
     def sweep_logits(self, data: Tensor, subsets: Sequence[Subset]) -> Iterator[tuple[Subset, Tensor]]:
         """Logits of a complete preprocessed case from each of many subsets: its voxels are encoded once for all.
@@ -157,8 +160,8 @@ class Predictor:
             Each subset and its logits, ``(classes, *spatial)`` on the CPU: those that :meth:`predict_logits` gives of
             the subset's channels, with ``fast_sweep`` up to rounding.
         """
-        M = len(self.modalities)
-        if not self.model.takes_subsets:
+        M, network = len(self.modalities), self.model.network
+        if not isinstance(network, AnySubsetUNet | MultiEncoderUNet):
             for subset in subsets:
                 yield subset, self.predict_logits(torch.cat((data[list(subset)], data[M:])), subset)
             return
@@ -166,8 +169,8 @@ class Predictor:
         together = max(1, _SWEEP_BYTES // (2 * classes * data[0].numel()))  # nnU-Net collects float16
         for first in range(0, len(subsets), together):
             group = subsets[first : first + together]
-            network = SweepNetwork(self.model.network, group, fast=self.fast_sweep)
-            logits = self._slide(network, data, classes * len(group))
+            sweep = SweepNetwork(network, group, fast=self.fast_sweep)
+            logits = self._slide(sweep, data, classes * len(group))
             yield from zip(group, logits.split(classes), strict=True)
 
     def check_subset(self, subset: Subset) -> None:
@@ -253,7 +256,7 @@ class Predictor:
             of_voxels = probabilities_of(logits, properties, model.plans, model.configuration, model.dataset_json)
         if uncertainty:
             has_regions = self._plans_manager.get_label_manager(model.dataset_json).has_regions
-            entropy = on_grid(entropy_nats(of_voxels, has_regions), segmentation)
+            entropy = None if of_voxels is None else on_grid(entropy_nats(of_voxels, has_regions), segmentation)
         return PatientResult(segmentation, of_voxels if probabilities else None, entropy, report)
 
     def _segment(
@@ -293,7 +296,7 @@ class Predictor:
             check_previous_stage(case, subset, previous, checks)
         job = Job(case, subset, previous, checks, checked.empty, checked.warnings)
         of_model = model.plans, model.configuration, model.dataset_json
-        data, properties = preprocess_case(case, subset, *of_model, previous and str(previous), checks)
+        data, properties = preprocess_case(case, subset, *of_model, None if previous is None else str(previous), checks)
         logits = self.predict_logits(torch.from_numpy(data), subset)
         result = folder / "result"
         export_prediction_from_logits(

@@ -41,6 +41,8 @@ class ModelRequest:
             if not self.model.is_dir():
                 raise folder_error("model", self.model)
             return self.model.resolve()  # "." has no name
+        if self.dataset is None:
+            raise InputError("no model is given: name its folder with -m, or its dataset and configuration with -d -c")
         results = nnunet_folder("nnUNet_results", ", or name the model's folder with -m")
         names = convert_trainer_plans_config_to_identifier(self.trainer, self.plans, self.configuration)
         folder = results / _dataset_name(self.dataset, results) / names

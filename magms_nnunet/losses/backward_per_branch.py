@@ -1,6 +1,6 @@
 """A sum of losses that holds the graph of one of them at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 def backward_per_branch(
     losses: Callable[[list[Tensor]], Iterator[Tensor]],
     inputs: list[Tensor],
-    parameters: list[Tensor],
+    parameters: Sequence[Tensor],
     gradient_scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sum of losses with the gradients of the ordinary sum, for the activations of only the largest of them.

@@ -1,6 +1,7 @@
 """Equation 2 (arXiv 2306.03730): the fused branch's loss plus every modality's loss of equation 1."""
 
 from collections.abc import Iterator, Sequence
+from typing import overload
 
 import torch
 import torch.distributed as dist
@@ -85,7 +86,7 @@ class ModalityAgnosticLoss(nn.Module):
         def terms(features: list[Tensor]) -> Iterator[Tensor]:
             branches = [features[start : start + levels] for start in range(0, len(features), levels)]
             available = None if output.available is None else output.available[:, drawn]
-            several = None if available is None else output.available.sum(1) > 1
+            several = None if output.available is None else output.available.sum(1) > 1
             return self._terms(branches[0], branches[1:], weights, target, available, several)
 
         features = [*output.teacher, *(feature for m in drawn for feature in output.students[m])]
@@ -144,9 +145,9 @@ class ModalityAgnosticLoss(nn.Module):
                 yield weight * self._row(dc, none, none)
                 continue
             logits = self.decoder(_of(features, rows))
-            taught = None if rows is None else rows & several
+            taught = None if rows is None or several is None else rows & several
             if taught is None or taught.any():
-                of_logits = None if rows is None else taught[rows]
+                of_logits = None if rows is None or taught is None else taught[rows]
                 if kl_weight:
                     student = _of(full_resolution(logits), of_logits)
                     kl = divergence(_of(teacher, taught), student, temperature=self.temperature, mask=_of(mask, taught))
@@ -160,8 +161,20 @@ class ModalityAgnosticLoss(nn.Module):
         return torch.stack([dc.float(), kl.float(), distance.float()])
 
 
+@overload
+def _of(tensors: Tensor, rows: Tensor | None) -> Tensor: ...
+
+
+@overload
+def _of(tensors: list[Tensor], rows: Tensor | None) -> list[Tensor]: ...
+
+
+@overload
+def _of(tensors: None, rows: Tensor | None) -> None: ...
+
+
 def _of(tensors: Tensor | list[Tensor] | None, rows: Tensor | None) -> Tensor | list[Tensor] | None:
-    """The samples of one tensor or of each in a list; ``rows``: bool ``(B,)``, None: all."""
+    """Return the samples of one tensor or of each in a list; ``rows``: bool ``(B,)``, None: all."""
     if tensors is None or rows is None or rows.all():
         return tensors
     if isinstance(tensors, list):
@@ -188,6 +201,6 @@ def _nothing_to_segment(
             logits[:, 0] = 100.0
         return logits + zero
 
-    if isinstance(like, Tensor):
-        return background(like), torch.zeros_like(target)
+    if isinstance(like, Tensor) or isinstance(target, Tensor):
+        return background(full_resolution(like)), torch.zeros_like(full_resolution(target))
     return [background(scale) for scale in like], [torch.zeros_like(scale) for scale in target]

@@ -34,11 +34,11 @@ def guidance(dice: Mapping[str, float], modalities: Sequence[str], tolerance: fl
     def named(subset: Subset) -> dict:
         return {"subset": names.format(subset), "dice": value[subset]}
 
-    best = max(names.subsets(), key=value.get)
+    best = max(names.subsets(), key=lambda subset: value[subset])
     # 1e-12: a difference of exactly the tolerance is within it, whatever the last bit says.
     enough = [subset for subset in names.subsets() if value[best] - value[subset] <= tolerance + 1e-12]
     smallest = max(enough, key=lambda subset: (-len(subset), value[subset]))
-    hurts = [
+    hurts: list[dict] = [
         {
             "subset": names.format(subset),
             "added": name,

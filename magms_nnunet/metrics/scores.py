@@ -187,9 +187,9 @@ def read_table(
 
 def spread(values: Sequence[float]) -> dict:
     """Mean, standard deviation, variance (both of a sample, n - 1; 0 for a single value) and number of values."""
-    values = np.asarray(values, float)
-    variance = float(values.var(ddof=1)) if len(values) > 1 else 0.0
-    return {"mean": float(values.mean()), "sd": variance**0.5, "variance": variance, "n": len(values)}
+    sample = np.asarray(values, float)
+    variance = float(sample.var(ddof=1)) if len(sample) > 1 else 0.0
+    return {"mean": float(sample.mean()), "sd": variance**0.5, "variance": variance, "n": len(sample)}
 
 
 def interval_of_mean(of: dict, share: float = 0.95) -> list[float] | None:

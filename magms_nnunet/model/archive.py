@@ -48,7 +48,7 @@ def check_entries(archive: zipfile.ZipFile) -> Contents:
         InputError: an entry would be written outside its model or is a link, the zip would fill the disk, or it holds
             no model.
     """
-    source, entries = Path(archive.filename), archive.infolist()
+    source, entries = Path(archive.filename or ""), archive.infolist()
     if len(entries) > _MOST_ENTRIES:
         raise InputError(f"{source} holds {len(entries)} entries, which no model does")
     size, seen = sum(entry.file_size for entry in entries), set()

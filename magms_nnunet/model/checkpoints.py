@@ -54,7 +54,7 @@ def _scalar(dtype: _DType, data: bytes) -> np.generic:
 
 # What nnU-Net's checkpoints hold besides tensors and plain Python: the log's numbers. numpy 2 moved the function, and a
 # checkpoint may come from a machine with either.
-_SAFE_GLOBALS = [
+_SAFE_GLOBALS: list = [
     (_DType, "numpy.dtype"),
     (_scalar, "numpy.core.multiarray.scalar"),
     (_scalar, "numpy._core.multiarray.scalar"),

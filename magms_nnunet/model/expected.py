@@ -54,8 +54,8 @@ def expected_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict
         InputError: the file is damaged.
     """
     known = _known(model, fill)
-    scores = known and known["subsets"].get(model.modalities.format(subset))
-    if scores is None:
+    scores = None if known is None else known["subsets"].get(model.modalities.format(subset))
+    if known is None or scores is None:
         return None
     own = {key: value for key, value in scores.items() if key != _RESIDUALS}  # with the number of cases of the subset
     about = {key: known[key] for key in ("cases", "protocol")}

@@ -80,7 +80,7 @@ def _add_model(archive: zipfile.ZipFile, models: Sequence[TrainedModel], trust: 
             digests[str(checkpoint)] = _add_checkpoint(archive, inside / checkpoint, folder / checkpoint, trust)
             checkpoints.append(digests[str(checkpoint)])
             model.network.load_state_dict(weights)
-            with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=Path(archive.filename).parent) as temporary:
+            with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=Path(archive.filename or "").parent) as temporary:
                 name, path = checkpoint.with_suffix(".safetensors"), Path(temporary, "weights")
                 save_model(model.network, str(path), {"trainer": model.trainer, "configuration": model.configuration})
                 digests[str(name)] = _add(archive, inside / name, path)
@@ -104,7 +104,7 @@ def _add_checkpoint(archive: zipfile.ZipFile, name: PurePosixPath, path: Path, t
     if "dataset" not in arguments["dataset_json"]:
         return _add(archive, name, path)
     arguments["dataset_json"] = without_listed_files(arguments["dataset_json"])
-    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=Path(archive.filename).parent) as temporary:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=Path(archive.filename or "").parent) as temporary:
         torch.save(content, Path(temporary, "checkpoint"))
         return _add(archive, name, Path(temporary, "checkpoint"))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
@@ -206,7 +207,7 @@ def existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) 
 
 def _read(path: Path, trust: bool) -> dict:
     """What prediction needs of a checkpoint."""
-    content = _OPTIONAL | read_checkpoint(path, trust)
+    content: dict = _OPTIONAL | read_checkpoint(path, trust)
     missing = set(_WANTED) - set(content)
     if missing:
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
@@ -225,8 +226,8 @@ def _epoch_seconds(contents: Sequence[dict]) -> tuple[float, ...]:
     """From nnU-Net's log in the checkpoints; whatever else it holds is no reason not to predict."""
     seconds: list[float] = []
     for content in contents:
-        log = content["logging"] if isinstance(content["logging"], dict) else {}
-        starts, ends = (log.get(f"epoch_{moment}_timestamps") for moment in ("start", "end"))
+        log: dict = content["logging"] if isinstance(content["logging"], dict) else {}
+        starts, ends = (log.get(f"epoch_{moment}_timestamps", ()) for moment in ("start", "end"))
         try:
             of_fold = [float(end) - float(start) for start, end in zip(starts, ends, strict=False)]
         except (TypeError, ValueError, OverflowError):
@@ -319,7 +320,7 @@ def _build_network(trainer: str, plans_manager, configuration_manager, dataset_j
         ) from error
 
 
-def _trainer_class(trainer: str, path: Path) -> type:
+def _trainer_class(trainer: str, path: Path) -> Any:
     try:
         return recursive_find_trainer_class_by_name(trainer)
     except (RuntimeError, ImportError, TypeError, AssertionError) as error:
@@ -329,7 +330,7 @@ def _trainer_class(trainer: str, path: Path) -> type:
 class _NothingDrawn(TorchFunctionMode):
     """Random numbers of tensors without memory are not drawn: torch would import its compiler for that."""
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self, function, types, args: tuple = (), kwargs=None):
         if function in (torch.Tensor.normal_, torch.Tensor.uniform_):
             return args[0]
         return function(*args, **(kwargs or {}))

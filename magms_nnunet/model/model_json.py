@@ -161,7 +161,7 @@ def _list_of(is_right: Callable) -> Callable:
 
 _A_NAME = (_is_name, "a name of nnU-Net's")
 _AN_OBJECT = (_is_object, "an object")
-_PLANS = {
+_PLANS: dict[str, tuple[Callable, str]] = {
     "dataset_name": (lambda value: isinstance(value, str), "a name"),
     "plans_name": (lambda value: isinstance(value, str), "a name"),
     "image_reader_writer": _A_NAME,
@@ -171,7 +171,7 @@ _PLANS = {
     _INTENSITIES: (_is_object_of_objects, "an object that holds an object per channel"),
     "configurations": _AN_OBJECT,
 }
-_CONFIGURATION = {
+_CONFIGURATION: dict[str, tuple[Callable, str]] = {
     "preprocessor_name": _A_NAME,
     "spacing": (_is_spacing, f"2 or 3 sizes in mm from {_SPACING_MM[0]:g} to {_SPACING_MM[1]:g}"),
     "normalization_schemes": (_list_of(_is_name), "names of nnU-Net's, one per modality"),

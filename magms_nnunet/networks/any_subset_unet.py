@@ -1,13 +1,13 @@
 """One U-Net for every subset of the modalities, which come to it as the channels of one image."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from magms_nnunet.networks.availability import checked_available, marked_available, without_absent
 from magms_nnunet.networks.decision_offset import DecisionOffset
-from magms_nnunet.networks.detached_decoder import detach_encoder
+from magms_nnunet.networks.detached_decoder import Encoder, detach_encoder
 
 
 class SubsetLogits(NamedTuple):
@@ -32,7 +32,10 @@ class AnySubsetUNet(nn.Module):
         num_outputs: classes or regions.
     """
 
-    def __init__(self, *, encoder: nn.Module, decoder: nn.Module, num_modalities: int, num_outputs: int):
+    encoder: Encoder
+    decoder: Any
+
+    def __init__(self, *, encoder: Encoder, decoder: Any, num_modalities: int, num_outputs: int):
         super().__init__()
         self.encoder = encoder
         self.decoder = detach_encoder(decoder, encoder)

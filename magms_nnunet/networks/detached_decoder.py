@@ -1,11 +1,14 @@
 """A decoder that does not hold the encoder it was built for."""
 
 from types import SimpleNamespace
+from typing import Any
 
-from torch import nn
+Encoder = Any
+"""An ``nn.Module`` that returns its skips, with the attributes of nnU-Net's encoders: ``conv_op``,
+``output_channels``, ``strides`` and ``compute_conv_feature_map_size``."""
 
 
-def detach_encoder(decoder: nn.Module, encoder: nn.Module) -> nn.Module:
+def detach_encoder(decoder: Any, encoder: Encoder) -> Any:
     """Return the decoder itself, without the encoder that it was built for.
 
     nnU-Net's ``UNetDecoder`` registers its encoder, so that the state_dict would hold the encoder's weights twice.

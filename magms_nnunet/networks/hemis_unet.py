@@ -1,9 +1,12 @@
 """HeMIS: what fuses the modalities is the mean and the variance of their features (Havaei et al., arXiv 1607.05194)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from magms_nnunet.networks.availability import checked_available, marked_available, without_absent
+from magms_nnunet.networks.detached_decoder import Encoder
 from magms_nnunet.networks.fusion import mean_fusion
 from magms_nnunet.networks.multi_encoder_unet import Logits, MultiEncoderUNet
 
@@ -40,7 +43,7 @@ class HeMISUNet(MultiEncoderUNet):
         encoders, decoder: as for :class:`MultiEncoderUNet`.
     """
 
-    def __init__(self, *, encoders: list[nn.Module], decoder: nn.Module):
+    def __init__(self, *, encoders: list[Encoder], decoder: Any):
         super().__init__(encoders=encoders, decoder=decoder)
         del self.projections
         conv = encoders[0].conv_op

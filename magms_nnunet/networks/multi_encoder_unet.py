@@ -1,6 +1,6 @@
 """One encoder per modality, mean fusion, one shared decoder (Figure 1 and section 2.1 of arXiv 2306.03730)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from magms_nnunet.networks.availability import checked_available, without_absent
-from magms_nnunet.networks.detached_decoder import detach_encoder
+from magms_nnunet.networks.detached_decoder import Encoder, detach_encoder
 from magms_nnunet.networks.fusion import mean_fusion
 
 Logits = Tensor | list[Tensor]
@@ -45,7 +45,10 @@ class MultiEncoderUNet(nn.Module):
             backward pass: less memory, more time.
     """
 
-    def __init__(self, *, encoders: list[nn.Module], decoder: nn.Module):
+    encoders: nn.ModuleList
+    decoder: Any
+
+    def __init__(self, *, encoders: list[Encoder], decoder: Any):
         super().__init__()
         first = encoders[0]
         self.encoders = nn.ModuleList(encoders)
@@ -75,7 +78,8 @@ class MultiEncoderUNet(nn.Module):
             One ``(B, C_l, *spatial_l)`` per level, highest resolution first, bottleneck last.
         """
         skips = self.encoders[modality](self.image(x, modality))
-        return [projection(skip) for projection, skip in zip(self.projections[modality], skips, strict=True)]
+        projections: Any = self.projections[modality]
+        return [projection(skip) for projection, skip in zip(projections, skips, strict=True)]
 
     def image(self, x: Tensor, modality: int) -> Tensor:
         """What an encoder sees of ``x``: its modality and the channels that all share, ``(B, 1 + extra, *spatial)``."""
@@ -146,9 +150,7 @@ class MultiEncoderUNet(nn.Module):
         return conv_feature_map_size(self.encoders[0], self.decoder, self.num_modalities, input_size)
 
 
-def conv_feature_map_size(
-    encoder: nn.Module, decoder: nn.Module, num_modalities: int, input_size: tuple[int, ...]
-) -> int:
+def conv_feature_map_size(encoder: Encoder, decoder: Any, num_modalities: int, input_size: tuple[int, ...]) -> int:
     """M encoders, one decoder pass, and at each level M projections, their mean, and the gradients of these.
 
     One pass of M + 1, since each is differentiated before the next one begins. The gradients stand for the outputs of

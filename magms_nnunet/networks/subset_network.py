@@ -1,5 +1,8 @@
 """A network for any subset seen by nnU-Net's sliding window as a network of some of its modalities."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +36,6 @@ class SubsetNetwork(nn.Module):
         available[:, self.subset] = True
         return self.network(full, available)
 
-    def load_state_dict(self, state_dict: dict, *args, **kwargs):
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
         """Weights of the network itself: nnU-Net loads each fold's checkpoint through this."""
-        return self.network.load_state_dict(state_dict, *args, **kwargs)
+        return self.network.load_state_dict(state_dict, strict, assign)

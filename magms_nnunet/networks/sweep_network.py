@@ -1,6 +1,7 @@
 """Many subsets in one pass of the sliding window."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class SweepNetwork(nn.Module):
 
     def __init__(self, network: MultiEncoderUNet | AnySubsetUNet, subsets: Sequence[Subset], *, fast: bool = False):
         super().__init__()
-        self.network = network
+        self.network: MultiEncoderUNet | AnySubsetUNet = network
         self.subsets = list(subsets)
         averages = getattr(type(network), "fuse", None) is MultiEncoderUNet.fuse
         self._shares_linear_parts = fast and averages and hasattr(network.decoder, "linear_parts")
@@ -37,7 +38,9 @@ class SweepNetwork(nn.Module):
         """
         if not isinstance(self.network, MultiEncoderUNet):
             return torch.cat([self.network(x, mask.expand(len(x), -1)) for mask in self._available()], 1)
-        network, prepare, decode = self.network, list, self.network.decode
+        network: Any = self.network
+        prepare: Callable[[list[Tensor]], list[Tensor]] = list
+        decode: Callable[[list[Tensor]], Any] = network.decode
         if self._shares_linear_parts:
             prepare, decode = network.decoder.linear_parts, network.decoder.decode_linear_parts
         modalities = sorted({m for subset in self.subsets for m in subset})
@@ -51,6 +54,6 @@ class SweepNetwork(nn.Module):
             row[0, list(subset)] = True
         return available
 
-    def load_state_dict(self, state_dict: dict, *args, **kwargs):
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
         """Weights of the network itself: nnU-Net loads each fold's checkpoint through this."""
-        return self.network.load_state_dict(state_dict, *args, **kwargs)
+        return self.network.load_state_dict(state_dict, strict, assign)

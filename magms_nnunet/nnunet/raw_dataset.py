@@ -4,9 +4,11 @@ import os
 import re
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from magms_nnunet.errors import InputError, listing, one_line, shorten
 
+AnyPath = TypeVar("AnyPath", str, Path, str | Path)
 Files = dict[int, str | Path]
 """Channel -> path of an image."""
 
@@ -46,8 +48,8 @@ def listed_files(raw: Path, dataset_json: dict) -> dict[str, tuple[list[Path], P
                 f"{raw / 'dataset.json'}: case {shorten(name)} must have images, a list of files, and label, a file; "
                 f"got {shorten(files)}"
             )
-        *images, label = (raw / os.path.expandvars(file) for file in [*images, label])  # as nnU-Net does
-        found[name] = (images, label)
+        *paths, label_path = (raw / os.path.expandvars(str(file)) for file in [*images, label])  # as nnU-Net does
+        found[name] = (paths, label_path)
     return found
 
 
@@ -117,7 +119,7 @@ def check_listed_exist(case: str, images: Iterable[str | Path]) -> None:
         raise InputError(one_line(f'{case}: {missing[0]} does not exist: correct dataset.json ("" for no image)'))
 
 
-def by_channel(case: str, images: Sequence[str | Path], count: int, listed: bool) -> Files:
+def by_channel(case: str, images: Sequence[AnyPath], count: int, listed: bool) -> dict[int, AnyPath]:
     """The channel of each image of a case.
 
     Args:

@@ -22,7 +22,7 @@ def _import_predictor() -> type:
     """``nnUNetPredictor``. The compiler takes as long to import as torch; torch.compile imports it when asked to."""
     if _COMPILER not in sys.modules:
         sys.modules[_COMPILER] = stand_in = ModuleType(_COMPILER)
-        stand_in.OptimizedModule = OptimizedModule
+        vars(stand_in)["OptimizedModule"] = OptimizedModule
         try:
             from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
         except ImportError:  # another nnU-Net, which needs more of it

@@ -8,7 +8,7 @@ and no trainer takes that for an image. A complete dataset goes the way that nnU
 :mod:`magms_nnunet.autoload` applies the functions named ``change_*`` to nnU-Net's modules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class StandIn(str):
     """The path of another image of a case, read in place of the one that the case lacks."""
 
 
-def check_gaps(files: Mapping[str, Files], names: list[str]) -> None:
+def check_gaps(files: Mapping[str, Files], names: Sequence[str]) -> None:
     """See that each case has a modality and each modality a case.
 
     Args:
@@ -43,7 +43,7 @@ def check_gaps(files: Mapping[str, Files], names: list[str]) -> None:
         )
 
 
-def summary(files: Mapping[str, Files], names: list[str]) -> str:
+def summary(files: Mapping[str, Files], names: Sequence[str]) -> str:
     """How many cases have each modality; arguments as of :func:`check_gaps`."""
     counts = (f"{name} {sum(channel in have for have in files.values())}" for channel, name in enumerate(names))
     gaps = sum(len(of_case) < len(names) for of_case in files.values())
@@ -163,7 +163,7 @@ def change_trainer(module) -> None:
 
 def _with_stand_ins(files: Files, count: int) -> list[str]:
     any_file = next(iter(files.values()))
-    return [files.get(channel, StandIn(any_file)) for channel in range(count)]
+    return [str(files[channel]) if channel in files else StandIn(any_file) for channel in range(count)]
 
 
 def _refuse_gaps(cases: dict[str, dict], dataset_json: dict) -> None:

@@ -57,4 +57,4 @@ def check_cases(datasets: Sequence[Dataset], names: Sequence[str]) -> str | None
 def _is_constant(images: np.ndarray, channel: int) -> bool:
     """Whether a channel of ``images``, ``(C, *spatial)``, is; resampling leaves a rounding."""
     middle = tuple(slice(max(0, (n - _BOX) // 2), (n + _BOX) // 2) for n in images.shape[1:])
-    return all(np.ptp(np.asarray(images[(channel, *where)])) < 1e-6 for where in (middle, (...,)))
+    return all(float(np.ptp(np.asarray(images[(channel, *where)]))) < 1e-6 for where in (middle, (...,)))

@@ -92,13 +92,15 @@ class Tiles:
     def _grey(self, channel: int) -> np.ndarray:
         from PIL import Image
 
-        return np.asarray(Image.fromarray(self._images[channel][self._crop]).resize(self.size, Image.BICUBIC))
+        return np.asarray(
+            Image.fromarray(self._images[channel][self._crop]).resize(self.size, Image.Resampling.BICUBIC)
+        )
 
     def _labels(self, labels: np.ndarray) -> np.ndarray:
         from PIL import Image
 
         cut = np.ascontiguousarray(labels[self._crop], np.int32)
-        return np.asarray(Image.fromarray(cut).resize(self.size, Image.NEAREST))
+        return np.asarray(Image.fromarray(cut).resize(self.size, Image.Resampling.NEAREST))
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
@@ -124,7 +126,7 @@ def _png(pixels: np.ndarray) -> str:
     from PIL import Image
 
     picture = Image.fromarray(pixels)
-    picture = picture.quantize(128, method=Image.MEDIANCUT, dither=Image.Dither.NONE)
+    picture = picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -20,7 +20,8 @@ def bind_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_it() -> None:
-        parent_process().join()
+        if (parent := parent_process()) is not None:
+            parent.join()
         os._exit(1)
 
     threading.Thread(target=end_with_it, daemon=True).start()

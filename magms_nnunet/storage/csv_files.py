@@ -10,7 +10,7 @@ _MARK = "'"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Iterable]) -> None:
     """Write a table; texts that a spreadsheet would take for a formula get an apostrophe before them."""
 
     def write(temporary: str) -> None:

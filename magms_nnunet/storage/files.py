@@ -32,7 +32,7 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
-def write_then_rename(path: str | Path, write: Callable[[str], None]) -> None:
+def write_then_rename(path: str | Path, write: Callable[[str], object]) -> None:
     """Have ``write`` write beside ``path``, flush that to the disk, then rename it to ``path``.
 
     Whenever the process or the machine stops, ``path`` holds either the old file or the new one. Of several processes
@@ -154,7 +154,7 @@ def publish(temporary: Path, path: Path) -> None:
 def reason(error: OSError, folder: Path) -> str:
     """Why something in ``folder`` cannot be written."""
     lacks = _lacks(folder) if error.errno in _FULL else None
-    return error.strerror if lacks is None else f"no space{lacks} left"
+    return error.strerror or str(error) if lacks is None else f"no space{lacks} left"
 
 
 def _lacks(folder: Path) -> str | None:

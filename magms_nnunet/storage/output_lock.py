@@ -130,6 +130,8 @@ def _hidden_folder(output: Path, name: str) -> Iterator[Path]:
 
 def _locks(descriptor: int, kind: int) -> bool:
     """Lock an open file or folder, unless another process has it; True as well where the file system has no locks."""
+    if fcntl is None:
+        return True
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

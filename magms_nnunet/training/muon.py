@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
+    def step(self, closure=None) -> None:  # ty: ignore[incompatible-method-override]
         """One update of every parameter that has a gradient. A closure, which nnU-Net does not use, is refused."""
         if closure is not None:
             raise ValueError("Muon takes no closure")
@@ -54,24 +54,24 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update(p, group), alpha=-group["lr"])
+                    p.add_(update(p, p.grad, group), alpha=-group["lr"])
 
-    def _orthogonal_update(self, p: Tensor, group: dict) -> Tensor:
+    def _orthogonal_update(self, p: Tensor, gradient: Tensor, group: dict) -> Tensor:
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
-        momentum = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-        matrix = p.grad.lerp(momentum, group["momentum"]).flatten(1)
+        momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
         return orthogonalised(matrix).view_as(p) * (0.2 * max(matrix.shape) ** 0.5)
 
-    def _adam_update(self, p: Tensor, group: dict) -> Tensor:
+    def _adam_update(self, p: Tensor, gradient: Tensor, group: dict) -> Tensor:
         state = self.state[p]
         if not state:
             state |= {"steps": 0, "mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
         state["steps"] += 1
         first, second = group["betas"]
-        mean = state["mean"].lerp_(p.grad, 1 - first) / (1 - first ** state["steps"])
-        square = state["square"].lerp_(p.grad.square(), 1 - second) / (1 - second ** state["steps"])
+        mean = state["mean"].lerp_(gradient, 1 - first) / (1 - first ** state["steps"])
+        square = state["square"].lerp_(gradient.square(), 1 - second) / (1 - second ** state["steps"])
         return mean / (square.sqrt() + 1e-8)
 
 

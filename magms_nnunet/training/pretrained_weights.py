@@ -3,11 +3,13 @@
 nnU-Net unpickles that file where no trainer is asked, so we step in there.
 """
 
+import math
 import re
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights as load_anything
@@ -35,7 +37,7 @@ def guard_pretrained_weights() -> None:
     for name in (_ENTRY, "__main__"):  # the latter: python -m nnunetv2.run.run_training
         module = sys.modules.get(name)
         if getattr(module, "load_pretrained_weights", None) is load_anything:
-            module.load_pretrained_weights = load_data
+            vars(module)["load_pretrained_weights"] = load_data
     entry = sys.modules.get(_ENTRY)
     if entry is not None and getattr(entry, "load_pretrained_weights", None) is not load_data:
         warnings.warn(
@@ -54,19 +56,19 @@ def load_data(network: nn.Module, fname: str, verbose: bool = False) -> None:
     Raises:
         InputError: it holds more, or weights that do not fit this network.
     """
-    network = getattr(network, "module", network)  # DistributedDataParallel
-    network = getattr(network, "_orig_mod", network)  # torch.compile
+    wrapped: Any = getattr(network, "module", network)  # DistributedDataParallel
+    plain: Any = getattr(wrapped, "_orig_mod", wrapped)  # torch.compile
     remedy = f"{TRUST_VARIABLE}=1 if you trust who made it"
     checkpoint = read_checkpoint(Path(fname), trusted_by_environment(), remedy)
     try:
-        case, weights = weights_for(network, checkpoint)
+        case, weights = weights_for(plain, checkpoint)
     except InputError as error:
         raise InputError(f"-pretrained_weights {fname}: {error}") from error
-    own = network.state_dict()
-    network.load_state_dict(weights, strict=False)
+    own = plain.state_dict()
+    plain.load_state_dict(weights, strict=False)
     loaded, tensors = (len({own[name].data_ptr() for name in names}) for names in (weights, own))  # some have two names
-    network.pretrained = f"pretrained weights of {case}, {loaded} of {tensors} tensors loaded"
-    print(f"magms_nnunet: {network.pretrained}", flush=True)
+    plain.pretrained = f"pretrained weights of {case}, {loaded} of {tensors} tensors loaded"
+    print(f"magms_nnunet: {plain.pretrained}", flush=True)
 
 
 def weights_for(network: nn.Module, checkpoint: Mapping) -> tuple[str, dict[str, Tensor]]:
@@ -85,7 +87,7 @@ def weights_for(network: nn.Module, checkpoint: Mapping) -> tuple[str, dict[str,
     weights = _under_names_of_unets(checkpoint)
     own = {name: tensor for name, tensor in network.state_dict().items() if not _BELONGS_TO_LABELS.search(name)}
     if isinstance(network, MultiEncoderUNet) and not any(name.startswith("encoders.") for name in weights):
-        encoders = {f"encoders.{m}.": encoder for m, encoder in enumerate(network.encoders)}
+        encoders: dict[str, Any] = {f"encoders.{m}.": encoder for m, encoder in enumerate(network.encoders)}
     elif isinstance(network, AnySubsetUNet) and "decision_offset.bias" not in weights:
         encoders = {"encoder.": network.encoder}
     else:
@@ -106,7 +108,7 @@ def weights_for(network: nn.Module, checkpoint: Mapping) -> tuple[str, dict[str,
             source = f"encoder.{name}"
             weight = _present(source, weights, "take a U-Net like that of this dataset's plans")
             if tensor is conv.weight:
-                channels = weight.shape[1:2].numel()
+                channels = math.prod(weight.shape[1:2])
                 weight = _stem(source, weight, tensor.detach(), M, modality)
             elif tensor is conv.bias and channels > 1 and modality is not None:
                 weight = weight / M  # the encoders' stems add up to that model's

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -152,7 +152,7 @@ class ModalityTrainer(nnUNetTrainer):
         return with_checked_channels(network, num_input_channels)
 
     @property
-    def plain_network(self) -> nn.Module:
+    def plain_network(self) -> Any:
         """The network without the wrappers of DistributedDataParallel and torch.compile."""
         network = self.network.module if self.is_ddp else self.network
         return getattr(network, "_orig_mod", network)

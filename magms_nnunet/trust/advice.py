@@ -36,7 +36,7 @@ def next_scan(dice: Mapping[str, float], modalities: Modalities, subset: Subset)
         larger = modalities.format(sorted({*subset, channel}))
         if channel not in subset and larger in dice:
             gains[modalities.names[channel]] = dice[larger] - here
-    best = max(gains, key=gains.get, default=None)
+    best = max(gains, key=lambda name: gains[name], default=None)
     if best is None or gains[best] <= 0:
         return None
     return {"modality": best, "expected_dice": here + gains[best], "gain": gains[best]}

@@ -93,4 +93,4 @@ def test_the_rule_for_onednn_is_that_of_the_installed_pytorch(shape):
     weight = torch.zeros(8, shape[1], 3, 3, 3)
     ones, zeros = (1, 1, 1), (0, 0, 0)
     backend = torch._C._select_conv_backend(torch.zeros(shape), weight, None, ones, ones, ones, False, zeros, 1, [8])
-    assert uses_onednn(shape) == (backend is torch._C._ConvBackend.Mkldnn)
+    assert uses_onednn(shape) == (backend == torch._C._ConvBackend.Mkldnn)

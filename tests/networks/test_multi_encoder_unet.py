@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.parameter import Parameter
 
 from magms_nnunet.cpu.convolution import Conv3d
+from magms_nnunet.cpu.decoder import PointwiseConv3d
 from magms_nnunet.errors import InputError
 from magms_nnunet.networks.from_plans import build_multi_encoder_unet
 from tests.networks.conftest import configuration
@@ -85,7 +86,7 @@ def test_absent_voxels_never_reach_the_logits(build, poison):
 def test_every_3d_convolution_is_the_faster_one(build, unet):
     convolutions = [layer for layer in build(2, unet=unet).modules() if isinstance(layer, nn.Conv3d)]
     assert convolutions
-    assert {type(layer) for layer in convolutions} == {Conv3d}
+    assert {type(layer) for layer in convolutions} == {Conv3d, PointwiseConv3d}  # the latter: the projections of skips
 
 
 def test_absent_voxels_never_reach_the_teacher_in_training(build):
