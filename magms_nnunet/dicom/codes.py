@@ -34,7 +34,7 @@ def codes_of(region: str, dataset_json: Mapping) -> tuple[Term, Term]:
     listed = dataset_json.get("segment_codes", {})
     given = listed.get(region) if isinstance(listed, Mapping) else listed
     if given is not None:
-        category, kind = (given.get(key) if isinstance(given, Mapping) else None for key in ("category", "type"))
+        category, kind = (given.get(key, ()) if isinstance(given, Mapping) else () for key in ("category", "type"))
         if not (_is_term(category) and _is_term(kind)):
             right = '{"category": [value, scheme, meaning], "type": [value, scheme, meaning]}'
             raise InputError(f"dataset.json: segment_codes of {shorten(region)} must be {right}, got {shorten(given)}")

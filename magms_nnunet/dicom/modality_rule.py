@@ -60,7 +60,7 @@ def guess(header: "Dataset") -> Guess:
     if physics is not None and words is not None and physics != words:
         kinds = tuple(kind for kind in KINDS if kind in (physics, words))
         return Guess(kinds, "-", f"times say {physics} ({measured}), the description says {words}")
-    kind, sure = physics or words, physics is not None and words is not None
+    kind, sure = str(physics or words), physics is not None and words is not None
     source = f"{measured}, description" if sure else (measured if physics else f"description alone ({measured})")
     if kind != T1:
         return Guess((kind,), "high" if sure else "medium", source)

@@ -38,7 +38,7 @@ def choose_grid(
             raise InputError(f"--grid {wanted}: there is no {modalities.names[channel]}, there is {there}")
         return channel, images[channel], True
     volumes = {channel: _voxel_mm3(image) for channel, image in images.items()}
-    channel = min(volumes, key=volumes.get)
+    channel = min(volumes, key=lambda channel: volumes[channel])
     if wanted == FINEST:
         return channel, images[channel], True
     return channel, _isotropic(images[channel]), False

@@ -85,7 +85,7 @@ def publish_results(
     """
     *beside, (segmentation, final) = targets.items()
     source = results / segmentation
-    if final.suffix == DICOM_SEG:
+    if final.suffix == DICOM_SEG and series is not None:
         labels = sitk.GetArrayFromImage(sitk.ReadImage(str(source)))
         regions = regions_from_dataset_json(dataset_json)
         source = results / f"segmentation{DICOM_SEG}"

@@ -6,6 +6,7 @@ nnU-Net takes a process's rank among all machines for the number of its GPU, and
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -24,7 +25,7 @@ class _OnItsOwnDevice(DistributedDataParallel):
 @contextmanager
 def own_devices() -> Iterator[None]:
     """Inside, a trainer wraps its network for the device that the network is on."""
-    module = sys.modules[nnUNetTrainer.__module__]
+    module: Any = sys.modules[nnUNetTrainer.__module__]
     before = module.DDP
     module.DDP = _OnItsOwnDevice
     try:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +19,7 @@ class OptimizedModule(metaclass=_IsOptimizedModule):
     """``isinstance`` answers as for the compiler's class: nothing is one before the compiler is imported."""
 
 
-def _import_predictor() -> type:
+def _import_predictor() -> Any:
     """``nnUNetPredictor``. The compiler takes as long to import as torch; torch.compile imports it when asked to."""
     if _COMPILER not in sys.modules:
         sys.modules[_COMPILER] = stand_in = ModuleType(_COMPILER)

@@ -22,7 +22,7 @@ from magms_nnunet.serve import metrics, slices
 from magms_nnunet.serve.assignment import modality_of
 from magms_nnunet.serve.device import Device, say
 from magms_nnunet.serve.intake import channels_of, receive
-from magms_nnunet.serve.job import DONE, FAILED, Job
+from magms_nnunet.serve.job import DONE, FAILED, Answer, Job
 from magms_nnunet.serve.jobs import Jobs
 from magms_nnunet.serve.problems import Problem
 from magms_nnunet.storage.files import reserved_name
@@ -277,7 +277,7 @@ def _state(job: Job, service: Service) -> dict:
     }
     if job.state == FAILED:
         state["problem"] = Problem(job.status, job.detail).content
-    if job.state == DONE:
+    if job.state == DONE and job.answer is not None:
         state["file"] = job.answer.name
         if job.answer.preview is not None:
             state["slices"] = slices.shape(job.answer.preview)
@@ -288,19 +288,19 @@ def _state(job: Job, service: Service) -> dict:
 def _add_results(app: FastAPI, service: Service) -> None:
     responses = {status: _PROBLEMS[status] for status in (401, 404, 409)}
 
-    def finished(identifier: str) -> Job:
+    def finished(identifier: str) -> tuple[Job, Answer]:
         job = service.jobs.get(identifier)
         if job.state == FAILED:
             raise Problem(409, f"the job has failed: {job.detail}")
-        if job.state != DONE:
+        if job.state != DONE or job.answer is None:
             raise Problem(409, f"the job is {job.state}: ask again later", {"Retry-After": "1"})
-        return job
+        return job, job.answer
 
     @app.get("/jobs/{identifier}/result", responses=responses)
     async def result(identifier: str) -> Response:
         """The segmentation, in the model's file format."""
-        job = finished(identifier)
-        answer, job.fetched = job.answer, True
+        job, answer = finished(identifier)
+        job.fetched = True
         disposition = f"attachment; filename*=UTF-8''{quote(answer.name)}"
         return Response(
             answer.segmentation, media_type="application/octet-stream", headers={"Content-Disposition": disposition}
@@ -309,7 +309,7 @@ def _add_results(app: FastAPI, service: Service) -> None:
     @app.get("/jobs/{identifier}/report", responses=responses)
     async def report(identifier: str) -> Response:
         """The JSON that magms_predict writes beside a segmentation."""
-        return Response(finished(identifier).answer.report, media_type="application/json")
+        return Response(finished(identifier)[1].report, media_type="application/json")
 
     @app.get("/jobs/{identifier}/slices/{plane}/{index}", responses=responses)
     async def of_slice(
@@ -320,7 +320,7 @@ def _add_results(app: FastAPI, service: Service) -> None:
         opacity: Annotated[float, Query(ge=0, le=1)] = 0.5,
     ) -> Response:
         """A slice as PNG, of a job that was sent with ``slices=true``."""
-        preview = finished(identifier).answer.preview
+        preview = finished(identifier)[1].preview
         if preview is None:
             raise Problem(409, "no slices: the job was sent without slices=true, or its images are 2-D")
         png = await asyncio.to_thread(slices.draw, preview, plane, index, modality, opacity)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from fastapi import Request
 from python_multipart import MultipartParser
@@ -139,8 +140,8 @@ def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: in
 
 def _without_case(uploads: list[Upload]) -> list[Upload]:
     """``p1_0002`` is channel 2, where all names have a channel and the same case."""
-    matches = [_CHANNEL.fullmatch(upload.modality) for upload in uploads]
-    if not all(matches):
+    matches = [match for upload in uploads if (match := _CHANNEL.fullmatch(upload.modality))]
+    if len(matches) < len(uploads):
         return uploads
     if len(cases := sorted({match["name"] for match in matches})) > 1:
         raise Problem(422, f"the zip holds several cases ({', '.join(map(shorten, cases[:3]))}): send one per job")
@@ -187,7 +188,8 @@ class _Parts:
     """Writes each part of a multipart body to a file, as the parser calls."""
 
     def __init__(self, boundary: bytes, folder: Path):
-        self._folder, self._uploads, self._file, self._complete = folder, [], None, False
+        self._folder, self._uploads, self._complete = folder, [], False
+        self._file: Any = None  # open while a part comes in
         self._field, self._value, self._headers = b"", b"", {}
         self._parser = MultipartParser(
             boundary,

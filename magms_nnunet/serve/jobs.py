@@ -134,10 +134,10 @@ class Jobs:
     def forget_old(self) -> None:
         """Forget results that nobody has deleted in time, and the oldest where there are too many."""
         with self._changed:
-            done = sorted((job for job in self._jobs.values() if job.state in ENDED), key=lambda job: job.ended)
-            too_many = len(done) - self.limits.kept
-            for number, job in enumerate(done):
-                if number < too_many or time.monotonic() - job.ended > self.limits.keep_s:
+            ended = [(job.ended or 0.0, job) for job in self._jobs.values() if job.state in ENDED]
+            too_many = len(ended) - self.limits.kept
+            for number, (end_s, job) in enumerate(sorted(ended, key=lambda pair: pair[0])):
+                if number < too_many or time.monotonic() - end_s > self.limits.keep_s:
                     del self._jobs[job.id]
 
     def stop(self) -> None:
@@ -162,7 +162,7 @@ class Jobs:
         """Whether a result of the last seconds has not been fetched."""
         with self._changed:
             done = [job for job in self._jobs.values() if job.state == DONE and not job.fetched]
-        return any(time.monotonic() - job.ended < _RECENT_S for job in done)
+        return any(job.ended is not None and time.monotonic() - job.ended < _RECENT_S for job in done)
 
     def count(self, state: str) -> int:
         """How many jobs are in this state."""

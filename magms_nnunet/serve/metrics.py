@@ -1,7 +1,7 @@
 """What there is to watch of a server, as Prometheus reads it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from magms_nnunet.serve.device import Device
 from magms_nnunet.serve.job import ENDED, RUNNING, WAITING
@@ -14,7 +14,7 @@ def metrics(jobs: Jobs, devices: Sequence[Device], answers: Counter[int]) -> str
     """The text; ``answers``: HTTP status -> number of answers with it."""
     lines: list[str] = []
 
-    def add(name: str, kind: str, text: str, values: dict[str, float]) -> None:
+    def add(name: str, kind: str, text: str, values: Mapping[str, float]) -> None:
         lines.extend((f"# HELP magms_{name} {text}", f"# TYPE magms_{name} {kind}"))
         lines.extend(f"magms_{name}{labels} {value:g}" for labels, value in values.items())
 
@@ -22,7 +22,7 @@ def metrics(jobs: Jobs, devices: Sequence[Device], answers: Counter[int]) -> str
     add("jobs_total", "counter", "Jobs that have ended.", ended)
     states = {f'{{state="{state}"}}': jobs.count(state) for state in (WAITING, RUNNING, *ENDED)}
     add("jobs", "gauge", "Jobs that wait, run, or are held for their clients.", states)
-    buckets = {f'_bucket{{le="{limit}"}}': count for limit, count in sorted(jobs.buckets.items())}
+    buckets: dict[str, float] = {f'_bucket{{le="{limit}"}}': count for limit, count in sorted(jobs.buckets.items())}
     done = jobs.ended["done"]
     buckets |= {'_bucket{le="+Inf"}': done, "_sum": jobs.seconds, "_count": done}
     add("job_seconds", "histogram", "From the end of the upload to the result, of jobs that are done.", buckets)

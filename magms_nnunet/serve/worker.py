@@ -30,7 +30,7 @@ from magms_nnunet.serve.job import Answer, Preview, is_cancelled, note_progress
 from magms_nnunet.serve.settings import Models
 
 _PREVIEW_VOXELS = 1 << 25
-_LOADED: dict[Path, TrainedModel] = {}
+_LOADED: dict[Path | None, TrainedModel] = {}
 
 
 class UnusableError(Exception):
