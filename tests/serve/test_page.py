@@ -67,6 +67,9 @@ def test_a_patient_from_files_to_download(page, server, images, magms_predict, t
     page.wait_for("!document.getElementById('result').hidden && document.getElementById('sagittal').src")
     assert page.evaluate("document.getElementById('summary').textContent").startswith("From FLAIR + T1c, in ")
 
+    bounds = "boundsOf({core: {dice: 0.714, estimate: 0.8, coverage: 0.9, calibration_cases: 20}})"
+    assert page.evaluate(bounds) == ["core: Dice at least 0.71, which holds for 90 % of patients"]
+    assert page.evaluate("boundsOf(null)") == []
     with_overlay = pixels(page, "axial")
     page.evaluate("{const o = document.getElementById('opacity'); o.value = 0; o.dispatchEvent(new Event('input'));}")
     plain = drawn_anew(page, "axial", with_overlay)

@@ -148,7 +148,9 @@ async function showResult() {
   const told = await (await ask(`/jobs/${job.id}/report`)).json();
   byId("summary").textContent = `From ${told.modalities_used.join(" + ")}, in ${job.seconds.toFixed(1)} s` +
     (told.modalities_absent.length ? `; without ${told.modalities_absent.join(", ")}` : "") +
-    (told.expected_dice ? `; Dice to expect ${told.expected_dice.mean.toFixed(3)}` : "");
+    (told.expected_dice ? `; Dice to expect ${told.expected_dice.mean.toFixed(3)}${told.weak ? ", which is weak" : ""}` : "") +
+    (told.next_scan ? `; acquire next: ${told.next_scan.modality}, +${told.next_scan.gain.toFixed(3)}` : "");
+  byId("bounds").replaceChildren(...boundsOf(told.dice_at_least).map(text => element("li", {textContent: text})));
   byId("warnings").replaceChildren(...told.warnings.map(text => element("li", {textContent: text})));
   byId("view").hidden = byId("legend").hidden = byId("planes").hidden = !job.slices;
   if (job.slices) {
@@ -158,6 +160,11 @@ async function showResult() {
   }
   byId("result").hidden = false;
   say("Done");
+}
+
+function boundsOf(bounds) {  // of this patient's Dice, by region
+  return Object.entries(bounds || {}).map(([region, {dice, coverage}]) =>
+    `${region}: Dice at least ${dice.toFixed(2)}, which holds for ${Math.round(100 * coverage)} % of patients`);
 }
 
 function legendEntry({label, colour}) {
