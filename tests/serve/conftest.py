@@ -12,10 +12,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-pytest.importorskip("fastapi")
-pytest.importorskip("python_multipart")
-pytest.importorskip("uvicorn")
-
 from magms_nnunet.serve.client import Client
 from magms_nnunet.serve.server import Running, ServeRequest, started
 from magms_nnunet.serve.settings import Limits, Models
@@ -87,6 +83,7 @@ def problem(answer: tuple[int, dict, bytes]) -> tuple[int, str]:
 
 @contextmanager
 def serving(folder: Path, temporary: Path, limits: Limits = LIMITS, token: str = ""):
+    pytest.importorskip("fastapi")  # of the extra
     with pytest.MonkeyPatch.context() as patch:
         temporary.mkdir(exist_ok=True)
         patch.setenv("TMPDIR", str(temporary))

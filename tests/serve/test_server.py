@@ -17,6 +17,8 @@ from magms_nnunet.serve.private_folder import private_folder
 from magms_nnunet.serve.server import TOKEN, is_loopback, token_for
 from tests.serve.conftest import Server, problem, serving
 
+pytest.importorskip("fastapi")  # of the extra
+
 SECRET = "0123456789abcdef"
 
 
