@@ -106,6 +106,7 @@ def test_every_block_is_one_of_a_known_language_or_gives_a_reason():
         "bash",
         "python",
         "json",
+        "yaml",
         "text",
         "{toctree}",
         "{argparse}",
