@@ -34,6 +34,12 @@ def test_bounds_hold_as_often_as_they_say_on_exchangeable_cases(tmp_path):
     assert (table["bound"] < table["dice"]).all()
 
 
+def test_halves_of_an_evaluation_hold_as_often_as_they_say(tmp_path):
+    table = bounds.measure_halves([evaluation(tmp_path / "a", 0, cases=200)], repeats=20)
+    assert table["bounds"].tolist() == [20 * 100] * 2
+    assert ((table["share"] > 0.87) & (table["share"] < 0.93)).all()
+
+
 def test_other_patients_are_noticed(tmp_path):
     folders = [evaluation(tmp_path / "a", 0), evaluation(tmp_path / "b", 1, shift=0.4)]
     one, other = map(bounds.read, folders)
