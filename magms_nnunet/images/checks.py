@@ -95,34 +95,10 @@ def check_case(
     )
     voxels = {channel: found for channel, (_, found) in contents.items()}
     warnings = list(_positions(case, {channel: grid for channel, (grid, _) in contents.items()}, modalities, checks))
-    for channel, found in voxels.items():
-        label = case.label(channel, modalities)
-        if not found.nonfinite:
-            continue
-        if not checks.nan_to_zero:
-            raise CaseError(
-                case.name,
-                f"{label} holds {found.nonfinite} NaN or infinite voxels: repair it, leave {modalities.names[channel]} "
-                "out, or count them as 0 with --nan-to-zero",
-            )
-        warnings.append(f"{label} holds {found.nonfinite} NaN or infinite voxels, which count as 0")
+    warnings += _nonfinite(case, voxels, modalities, checks)
     empty = tuple(channel for channel, found in voxels.items() if found.minimum == found.maximum)
-    for channel in voxels.keys() - set(empty):
-        label = case.label(channel, modalities)
-        if problem := unusable_range(voxels[channel]):
-            raise CaseError(case.name, f"{label} {problem}")
-        if _is_dominated(voxels[channel]):
-            limits = f"{voxels[channel].minimum:g} to {voxels[channel].maximum:g}"
-            warnings.append(f"{label} has few voxels that are far beyond all others ({limits}): is it damaged?")
-    for channel in empty:
-        label, name = case.label(channel, modalities), modalities.names[channel]
-        if not checks.treat_empty_as_missing:
-            raise CaseError(
-                case.name,
-                f"{label} {_emptiness(voxels[channel])}: replace it, leave {name} out of --modalities, or let "
-                "--treat-empty-as-missing do that",
-            )
-        warnings.append(f"{label} {_emptiness(voxels[channel])}: predicted without {name}")
+    warnings += _ranges(case, {channel: voxels[channel] for channel in voxels.keys() - set(empty)}, modalities)
+    warnings += _empty(case, {channel: voxels[channel] for channel in empty}, modalities, checks)
     subset = tuple(channel for channel in subset if channel not in empty)
     if not subset:
         raise CaseError(case.name, f"nothing is left to predict from: {'; '.join(warnings)}")
@@ -189,6 +165,45 @@ def _positions(case: Case, grids: dict[int, Grid], modalities: Modalities, check
     if unplaced := [case.label(channel, modalities) for channel, grid in grids.items() if not grid.is_placed]:
         which = f"{', '.join(unplaced)} {'say' if len(unplaced) > 1 else 'says'}"
         yield f"{which} nothing of the position (sform and qform codes are 0): check left and right in the result"
+
+
+def _nonfinite(case: Case, voxels: dict[int, Voxels], modalities: Modalities, checks: InputChecks) -> Iterator[str]:
+    """Yield sentences on NaN and infinite voxels where they are accepted; raise CaseError where they are not."""
+    for channel, found in voxels.items():
+        label = case.label(channel, modalities)
+        if not found.nonfinite:
+            continue
+        if not checks.nan_to_zero:
+            raise CaseError(
+                case.name,
+                f"{label} holds {found.nonfinite} NaN or infinite voxels: repair it, leave {modalities.names[channel]} "
+                "out, or count them as 0 with --nan-to-zero",
+            )
+        yield f"{label} holds {found.nonfinite} NaN or infinite voxels, which count as 0"
+
+
+def _ranges(case: Case, voxels: dict[int, Voxels], modalities: Modalities) -> Iterator[str]:
+    """Yield sentences on images with a few extreme voxels; raise CaseError where normalisation would spoil an image."""
+    for channel, found in voxels.items():
+        label = case.label(channel, modalities)
+        if problem := unusable_range(found):
+            raise CaseError(case.name, f"{label} {problem}")
+        if _is_dominated(found):
+            limits = f"{found.minimum:g} to {found.maximum:g}"
+            yield f"{label} has few voxels that are far beyond all others ({limits}): is it damaged?"
+
+
+def _empty(case: Case, voxels: dict[int, Voxels], modalities: Modalities, checks: InputChecks) -> Iterator[str]:
+    """Yield sentences on images of one value where they count as missing; raise CaseError where they do not."""
+    for channel, found in voxels.items():
+        label, name = case.label(channel, modalities), modalities.names[channel]
+        if not checks.treat_empty_as_missing:
+            raise CaseError(
+                case.name,
+                f"{label} {_emptiness(found)}: replace it, leave {name} out of --modalities, or let "
+                "--treat-empty-as-missing do that",
+            )
+        yield f"{label} {_emptiness(found)}: predicted without {name}"
 
 
 def unusable_range(voxels: Voxels) -> str | None:

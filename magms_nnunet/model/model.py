@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -116,47 +116,19 @@ def load_model(
     hashing = ThreadPoolExecutor(1)
     hashes = [hashing.submit(sha256, path) for path in paths]  # beside the loading
     hashing.shutdown(wait=False)
-    manifest = read_manifest(folder)
-    if manifest is not None:
-        files = {
-            path.relative_to(folder).as_posix(): digest.result() for path, digest in zip(paths, hashes, strict=True)
-        }
-        files |= {name: sha256(folder / name) for name in ("plans.json", "dataset.json")}
-        check_unaltered(folder, manifest, files)
+    _check_manifest(folder, paths, hashes)
     contents = [_read(path, trust_checkpoint) for path in paths]
     first = contents[0]
     configuration, trainer = first["init_args"]["configuration"], first["trainer_name"]
     plans_manager = PlansManager(plans)
     configuration_manager = _configuration(plans_manager, configuration, folder, paths[0])
-    planned = len(configuration_manager.normalization_schemes)
-    if planned != len(modalities):
-        raise InputError(
-            f"{folder}: plans.json is for {planned} modalities, dataset.json names {len(modalities)} "
-            f"({modalities.listing()}): these files belong to different models"
-        )
-    for path, content in zip(paths, contents, strict=True):
-        if (content["init_args"]["configuration"], content["trainer_name"]) != (configuration, trainer):
-            raise InputError(f"{path} and {paths[0]} disagree on trainer or configuration: give one of them with -f")
-        check_agreement(folder, path, content, plans, dataset_json)
+    _check_models_agree(folder, paths, contents, plans, dataset_json)
     try:
         rehearse(plans_manager, configuration_manager, dataset_json)
     except Exception as error:
         raise _undescribed(folder / "plans.json", configuration, error) from error
     network = _build_network(trainer, plans_manager, configuration_manager, dataset_json, paths[0])
-    wanted = {name: tensor.dtype for name, tensor in network.state_dict().items()}
-    for path, content in zip(reversed(paths), reversed(contents), strict=True):  # so that the first fold's stay
-        try:
-            network.load_state_dict(content["network_weights"], assign=True)
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path} does not fit plans.json and dataset.json beside it: it holds other layers than {trainer} "
-                "builds from them; they belong to different models"
-            ) from error
-        _check_numbers(path, content["network_weights"], wanted)
-    if len(paths) > 1:  # nnU-Net loads each fold into the network, which must not write to the weights of another
-        network.load_state_dict(
-            {name: weight.clone() for name, weight in first["network_weights"].items()}, assign=True
-        )
+    _load_weights(network, paths, contents, trainer)
     digests = [digest.result() for digest in hashes]
     return TrainedModel(
         folder=folder,
@@ -173,6 +145,54 @@ def load_model(
         fingerprint=fingerprint_of(digests),
         epoch_seconds=_epoch_seconds(contents),
     )
+
+
+def _check_manifest(folder: Path, paths: Sequence[Path], hashes: Sequence[Future]) -> None:
+    """Raise InputError where a file of an exported model was altered."""
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        files = {
+            path.relative_to(folder).as_posix(): digest.result() for path, digest in zip(paths, hashes, strict=True)
+        }
+        files |= {name: sha256(folder / name) for name in ("plans.json", "dataset.json")}
+        check_unaltered(folder, manifest, files)
+
+
+def _check_models_agree(
+    folder: Path, paths: Sequence[Path], contents: Sequence[dict], plans: dict, dataset_json: dict
+) -> None:
+    """Raise InputError where checkpoints, plans.json and dataset.json belong to different models."""
+    modalities, first = Modalities.from_dataset_json(dataset_json), contents[0]
+    configuration, trainer = first["init_args"]["configuration"], first["trainer_name"]
+    configuration_manager = PlansManager(plans).get_configuration(configuration)
+    planned = len(configuration_manager.normalization_schemes)
+    if planned != len(modalities):
+        raise InputError(
+            f"{folder}: plans.json is for {planned} modalities, dataset.json names {len(modalities)} "
+            f"({modalities.listing()}): these files belong to different models"
+        )
+    for path, content in zip(paths, contents, strict=True):
+        if (content["init_args"]["configuration"], content["trainer_name"]) != (configuration, trainer):
+            raise InputError(f"{path} and {paths[0]} disagree on trainer or configuration: give one of them with -f")
+        check_agreement(folder, path, content, plans, dataset_json)
+
+
+def _load_weights(network: nn.Module, paths: Sequence[Path], contents: Sequence[dict], trainer: str) -> None:
+    """Check that the weights of every fold fit the network, and leave those of the first fold in it."""
+    wanted = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    for path, content in zip(reversed(paths), reversed(contents), strict=True):  # so that the first fold's stay
+        try:
+            network.load_state_dict(content["network_weights"], assign=True)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} does not fit plans.json and dataset.json beside it: it holds other layers than {trainer} "
+                "builds from them; they belong to different models"
+            ) from error
+        _check_numbers(path, content["network_weights"], wanted)
+    if len(paths) > 1:  # nnU-Net loads each fold into the network, which must not write to the weights of another
+        network.load_state_dict(
+            {name: weight.clone() for name, weight in contents[0]["network_weights"].items()}, assign=True
+        )
 
 
 def fingerprint_of(digests: Sequence[str]) -> str:

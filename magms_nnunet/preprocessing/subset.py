@@ -70,20 +70,7 @@ def preprocess_case(
     configuration_manager = plans_manager.get_configuration(configuration)
     reader = plans_manager.image_reader_writer_class()
     images, properties = _read(reader, case, subset, checks.geometry_tolerance)
-    modalities = Modalities.from_dataset_json(dataset_json)
-    for channel, image in zip(subset, images, strict=True):
-        name, label = modalities.names[channel], case.label(channel, modalities)
-        if not (finite := np.isfinite(image)).all():
-            if not checks.nan_to_zero:
-                count = np.count_nonzero(~finite)
-                raise CaseError(
-                    case.name,
-                    f"{label} holds {count} NaN or infinite voxels: repair it, leave {name} out, or count them as 0 "
-                    "with --nan-to-zero",
-                )
-            image[~finite] = 0
-        if not image.any():
-            raise CaseError(case.name, f"{label} holds only zeros: leave {name} out of --modalities")
+    _check_voxels(case, subset, images, Modalities.from_dataset_json(dataset_json), checks)
     label_manager = plans_manager.get_label_manager(dataset_json)
     segmentation = None
     if previous_stage is not None:
@@ -104,6 +91,23 @@ def preprocess_case(
             (data, convert_labelmap_to_one_hot(segmentation[0], label_manager.foreground_labels, data.dtype))
         )
     return data, properties
+
+
+def _check_voxels(case: Case, subset: Subset, images: np.ndarray, modalities: Modalities, checks: InputChecks) -> None:
+    """Set NaN and infinite voxels to 0 where that is accepted; else raise CaseError, and for an empty image."""
+    for channel, image in zip(subset, images, strict=True):
+        name, label = modalities.names[channel], case.label(channel, modalities)
+        if not (finite := np.isfinite(image)).all():
+            if not checks.nan_to_zero:
+                count = np.count_nonzero(~finite)
+                raise CaseError(
+                    case.name,
+                    f"{label} holds {count} NaN or infinite voxels: repair it, leave {name} out, or count them as 0 "
+                    "with --nan-to-zero",
+                )
+            image[~finite] = 0
+        if not image.any():
+            raise CaseError(case.name, f"{label} holds only zeros: leave {name} out of --modalities")
 
 
 def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float) -> tuple[np.ndarray, dict]:
