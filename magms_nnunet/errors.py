@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class InputWarning(UserWarning):
-    """Something looks wrong, and work goes on. Commands print it as a line of its own."""
+    """Something looks wrong, and work continues. Commands print the warning as one line."""
 
 
 class InputError(Exception):
@@ -12,7 +12,7 @@ class InputError(Exception):
 
 
 class CaseError(InputError):
-    """One case cannot be processed; the others go on. Commands end with exit code 3."""
+    """One case cannot be processed; the others continue. Commands end with exit code 3."""
 
     def __init__(self, case: str, message: str):
         super().__init__(f"{case}: {message}")
@@ -34,7 +34,7 @@ class FaultMessage(str):
 
 
 def shorten(value) -> str:
-    """A value of a file for a message: never long, whatever the file holds."""
+    """Shorten a value for a message, whatever a file holds."""
     try:
         text = repr(value)
     except RecursionError:
@@ -43,7 +43,7 @@ def shorten(value) -> str:
 
 
 def one_line(message: object) -> str:
-    """Without line breaks and control characters, which a name in a file or of a file may hold: they are escaped."""
+    """Escape line breaks and control characters, which names may hold."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))
 
 

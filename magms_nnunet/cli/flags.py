@@ -56,7 +56,7 @@ def add_window(p: argparse.ArgumentParser) -> None:
 
 
 def add_checks(p: argparse.ArgumentParser, *, treat_empty: bool) -> None:
-    """What is let through of images that are refused otherwise; ``treat_empty``: also empty ones."""
+    """Add the flags that accept images which are refused by default; with ``treat_empty`` also empty images."""
     add_tolerance(p)
     add = p.add_argument
     add("--allow-identical", action="store_true", help="the same image may be given as two modalities")

@@ -34,7 +34,8 @@ class Conversion:
     """What was made.
 
     Attributes:
-        name: of the new dataset; ``folder``: where it is.
+        name: of the new dataset.
+        folder: where it is.
         split: its cases.
         seed: of the split.
         notes: for the user.

@@ -22,9 +22,11 @@ class SubsetDataset:
     """What was made.
 
     Attributes:
-        name: of the new dataset; ``folder``: where it is.
+        name: of the new dataset.
+        folder: where it is.
         modalities: names of its channels.
-        training_cases: their number; ``test_cases``: likewise.
+        training_cases: their number.
+        test_cases: likewise.
         splits_from: the file that its splits were copied from, or None.
         incomplete: number of cases, of training and test, that lack one of the modalities.
         left_out: cases that have none of them.

@@ -12,7 +12,8 @@ class Finding:
     Attributes:
         status: ``OK``, ``WARN`` (some uses are limited) or ``FAIL`` (training or prediction cannot work).
         subject: what was looked at, such as nnUNet_raw.
-        message: what was found; ``remedy``: what to do about it, empty where nothing is to be done.
+        message: what was found.
+        remedy: what to do about it; empty where there is nothing to do.
     """
 
     status: str

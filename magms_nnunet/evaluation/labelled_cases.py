@@ -33,7 +33,8 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
     """The cases that a fold of nnU-Net's cross-validation keeps for validation, sorted by name.
 
     Args:
-        dataset: its full name; ``fold``: a number.
+        dataset: its full name.
+        fold: a number.
         modalities: of the model, which the dataset must have as well.
 
     Raises:
@@ -143,7 +144,7 @@ def check_labelled_files(
         CaseError: names the file, and its modality or that it is the reference.
 
     Warns:
-        InputWarning: an image looks like none of its modality, or something was let through.
+        InputWarning: an image looks like none of its modality, or something was accepted by request.
     """
     checked = check_case(labelled.case, subset, modalities, checks, volumes=volumes, appearance=appearance)
     for text in checked.warnings:

@@ -70,7 +70,9 @@ def score_logits(
         labelled: the case.
         predictions: subset as ``FLAIR+T1c`` and logits ``(classes, *spatial)``.
         properties: of nnU-Net's preprocessing of this case.
-        plans, configuration, dataset_json: of the model.
+        plans: of the model.
+        configuration: of the model.
+        dataset_json: of the model.
         segmentations: where to write ``SUBSET/CASE.ending`` as well.
 
     Raises:

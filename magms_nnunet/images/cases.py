@@ -167,7 +167,8 @@ def check_files(
     Only formats that SimpleITK reads are looked into; nnU-Net's other readers check for themselves.
 
     Args:
-        case: its files; ``subset``: the channels to look at.
+        case: the files.
+        subset: the channels to look at.
         modalities: for messages.
         geometry_tolerance: how far the same voxel may lie apart in two of them, in voxels.
         allow_two_positions: whether the forms in a NIfTI header may lie further apart.

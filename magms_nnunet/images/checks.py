@@ -25,7 +25,7 @@ _DOMINANT = 1000  # times the range of nearly all voxels: what lies beyond takes
 
 @dataclass(frozen=True)
 class InputChecks:
-    """What is let through that is refused otherwise.
+    """Which inputs are accepted that are refused by default.
 
     Attributes:
         geometry_tolerance: how far the same voxel may lie apart in two modalities of a case, in voxels.
@@ -76,9 +76,10 @@ def check_case(
     """Check the files of a subset, and only those, and what their voxels hold.
 
     Args:
-        case: its files; ``subset``: the channels to look at.
+        case: the files.
+        subset: the channels to look at.
         modalities: for messages.
-        checks: what is let through.
+        checks: which inputs are accepted.
         volumes: whether the model reads volumes; see :func:`magms_nnunet.images.cases.check_files`.
         appearance: what the model's training images look like, to notice files that were mistaken for each other.
 
@@ -130,10 +131,12 @@ def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChec
     """Check a segmentation's file: whole, and on the grid of the case's images.
 
     Args:
-        case: its images; ``subset``: of which the first is compared.
+        case: the images.
+        subset: channels, of which the first is compared.
         path: of the segmentation.
-        checks: what is let through.
-        label: what the message calls the file; ``remedy``: for one that lies elsewhere.
+        checks: which inputs are accepted.
+        label: what the message calls the file.
+        remedy: for a segmentation on another grid.
 
     Raises:
         CaseError: names the file and what is wrong.
@@ -158,7 +161,7 @@ def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChec
 
 
 def _positions(case: Case, grids: dict[int, Grid], modalities: Modalities, checks: InputChecks) -> Iterator[str]:
-    """Sentences on NIfTI headers that describe two positions, where that is let through, or none."""
+    """Yield sentences on NIfTI headers that describe two positions, where that is accepted, or none."""
     for channel, grid in grids.items():
         if problem := contradiction(grid, checks.geometry_tolerance):
             yield f"{case.label(channel, modalities)} {problem}: the result lies where SimpleITK reads it"

@@ -43,7 +43,8 @@ class Voxels:
 
     Attributes:
         nonfinite: how many are NaN or infinite. They count as 0 below: SimpleITK reads them so from NIfTI.
-        minimum: of all; ``maximum``: of all.
+        minimum: of all voxels.
+        maximum: of all voxels.
         sample: some tens of thousands of values from all over the image, ``(n,)``; all of a small one.
     """
 
@@ -110,12 +111,12 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def summarize(voxels: np.ndarray) -> Voxels:
-    """Of an array in memory, of any shape."""
+    """Summarise an array of any shape."""
     return _summarize(iter([voxels.reshape(-1)]), _stride(voxels.shape), 1, 0)
 
 
 def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
-    """The header, then all bytes; SimpleITK would read missing ones as zeros, NaN and infinity as 0."""
+    """Read the header, then all bytes; SimpleITK would read missing ones as zeros, NaN and infinity as 0."""
     header = _stored_header(path)
     if header is None:
         raise _no_nifti(path)
@@ -208,7 +209,7 @@ def _summarize(chunks: Iterator[np.ndarray], stride: int, slope: float, inter: f
 
 
 def _stride(shape: tuple[int, ...]) -> int:
-    """Every how manieth voxel is sampled; no common divisor with an axis, which would sample a few columns only."""
+    """Return the sampling stride: without a common divisor with an axis, which would sample a few columns only."""
     stride = max(1, math.prod(shape) // _SAMPLE)
     while stride > 1 and any(math.gcd(stride, n) > 1 for n in shape if n > 1):
         stride += 1
@@ -233,12 +234,12 @@ def _read_to_the_end(path: Path) -> None:
 
 
 def read_grid(path: Path, header: "nibabel.Nifti1Header | None" = None, *, many: bool = False) -> Grid:
-    """From the header, by SimpleITK, which nnU-Net reads with.
+    """Read the grid of an image from its header, by SimpleITK, which nnU-Net reads with.
 
     Args:
         path: of the image.
         header: of a NIfTI file, as it is stored, if it has been read.
-        many: whether a fourth axis is let through; the grid is that of each of its volumes.
+        many: whether a fourth axis is accepted; the grid is that of each of its volumes.
 
     Raises:
         ImageFileError: no image, or not one greyscale image with two or three axes at right angles.

@@ -123,7 +123,10 @@ def off_grid(grid: Grid, other: Grid, name: str, tolerance_voxels: float, remedy
     """The check of every command whether two images of a case lie on one grid.
 
     Args:
-        grid, other, name, tolerance_voxels: as for :func:`difference`.
+        grid: as for :func:`difference`.
+        other: as for :func:`difference`.
+        name: as for :func:`difference`.
+        tolerance_voxels: as for :func:`difference`.
         remedy: for the message.
 
     Returns:

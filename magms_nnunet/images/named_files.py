@@ -43,7 +43,8 @@ def convert(path: Path, target: Path, case: str, label: str) -> Path:
     Args:
         path: of the image.
         target: the file to write.
-        case, label: for messages.
+        case: for messages.
+        label: for messages.
 
     Raises:
         CaseError: it is damaged, no image, or cannot be written so.

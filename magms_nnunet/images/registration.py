@@ -35,7 +35,8 @@ def register(fixed: "sitk.Image", moving: "sitk.Image", label: str) -> Registrat
     """Find the rigid transform of largest mutual information (Mattes).
 
     Args:
-        fixed: image whose grid the others are brought to; ``moving``: another image of the same patient.
+        fixed: image whose grid the others are brought to.
+        moving: another image of the same patient.
         moving: the image to move.
         label: of the moving image, for messages.
 

@@ -83,7 +83,8 @@ def dice_at_least(
 
     Args:
         logits: of the network, ``(C, *spatial)``.
-        plans, dataset_json: of the model.
+        plans: of the model.
+        dataset_json: of the model.
         residuals: region -> what it is calibrated on.
 
     Returns:

@@ -79,7 +79,7 @@ def check_result(name: str, subset: Subset | None, output: Path, predictor: Pred
     A result whose files passed stricter checks is what this run would write, too.
 
     Raises:
-        InputError: it is of another model, subset or setting, was let through by checks that refuse less, or nothing
+        InputError: it is of another model, subset or setting, was accepted by checks that refuse less, or nothing
             says of which.
     """
     model = predictor.model

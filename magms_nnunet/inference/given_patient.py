@@ -49,7 +49,8 @@ def given_by_name(
 
     Args:
         tokens: as they are typed.
-        modalities: the model's; ``file_ending``: what it reads.
+        modalities: the model's.
+        file_ending: what it reads.
         case: its name, for messages.
         folder: for files that have to be converted.
 
@@ -89,7 +90,8 @@ def given_by_study(
         study: its folder.
         tokens: ``NAME=UID`` as they are typed.
         requested: channels that are wanted; None: all that there are.
-        modalities: the model's; ``file_ending``: what it reads.
+        modalities: the model's.
+        file_ending: what it reads.
         folder: for the volumes.
         registered: positions need not mean the same yet.
         keep_identifiers: let the report name patient, study and series.
@@ -127,7 +129,8 @@ def on_one_grid(
     Args:
         given: the patient.
         wanted: see :func:`magms_nnunet.images.resample.choose_grid`.
-        modalities: the model's; ``file_ending``: what it reads.
+        modalities: the model's.
+        file_ending: what it reads.
         folder: for the resampled files.
         registered: move them by a rigid registration first.
 

@@ -20,7 +20,7 @@ class Job:
         case: with its files.
         subset: the modalities to predict it from.
         previous_stage: for a cascade, the previous stage's segmentation.
-        checks: what is let through.
+        checks: which inputs are accepted.
         empty: modalities that hold nothing, and are left out.
         warnings: on the case's files.
         stamps: of the files before they were checked; empty: they were not.

@@ -29,9 +29,13 @@ class PatientRequest:
 
     Attributes:
         images: ``NAME=FILE``; empty where there is a study.
-        study: folder of DICOM; ``series``: ``NAME=UID``; ``modalities``: that are wanted of it, None: all that it has.
-        output: a file; ``dicom_seg``: written as DICOM-SEG.
-        grid: that all images are brought to, or None; ``register``: by a rigid registration.
+        study: folder of DICOM.
+        series: ``NAME=UID``.
+        modalities: that are wanted of it, None: all that it has.
+        output: a file.
+        dicom_seg: written as DICOM-SEG.
+        grid: that all images are brought to, or None.
+        register: by a rigid registration.
         keep_identifiers: let the JSON name patient, study and series.
         finished: is called with the JSON of the result.
     """

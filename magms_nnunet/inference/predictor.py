@@ -209,7 +209,7 @@ class Predictor:
         Args:
             images: modality -> image. Names as in dataset.json, their usual aliases, or channel numbers.
             previous_stage: the previous stage's segmentation, for a cascade.
-            checks: what is let through of images that are refused otherwise.
+            checks: which images are accepted that are refused by default.
 
         Returns:
             Label map in the geometry of the images.
@@ -220,8 +220,8 @@ class Predictor:
                 not finite.
 
         Warns:
-            InputWarning: an image looks like none of its modality, something was let through, or nothing or every voxel
-                is segmented.
+            InputWarning: an image looks like none of its modality, something was accepted by request, or nothing or every
+                voxel is segmented.
         """
         with tempfile.TemporaryDirectory() as folder:
             return self._segment(images, previous_stage, checks, Path(folder))[0]

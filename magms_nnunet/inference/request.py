@@ -84,7 +84,7 @@ class ModelRequest:
         return is_3d(plans, self._configuration_name(plans))
 
     def _configuration_name(self, plans: dict) -> str | None:
-        """As a folder that nnU-Net has named says, which loading compares with the checkpoint; else the checkpoint's.
+        """Read the configuration from the folder's name if nnU-Net named it, otherwise from the checkpoint.
 
         None: there is none, and loading will say what is wrong.
         """
@@ -113,7 +113,7 @@ class WindowRequest:
     fast_sweep: bool = False
 
     def prepare_device(self) -> None:
-        """Raise InputError where the device is not there; on the CPU take the cores that this process may use."""
+        """Set up the device: on the CPU, the threads and malloc; raise InputError where the device does not exist."""
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("-device cuda: torch finds no CUDA GPU here; use -device cpu")
         if self.device == "mps" and not torch.backends.mps.is_available():

@@ -15,7 +15,8 @@ def kl_softmax(teacher: Tensor, student: Tensor, *, temperature: float = 1.0, ma
     The temperature divides the logits of both sides; T^2 keeps the gradient's size (Hinton et al., arXiv 1503.02531).
 
     Args:
-        teacher: logits ``(B, C, *spatial)``; student: the same shape.
+        teacher: logits ``(B, C, *spatial)``.
+        student: logits of the same shape.
         temperature: T > 0.
         mask: bool ``(B, 1, *spatial)``, True where voxels count. None: all do.
 
@@ -49,7 +50,8 @@ def feature_distance(teacher: list[Tensor], student: list[Tensor]) -> Tensor:
     A mean and not the norm's sum keeps gamma = 1 meaningful at any patch size and width.
 
     Args:
-        teacher: one ``(B, C_l, *spatial_l)`` per level; student: the same shapes.
+        teacher: one ``(B, C_l, *spatial_l)`` per level.
+        student: features of the same shapes.
 
     Returns:
         Scalar, float32.

@@ -88,10 +88,11 @@ def check_trained_with(folder: Path, checkpoint: Path, trained: dict, plans: dic
 
 
 def check_continues(path: Path, content: dict, this_run: dict) -> None:
-    """See that a checkpoint is of the training that goes on with it.
+    """Check that a checkpoint belongs to the training that continues with it.
 
     Args:
-        path: of the checkpoint; ``content``: of it.
+        path: of the checkpoint.
+        content: of the checkpoint.
         this_run: its ``trainer``, ``configuration`` and ``fold``.
 
     Raises:
@@ -110,11 +111,13 @@ def check_continues(path: Path, content: dict, this_run: dict) -> None:
 
 
 def check_state_fits(path: Path, content: dict, network: nn.Module, optimizer: Optimizer) -> None:
-    """See that a training can go on with a checkpoint's weights and with what its optimizer remembers.
+    """Check that a training can continue with a checkpoint's weights and with what its optimizer remembers.
 
     Args:
-        path: of the checkpoint; ``content``: of it.
-        network: without wrappers, and its ``optimizer``, as the trainer makes them today.
+        path: of the checkpoint.
+        content: of the checkpoint.
+        network: without wrappers, as the trainer makes it.
+        optimizer: of the network, as the trainer makes it.
 
     Raises:
         InputError: they are of another network or optimizer.

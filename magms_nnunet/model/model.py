@@ -51,10 +51,13 @@ class TrainedModel:
 
     Attributes:
         folder: ``TRAINER__PLANS__CONFIGURATION``.
-        plans: content of plans.json; ``dataset_json``: of dataset.json.
+        plans: content of plans.json.
+        dataset_json: content of dataset.json.
         modalities: the model's, in channel order.
-        trainer: class name; ``configuration``: such as 3d_fullres.
-        folds: as given; ``checkpoint``: file name.
+        trainer: class name.
+        configuration: such as 3d_fullres.
+        folds: as given.
+        checkpoint: file name.
         network: with the weights of the first fold, in eval mode.
         weights: one state dict per fold.
         mirror_axes: axes along which test-time augmentation may mirror.

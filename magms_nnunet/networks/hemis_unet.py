@@ -17,7 +17,8 @@ def mean_and_variance(features: dict[int, Tensor], available: Tensor | None = No
     The variance divides by the number of modalities minus 1, and is 0 where a sample has only one (section 2 there).
 
     Args:
-        features, available: as in :func:`magms_nnunet.networks.fusion.mean_fusion`.
+        features: as in :func:`magms_nnunet.networks.fusion.mean_fusion`.
+        available: as in :func:`magms_nnunet.networks.fusion.mean_fusion`.
 
     Returns:
         ``(B, 2 C, *spatial)``, the means first.
@@ -40,7 +41,8 @@ class HeMISUNet(MultiEncoderUNet):
     that the decoder was built for. In training NaN marks what a sample lacks (``availability.py``).
 
     Args:
-        encoders, decoder: as for :class:`MultiEncoderUNet`.
+        encoders: as for :class:`MultiEncoderUNet`.
+        decoder: as for :class:`MultiEncoderUNet`.
     """
 
     def __init__(self, *, encoders: list[Encoder], decoder: Any):

@@ -151,13 +151,15 @@ class MultiEncoderUNet(nn.Module):
 
 
 def conv_feature_map_size(encoder: Encoder, decoder: Any, num_modalities: int, input_size: tuple[int, ...]) -> int:
-    """M encoders, one decoder pass, and at each level M projections, their mean, and the gradients of these.
+    """Count the voxels of all feature maps of a training pass.
 
+    These are M encoders, one decoder pass, and at each level M projections, their mean, and the gradients of these.
     One pass of M + 1, since each is differentiated before the next one begins. The gradients stand for the outputs of
     the normalisation, which nnU-Net's measure leaves out after every convolution that it counts.
 
     Args:
-        encoder: one of the M encoders; decoder: the shared decoder.
+        encoder: one of the M encoders.
+        decoder: the shared decoder.
         num_modalities: M.
         input_size: patch size in voxels, without batch and channels.
     """

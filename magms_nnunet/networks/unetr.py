@@ -27,7 +27,8 @@ class UNETREncoder(nn.Module):
         feature_size: channels at full resolution.
 
     Attributes:
-        conv_op: ``Conv2d`` or ``Conv3d``; ``output_channels``: of the skips. As nnU-Net's encoders have them.
+        conv_op: ``Conv2d`` or ``Conv3d``.
+        output_channels: of the skips. As nnU-Net's encoders have them.
     """
 
     def __init__(self, unetr: monai_unetr.UNETR, patch_size: Sequence[int], feature_size: int):
@@ -93,10 +94,13 @@ class UNETR(nn.Module):
     """UNETR in two parts, ``encoder`` and ``decoder``; the defaults are the paper's (ViT-B/16).
 
     Args:
-        in_channels, out_channels: of images and logits.
+        in_channels: channels of the images.
+        out_channels: channels of the logits.
         patch_size: voxels of every input, along 2 or 3 axes.
         feature_size: channels at full resolution, doubled at every lower one.
-        hidden_size: of a token; ``mlp_dim``: within a transformer layer; ``num_heads``: of its attention.
+        hidden_size: of a token.
+        mlp_dim: width within a transformer layer.
+        num_heads: of its attention.
     """
 
     def __init__(

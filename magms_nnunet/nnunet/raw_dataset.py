@@ -95,7 +95,9 @@ def check_labels_have_images(raw: Path, dataset_json: dict, cases: Container[str
     """See that no training case has a label and no image at all.
 
     Args:
-        raw, dataset_json: as for :func:`file_ending`; cases: names of those with images.
+        raw: as for :func:`file_ending`.
+        dataset_json: as for :func:`file_ending`.
+        cases: names of those with images.
 
     Raises:
         InputError: names the cases.

@@ -81,7 +81,8 @@ class AvailableModalities:
         Args:
             datasets: of training and validation.
             names: of the modalities.
-            file_ending: of images; ``dataset``: name of the dataset, whose raw folder need not be there.
+            file_ending: of images.
+            dataset: name of the dataset, whose raw folder need not be there.
 
         Raises:
             InputError: names the case or the modality.

@@ -11,8 +11,10 @@ def read_voxels(read: Callable, files: str | list[str], case: str, label: str) -
     """Voxels and properties, by a method of one of nnU-Net's readers.
 
     Args:
-        read: the method; ``files``: what it takes.
-        case: name; ``label``: of the file, for messages.
+        read: the method.
+        files: what the method takes.
+        case: name of the case, for messages.
+        label: of the file, for messages.
 
     Raises:
         CaseError: the file cannot be read.

@@ -52,11 +52,13 @@ def preprocess_case(
     """Read and preprocess the files of a subset; no other file is opened.
 
     Args:
-        case: its files; ``subset``: the channels to read.
-        plans: of the model, for all modalities; ``configuration``: its name.
+        case: the files.
+        subset: the channels to read.
+        plans: of the model, for all modalities.
+        configuration: name of the configuration.
         dataset_json: of the model.
         previous_stage: segmentation by the previous stage of a cascade, a path.
-        checks: what is let through.
+        checks: which inputs are accepted.
 
     Returns:
         ``(len(subset) + extra, *spatial)`` float32, ``extra`` being the one-hot previous stage, and nnU-Net's
@@ -111,7 +113,7 @@ def _check_voxels(case: Case, subset: Subset, images: np.ndarray, modalities: Mo
 
 
 def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float) -> tuple[np.ndarray, dict]:
-    """As the reader reads the files together, which would refuse spacings that differ by more than rounding.
+    """Read the files one by one, because nnU-Net's joint reader rejects spacings that differ by more than rounding.
 
     Of the grids, size and spacing are compared, which is what all readers tell.
 

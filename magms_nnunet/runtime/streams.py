@@ -13,7 +13,7 @@ class LastingStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """As of any text stream."""
+        """Behave as any text stream."""
         try:
             return self._stream.write(text)
         except UnicodeEncodeError:  # a name in another script, on a terminal that knows ASCII only
@@ -23,7 +23,7 @@ class LastingStream:
             return len(text)
 
     def flush(self) -> None:
-        """As of any text stream."""
+        """Behave as any text stream."""
         try:
             self._stream.flush()
         except (OSError, ValueError):

@@ -75,7 +75,8 @@ class Service:
 
     Attributes:
         models: identifier -> what :func:`magms_nnunet.serve.worker.load` says of it.
-        jobs: of the server; ``devices``: that run them.
+        jobs: of the server.
+        devices: that run them.
         token: that clients must send; empty: none.
         hosts: names under which the server may be asked for, so that no page of another site can; empty: any.
         answers: HTTP status -> number of answers.

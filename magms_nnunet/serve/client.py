@@ -37,7 +37,8 @@ class Result:
     """A segmentation, as ``magms_predict`` writes it.
 
     Attributes:
-        name: of the file; ``segmentation``: its bytes.
+        name: of the file.
+        segmentation: its bytes.
         report: bytes of the JSON beside it.
     """
 

@@ -44,11 +44,14 @@ class Job:
 
     Attributes:
         folder: private; holds the files until the job has ended.
-        model: identifier; ``case``: what the result is called.
+        model: identifier.
+        case: what the result is called.
         modalities: that were given, in the model's order.
         preview: whether slices are wanted.
-        state: one of those above; ``detail``: why it failed, ``status`` of HTTP that fits that.
-        fetched: whether the client has the result; ``seconds``: from the end of the upload to the end.
+        state: one of those above.
+        detail: why it failed, ``status`` of HTTP that fits that.
+        fetched: whether the client has the result.
+        seconds: from the end of the upload to the end.
     """
 
     folder: Path

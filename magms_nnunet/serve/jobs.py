@@ -20,7 +20,8 @@ class Jobs:
     Attributes:
         limits: of the server.
         ended: state -> number of jobs that ended so.
-        buckets: seconds -> number of done jobs that took no longer; ``seconds``: of all done jobs.
+        buckets: seconds -> number of done jobs that took no longer.
+        seconds: of all done jobs.
         stopping: whether the server is about to end.
     """
 

@@ -40,7 +40,8 @@ class Running:
 
     Attributes:
         url: of the page.
-        jobs: of the server; ``devices``: that run them.
+        jobs: of the server.
+        devices: that run them.
         answering: the thread that does so.
     """
 

@@ -13,7 +13,8 @@ class Models:
     Attributes:
         folders: of the models.
         folds: names of folds; None: all that are trained.
-        checkpoint: file name within the fold; ``trust_checkpoint``: unpickle whatever it holds.
+        checkpoint: file name within the fold.
+        trust_checkpoint: unpickle whatever it holds.
         device: ``cuda``, ``cpu`` or ``mps``; None: the GPU if there is one.
         threads: the server's OMP_NUM_THREADS, which a worker would lose; empty where it is not set.
         checks: the fields of InputChecks.
@@ -42,7 +43,8 @@ class Limits:
         upload_bytes: of one job's files together, also after a zip is unpacked.
         waiting: jobs that wait or are being uploaded; more are answered with 429.
         kept: finished jobs whose results are held in memory; the oldest is forgotten first.
-        keep_s: how long a result is held; ``job_s``: how long a job may run.
+        keep_s: how long a result is held.
+        job_s: how long a job may run.
         idle_s: how long an upload may send nothing.
         cancel_s: how long a cancelled job may take to notice before its process is ended.
         stop_s: how long the job that runs may take to finish after the signal to stop.

@@ -1,4 +1,4 @@
-"""Files that survive a crash: what stands under its final name is always complete."""
+"""Files that survive a crash: a file under its final name is always complete."""
 
 import errno
 import hashlib
@@ -74,7 +74,7 @@ def check_writable(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb", opener=open_regular) as file:
         while chunk := file.read(1 << 20):
@@ -171,7 +171,7 @@ def _lacks(folder: Path) -> str | None:
 
 @contextmanager
 def report_full_disk(path: Path) -> Iterator[None]:
-    """While ``path`` is written: say that the disk is full, where that is why writing failed.
+    """Report a full disk where that is why ``path`` could not be written.
 
     Not every writer says so itself: torch speaks of an unexpected position.
 
@@ -184,7 +184,7 @@ def report_full_disk(path: Path) -> Iterator[None]:
         lacks = _lacks(path.parent)
         if isinstance(error, InputError) or not (lacks is not None or getattr(error, "errno", None) in _FULL):
             raise
-        before = ", the file of before is as it was" if path.exists() else ""
+        before = ", the previous file is unchanged" if path.exists() else ""
         raise InputError(
             f"no space{lacks or ''} left on the disk of {path.parent}: {path.name} is not written{before}; free some, "
             "then continue"

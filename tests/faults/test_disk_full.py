@@ -1,4 +1,4 @@
-"""Disks that are full or read-only: said in one line, nothing half-written, the file of before as it was."""
+"""Disks that are full or read-only: said in one line, nothing half-written, the previous file unchanged."""
 
 import json
 import os
@@ -130,7 +130,7 @@ def test_disk_full_while_results_are_written(mount, magms_predict, tmp_path):
     for case, line in zip("ab", lines, strict=True):
         assert line == (
             f"magms_predict: {case}: no space left on the disk of {disk}: {case}{ENDING} is not written, "
-            "the file of before is as it was; free some, then continue"
+            "the previous file is unchanged; free some, then continue"
         )
     full.unlink()
     assert {path: path.read_bytes() for path in disk.iterdir()} == before
@@ -201,7 +201,7 @@ def test_disk_full_while_a_checkpoint_is_written(mount, make_trainer):
         trainer.save_checkpoint(str(path))
     assert str(error.value) == (
         f"no space left on the disk of {disk}: checkpoint_latest.pth is not written, "
-        "the file of before is as it was; free some, then continue"
+        "the previous file is unchanged; free some, then continue"
     )
     assert files_in(disk) == {"checkpoint_latest.pth", "full"}
     assert path.read_bytes() == before
