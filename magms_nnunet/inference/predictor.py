@@ -220,8 +220,8 @@ class Predictor:
                 not finite.
 
         Warns:
-            InputWarning: an image looks like none of its modality, something was accepted by request, or nothing or every
-                voxel is segmented.
+            InputWarning: an image looks like none of its modality, something was accepted by request, or nothing or
+                every voxel is segmented.
         """
         with tempfile.TemporaryDirectory() as folder:
             return self._segment(images, previous_stage, checks, Path(folder))[0]

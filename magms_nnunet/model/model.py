@@ -1,7 +1,6 @@
 """A trained model as nnU-Net leaves it: a folder with plans.json, dataset.json and fold_X/checkpoint."""
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from magms_nnunet import autoload
 from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.model.agreement import check_agreement
-from magms_nnunet.model.checkpoints import read_checkpoint
+from magms_nnunet.model.checkpoint_content import epoch_seconds_of, read_for_prediction
 from magms_nnunet.model.manifest import check_unaltered, read_manifest
 from magms_nnunet.model.model_json import check_configuration, read_dataset_json, read_plans
 from magms_nnunet.model.rehearsal import rehearse
@@ -120,7 +119,7 @@ def load_model(
     hashes = [hashing.submit(sha256, path) for path in paths]  # beside the loading
     hashing.shutdown(wait=False)
     _check_manifest(folder, paths, hashes)
-    contents = [_read(path, trust_checkpoint) for path in paths]
+    contents = [read_for_prediction(path, trust_checkpoint) for path in paths]
     first = contents[0]
     configuration, trainer = first["init_args"]["configuration"], first["trainer_name"]
     plans_manager = PlansManager(plans)
@@ -146,7 +145,7 @@ def load_model(
         weights=[content["network_weights"] for content in contents],
         mirror_axes=first["inference_allowed_mirroring_axes"],
         fingerprint=fingerprint_of(digests),
-        epoch_seconds=_epoch_seconds(contents),
+        epoch_seconds=epoch_seconds_of(contents),
     )
 
 
@@ -228,51 +227,6 @@ def existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) 
     return list(folds)
 
 
-def _read(path: Path, trust: bool) -> dict:
-    """What prediction needs of a checkpoint."""
-    content: dict = _OPTIONAL | read_checkpoint(path, trust)
-    missing = set(_WANTED) - set(content)
-    if missing:
-        raise InputError(f"{path} is not a checkpoint of nnU-Net: it lacks {', '.join(sorted(missing))}")
-    for key, is_right in _WANTED.items():
-        if not is_right(content[key]):
-            raise InputError(f"{path} is not a checkpoint of nnU-Net: {key} is {shorten(content[key])}")
-    for name, tensor in content["network_weights"].items():
-        if not _is_whole(tensor):
-            raise InputError(f"{path} is damaged: it does not hold all numbers of {shorten(name)}; copy it again")
-    # The optimiser's state is not read; the weights are, since the file may be written to by a training.
-    weights = {name: tensor.clone() for name, tensor in content["network_weights"].items()}
-    return {**{key: content[key] for key in (*_WANTED, *_OPTIONAL)}, "network_weights": weights}
-
-
-def _epoch_seconds(contents: Sequence[dict]) -> tuple[float, ...]:
-    """From nnU-Net's log in the checkpoints; whatever else it holds is no reason not to predict."""
-    seconds: list[float] = []
-    for content in contents:
-        log: dict = content["logging"] if isinstance(content["logging"], dict) else {}
-        starts, ends = (log.get(f"epoch_{moment}_timestamps", ()) for moment in ("start", "end"))
-        try:
-            of_fold = [float(end) - float(start) for start, end in zip(starts, ends, strict=False)]
-        except (TypeError, ValueError, OverflowError):
-            return ()
-        if not of_fold or not all(math.isfinite(value) and value >= 0 for value in of_fold):
-            return ()
-        seconds += of_fold
-    return tuple(seconds)
-
-
-def _are_weights(value) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(weight, torch.Tensor) for name, weight in value.items()
-    )
-
-
-def _is_whole(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is as large as it says, without the need to make it so: a view may repeat a single number."""
-    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
-    return plain and tensor.nbytes <= tensor.untyped_storage().nbytes()
-
-
 def _check_numbers(path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.dtype]) -> None:
     """See that the weights, which have the network's names and shapes, are numbers that it computes with."""
     for name, tensor in weights.items():
@@ -281,23 +235,6 @@ def _check_numbers(path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapp
         # A sum takes a tenth of the time, and where it is finite all of its summands are.
         if not tensor.sum().isfinite() and not tensor.isfinite().all():
             raise InputError(f"{path}: {name} holds NaN or infinity: the training failed; use an earlier checkpoint")
-
-
-def _are_axes(value) -> bool:
-    return value is None or (isinstance(value, tuple | list) and all(map(_is_axis, value)))
-
-
-def _is_axis(value) -> bool:
-    return type(value) is int and 0 <= value <= 2
-
-
-_OPTIONAL = {"inference_allowed_mirroring_axes": None, "logging": None}  # as nnU-Net's predictor takes checkpoints
-_WANTED = {
-    "network_weights": _are_weights,
-    "init_args": lambda value: isinstance(value, dict) and isinstance(value.get("configuration"), str),
-    "trainer_name": lambda value: isinstance(value, str) and value.isidentifier(),
-    "inference_allowed_mirroring_axes": _are_axes,
-}
 
 
 def _configuration(plans_manager: PlansManager, name: str, folder: Path, path: Path):
