@@ -3,20 +3,17 @@
 import copy
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 from nnunetv2.run import run_training
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from magms_nnunet.errors import InputError, InputWarning
 from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_encoder_unet
 from magms_nnunet.networks.hemis_unet import HeMISUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
-from magms_nnunet.trainers import AnySubsetTrainer
 from magms_nnunet.training import pretrained_weights
 from magms_nnunet.training.pretrained_weights import load_data, weights_for
 from tests.networks.conftest import configuration
@@ -309,30 +306,6 @@ def test_what_is_no_unet_is_one_line(build, content, message, tmp_path):
         load_data(ours(build), str(tmp_path / "other.pth"))
 
 
-class Touch:
-    """Pickled, it creates a file where it is loaded."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-@BOTH_NETWORKS
-@pytest.mark.parametrize("place", ["nnssl_adaptation_plan", "init_args"])
-def test_code_in_a_unets_checkpoint_does_not_run(build, place, tmp_path, monkeypatch):
-    monkeypatch.delenv("MAGMS_TRUST_CHECKPOINT", raising=False)
-    canary = tmp_path / "canary"
-    content = {"network_weights": stock(1).state_dict(), place: {"key_to_encoder": Touch(canary)}}
-    torch.save(content, tmp_path / "evil.pth")
-    with pytest.raises(
-        InputError, match=r"only data is loaded from checkpoints .MAGMS_TRUST_CHECKPOINT=1 if you trust"
-    ):
-        load_data(ours(build), str(tmp_path / "evil.pth"))
-    assert not canary.exists()
-
-
 def test_decisions_of_a_model_of_this_kind_are_left_with_its_labels(tmp_path, capsys):
     """As are its segmentation layers, so that its labels may be others."""
     pretrained = ours(build_any_subset_unet, outputs=4)
@@ -341,15 +314,3 @@ def test_decisions_of_a_model_of_this_kind_are_left_with_its_labels(tmp_path, ca
     assert not network.decision_offset.bias.any()
     assert_same(network.encoder(image(M)), pretrained.encoder(image(M)))
     assert "weights of a model of this kind, " in capsys.readouterr().out
-
-
-def test_log_of_the_training_says_what_was_loaded(make_trainer, tmp_path, monkeypatch):  # noqa: F811
-    trainer = make_trainer(AnySubsetTrainer)
-    torch.save({"network_weights": stock(1).state_dict()}, tmp_path / "one.pth")
-    run_training.maybe_load_checkpoint(trainer, False, False, str(tmp_path / "one.pth"))
-    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
-    trainer.on_train_start()
-    log = Path(trainer.log_file).read_text(encoding="utf-8")
-    tensors = len(list(trainer.network.parameters()))
-    kept = 2 + 2 * len(trainer.network.decoder.seg_layers)
-    assert f"single-channel model, its stem repeated, {tensors - kept} of {tensors} tensors loaded" in log
