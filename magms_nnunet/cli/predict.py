@@ -134,30 +134,34 @@ def _predict_many(args: argparse.Namespace, reports: list[dict]) -> dict[str, st
 
 
 def _predict_patient(args: argparse.Namespace, reports: list[dict]) -> dict[str, str]:
+    from magms_nnunet.dicom.choice import UnclearSeriesError
     from magms_nnunet.inference.patient import PatientRequest, predict_patient
 
-    return predict_patient(
-        PatientRequest(
-            images=tuple(args.image or ()),
-            study=Path(args.dicom) if args.dicom else None,
-            series=tuple(args.series),
-            modalities=None if args.modalities is None else tuple(args.modalities),
-            dicom_seg=args.output_type == "dicom-seg",
-            grid=args.grid,
-            register=args.register is not None,
-            keep_identifiers=args.keep_identifiers,
-            output=Path(args.o),
-            model=flags.model_request(args),
-            window=flags.window_request(args),
-            checks=flags.input_checks(args),
-            previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
-            save_probabilities=args.save_probabilities,
-            progress_bar=not args.disable_progress_bar,
-            extras=flags.extras(args),
-            weak_below=args.weak_below,
-            finished=reports.append,
-        )
+    request = PatientRequest(
+        images=tuple(args.image or ()),
+        study=Path(args.dicom) if args.dicom else None,
+        series=tuple(args.series),
+        modalities=None if args.modalities is None else tuple(args.modalities),
+        dicom_seg=args.output_type == "dicom-seg",
+        grid=args.grid,
+        register=args.register is not None,
+        keep_identifiers=args.keep_identifiers,
+        output=Path(args.o),
+        model=flags.model_request(args),
+        window=flags.window_request(args),
+        checks=flags.input_checks(args),
+        previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
+        save_probabilities=args.save_probabilities,
+        progress_bar=not args.disable_progress_bar,
+        extras=flags.extras(args),
+        weak_below=args.weak_below,
+        finished=reports.append,
     )
+    try:
+        return predict_patient(request)
+    except UnclearSeriesError as error:
+        exits.say(error.table, sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -8,6 +8,18 @@ from magms_nnunet.errors import InputError, one_line
 from magms_nnunet.modalities import Modalities, Subset
 
 
+class UnclearSeriesError(InputError):
+    """A study does not say which series is meant.
+
+    Attributes:
+        table: what it holds, to choose from.
+    """
+
+    def __init__(self, message: str, series: Sequence[Series]):
+        super().__init__(message)
+        self.table = table(series)
+
+
 def guesses(series: Sequence[Series]) -> dict[str, Guess]:
     """UID -> what each volume could be."""
     return {one.uid: guess(one.headers[0]) for one in series if one.problem is None}
@@ -25,8 +37,8 @@ def choose_series(
         requested: channels that are wanted; None: all that there are.
 
     Raises:
-        InputError: a modality could be several series, or a series several modalities, or there is none that is wanted;
-            the message holds a table.
+        UnclearSeriesError: a modality could be several series, or a series several modalities, or there is none that
+            is wanted.
     """
     known, usable = guesses(series), [one for one in series if one.problem is None]
     chosen, unclear = dict(named), []
@@ -43,14 +55,15 @@ def choose_series(
         channel, candidates = unclear[0]
         name = modalities.names[channel]
         which = " or ".join(f"series {one.number}" for one in candidates)
-        raise InputError(
+        raise UnclearSeriesError(
             f"{name} could be {which}: say which with --series {name}={candidates[0].uid}, or leave it out with "
-            "--modalities (magms_series shows the table)"
+            "--modalities",
+            series,
         )
     missing = [channel for channel in requested or () if channel not in chosen]
     if missing or not chosen:
         names = modalities.format(missing) or modalities.listing()
-        raise InputError(f"no series is {names}: name it with --series NAME=UID (magms_series shows the table)")
+        raise UnclearSeriesError(f"no series is {names}: name it with --series NAME=UID", series)
     return dict(sorted(chosen.items()))
 
 

@@ -83,6 +83,7 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(flags, message
     code, out, err = predict(tmp_path / "out/seg.nii.gz", "--dicom", study, *flags)
     assert (code, out) == (2, [])
     assert message in err[-1]
+    assert (len(err) > 1) == message.startswith("no series is")  # the table to choose from
     assert not any(secret in line for line in err for secret in SECRETS)
     assert not list(tmp_path.glob("out/*"))
 
