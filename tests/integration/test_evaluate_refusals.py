@@ -39,10 +39,10 @@ def test_dataset_with_other_channels(refusal, aligned, tmp_path):
     assert "has FLAIR, T1c, T1, T2" in line
 
 
-def test_subset_that_the_data_cannot_give(refusal, aligned, tmp_path):
-    images = give(aligned[0], tmp_path / "images", {"case0": (0, 2), "case1": (0, 1, 2, 3)})
+def test_subset_that_no_case_has(refusal, aligned, tmp_path):
+    images = give(aligned[0], tmp_path / "images", {"case0": (0, 2), "case1": (0, 2, 3)})
     line = refusal("-i", images, "-l", aligned[1], "--protocol", "absent", "--subsets", "T1+F", "T1c")
-    assert "case0 (T1): add the files" in line
+    assert "no case has all of FLAIR+T1: give other --subsets, or add the files" in line
 
 
 def test_a_part_cannot_be_attached(refusal):
