@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     add = p.add_argument
     add("-d", metavar="DATASET", required=True, help="name or id of the dataset that the model was trained on")
     add("-c", metavar="CONFIGURATION", nargs="+", required=True, help="such as 3d_fullres; of a cascade, both")
-    add("-tr", metavar="TRAINER", default="MAGMSTrainer", help="default: %(default)s")
+    add("-tr", metavar="TRAINER", help=f"default: {flags.TRAINED_BY}")
     add("-p", metavar="PLANS", default="MAGMSPlans", help="default: %(default)s")
     add("-f", metavar="FOLD", nargs="+", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
     add("-chk", metavar="FILE", nargs="+", default=["checkpoint_final.pth"], help="default: checkpoint_final.pth")

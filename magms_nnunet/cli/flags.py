@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from magms_nnunet.inference.extras import Extras
     from magms_nnunet.inference.request import ModelRequest, WindowRequest
 
-TRAINER, PLANS = "MAGMSTrainer", "MAGMSPlans"
+PLANS, TRAINED_BY = "MAGMSPlans", "MAGMSTrainer, or the only trainer that trained such a model"
 _AUTO = "auto"
 TRUST = "unpickle the checkpoint whatever it holds, code included: only if you trust who made it"
 
@@ -24,7 +24,7 @@ def add_model(p: argparse.ArgumentParser, default_folds: tuple[str, ...]) -> Non
     add = p.add_argument
     add("-d", metavar="DATASET", help="name or id of the dataset that the model was trained on")
     add("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
-    add("-tr", metavar="TRAINER", help=f"default: {TRAINER}")
+    add("-tr", metavar="TRAINER", help=f"default: {TRAINED_BY}")
     add("-p", metavar="PLANS", help=f"default: {PLANS}")
     add("-m", metavar="FOLDER", help="the model's folder, instead of -d -c -tr -p")
     add("-f", metavar="FOLD", nargs="+", default=[*default_folds], help=f"default: {' '.join(default_folds)}")
@@ -175,7 +175,7 @@ def model_request(args: argparse.Namespace) -> "ModelRequest":
         model=Path(args.m) if args.m else None,
         dataset=args.d,
         configuration=args.c,
-        trainer=args.tr or TRAINER,
+        trainer=args.tr,
         plans=args.p or PLANS,
         folds=tuple(fold if fold == "all" else int(fold) for fold in args.f),
         checkpoint=args.chk,

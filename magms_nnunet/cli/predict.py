@@ -13,8 +13,9 @@ def parser() -> argparse.ArgumentParser:
     """The flags of nnUNetv2_predict, meaning the same, ``--modalities``, and named files of one patient."""
     p = argparse.ArgumentParser(
         prog="magms_predict",
-        description="Segment cases from whichever modalities they have, with a model trained by MAGMSTrainer. Writes "
-        "CASE.json beside each segmentation: the modalities used, those absent, the model, and the Dice to expect.",
+        description="Segment cases from whichever modalities they have, with a model that takes any subset of them. "
+        "Writes CASE.json beside each segmentation: the modalities used, those absent, the model, and the Dice to "
+        "expect.",
     )
     add = p.add_argument
     add("-i", metavar="FOLDER", help="images named CASE_XXXX, XXXX being the channel as in training")

@@ -17,15 +17,20 @@ from magms_nnunet.nnunet.folders import datasets_with_id, nnunet_folder
 from magms_nnunet.runtime.cores import use_available_cores
 from magms_nnunet.storage.files import check_writable, folder_error
 
+_TRAINER = "MAGMSTrainer"
+
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """Either ``model``, its folder, or dataset and configuration is given."""
+    """Either ``model``, its folder, or dataset and configuration is given.
+
+    Without a ``trainer`` it is MAGMSTrainer, or, where MAGMSTrainer trained no such model, the only trainer that did.
+    """
 
     model: Path | None
     dataset: str | None
     configuration: str | None
-    trainer: str
+    trainer: str | None
     plans: str
     folds: tuple[Fold, ...]
     checkpoint: str
@@ -44,14 +49,23 @@ class ModelRequest:
         if self.dataset is None:
             raise InputError("no model is given: name its folder with -m, or its dataset and configuration with -d -c")
         results = nnunet_folder("nnUNet_results", ", or name the model's folder with -m")
-        names = convert_trainer_plans_config_to_identifier(self.trainer, self.plans, self.configuration)
-        folder = results / _dataset_name(self.dataset, results) / names
+        dataset = results / _dataset_name(self.dataset, results)
+        folder = dataset / self._name(self.trainer or _TRAINER)
+        if self.trainer is None and not folder.is_dir():
+            models = sorted(dataset.glob(self._name("*")))
+            if len(models) > 1:
+                trainers = ", ".join(model.name.partition("__")[0] for model in models)
+                raise InputError(f"several trainers have such a model in {dataset}: say which with -tr: {trainers}")
+            folder = models[0] if models else folder
         if not folder.is_dir():
             trained = ", ".join(sorted(path.name for path in folder.parent.glob("*__*__*"))) or "nothing"
             raise InputError(
                 f"no trained model {folder.name} in {folder.parent}; there is {trained}: see -tr, -p and -c"
             )
         return folder
+
+    def _name(self, trainer: str) -> str:
+        return convert_trainer_plans_config_to_identifier(trainer, self.plans, self.configuration)
 
     def check(self, window: "WindowRequest", subset: Subset | None, modalities: Modalities) -> None:
         """See, without loading the model, that all of it is there and can be given a subset; None: what each case has.

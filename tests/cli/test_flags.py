@@ -26,7 +26,7 @@ def test_a_model_is_named_or_its_folder_is(module, needed):
     named = module.parser().parse_args([*needed, *MODEL, "-f", "all", "3"])
     flags.check(module.parser(), named)
     assert flags.model_request(named) == ModelRequest(
-        None, "210", "3d_fullres", "MAGMSTrainer", "MAGMSPlans", ("all", 3), "checkpoint_final.pth"
+        None, "210", "3d_fullres", None, "MAGMSPlans", ("all", 3), "checkpoint_final.pth"
     )
     folder = module.parser().parse_args([*needed, "-m", "models/mine", "-chk", "checkpoint_best.pth"])
     flags.check(module.parser(), folder)

@@ -34,6 +34,19 @@ def test_a_model_by_its_names_is_where_nnunet_keeps_it(results):
     assert replace(BY_NAME, dataset="901").folder() == expected
 
 
+def test_without_a_trainer_it_is_magmstrainer_or_the_only_one(results):
+    unnamed = replace(BY_NAME, trainer=None)
+    (results / "AnySubsetTrainer__MAGMSPlans__3d_fullres").mkdir()
+    assert unnamed.folder() == results / "MAGMSTrainer__MAGMSPlans__3d_fullres"
+    (results / "MAGMSTrainer__MAGMSPlans__3d_fullres").rmdir()
+    assert unnamed.folder() == results / "AnySubsetTrainer__MAGMSPlans__3d_fullres"
+    with pytest.raises(InputError, match=r"no trained model MAGMSTrainer__MAGMSPlans__2d in .*; there is"):
+        replace(unnamed, configuration="2d").folder()
+    (results / "HeMISTrainer__MAGMSPlans__3d_fullres").mkdir()
+    with pytest.raises(InputError, match="say which with -tr: AnySubsetTrainer, HeMISTrainer"):
+        unnamed.folder()
+
+
 def test_a_model_by_its_folder_needs_none_of_nnunets_variables(tmp_path, monkeypatch):
     monkeypatch.delenv("nnUNet_results", raising=False)
     (tmp_path / "mine").mkdir()
