@@ -35,7 +35,7 @@ def test_run_counts_the_time_of_all_processes(predict, monkeypatch):
     seconds, cpu_seconds = predict.run([sys.executable, "-c", code])
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    assert cpu_seconds == pytest.approx(used, abs=0.02)
+    assert cpu_seconds == pytest.approx(used, abs=0.05)
     assert cpu_seconds > 0.1
     assert seconds > 0.5
 

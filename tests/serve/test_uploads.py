@@ -1,6 +1,7 @@
 """Bad uploads: the right status, one problem, no job, no file."""
 
 import gzip
+import http.client
 import io
 import socket
 import stat
@@ -100,7 +101,9 @@ def raw(server, *sent: bytes) -> bytes:
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         for content in sent:
             connection.sendall(content)
-        return connection.recv(1 << 16)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()  # head and body may come one after the other
+        return b"%d " % answer.status + answer.read()
 
 
 def head(length: int) -> bytes:
@@ -110,7 +113,7 @@ def head(length: int) -> bytes:
 
 def test_ten_gigabytes_are_refused_before_they_are_sent(server):
     answer = raw(server, head(10_000_000_000))
-    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.startswith(b"413 ")
     assert b"larger than" in answer
 
 
@@ -135,7 +138,7 @@ def test_an_upload_that_ends_in_the_middle_frees_its_slot(server):
 def test_an_upload_that_sends_nothing_is_ended(server, monkeypatch):
     monkeypatch.setattr(server.running.jobs, "limits", replace(LIMITS, idle_s=0.5))
     answer = raw(server, head(1000) + part("T1", FILE, b"1"))  # waits for the answer
-    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert answer.startswith(b"408 ")
 
 
 def test_a_header_that_declares_a_huge_image_does_not_fill_the_memory(server, tmp_path):
