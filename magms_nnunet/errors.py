@@ -24,7 +24,7 @@ class CaseError(InputError):
 
 
 class FaultMessage(str):
-    """Why a case failed, where that is a fault of ours. Commands end with exit code 1.
+    """Why a case failed, where the reason is an internal error. Commands end with exit code 1.
 
     Attributes:
         traceback: the lines that say where.

@@ -1,4 +1,4 @@
-"""How every command ends: 0 done, 2 bad input, 3 some cases failed, 1 a fault of ours, 130 or 143 by a signal."""
+"""How every command ends: 0 done, 2 bad input, 3 some cases failed, 1 an internal error, 130 or 143 by a signal."""
 
 import os
 import sys
@@ -93,7 +93,7 @@ def say(text: object, file: TextIO | None = None) -> None:
 
 
 def failures(command: str, failed: dict[str, str], debug: bool) -> int:
-    """Name the cases that failed, with ``debug`` also where a fault of ours is; the exit code."""
+    """Name the cases that failed, with ``debug`` also the place of an internal error; the exit code."""
     for case, message in failed.items():
         if debug and isinstance(message, FaultMessage):
             say(message.traceback, sys.stderr)

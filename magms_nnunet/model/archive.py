@@ -4,16 +4,16 @@ import hashlib
 import lzma
 import re
 import shutil
-import stat
 import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.model import expected, manifest
+from magms_nnunet.storage.zip_entries import refusal
 
 # DATASET/TRAINER__PLANS__CONFIGURATION/FILE: what a model needs, and nothing that could hold code but checkpoints,
 # which are checked on their own.
@@ -56,7 +56,7 @@ def check_entries(archive: zipfile.ZipFile) -> Contents:
         raise InputError(f"{source} of {source.stat().st_size} bytes would unpack to {size}: nothing is unpacked")
     models, left_out = defaultdict(list), []
     for entry in entries:
-        reason = _refused(entry, seen)
+        reason = refusal(entry) or ("is there twice" if entry.filename.casefold() in seen else None)
         if reason:
             raise InputError(f"{source}: entry {shorten(entry.filename)} {reason}: nothing is unpacked")
         seen.add(entry.filename.casefold())
@@ -71,22 +71,6 @@ def check_entries(archive: zipfile.ZipFile) -> Contents:
     if not models:
         raise InputError(f"{source} holds no model of nnU-Net's (DATASET/TRAINER__PLANS__CONFIGURATION), or is damaged")
     return Contents(dict(models), left_out)
-
-
-def _refused(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
-    name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
-    windows = PureWindowsPath(name)
-    if name.startswith("/") or windows.drive or windows.root:
-        return "has an absolute path"
-    if ".." in windows.parts or "\\" in name:
-        return "leads out of its folder"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device, not a file"
-    if name.casefold() in seen:
-        return "is there twice"
-    if entry.flag_bits & 1:
-        return "is encrypted"
-    return None
 
 
 def unpack(archive: zipfile.ZipFile, model: str, files: Sequence[str], folder: Path) -> dict[str, str]:

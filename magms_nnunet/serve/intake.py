@@ -1,16 +1,15 @@
 """Takes uploads: streamed to a job's private folder, bounded, and nothing in them is believed.
 
-Files are stored under names of ours. What the client calls them chooses nothing but the modality.
+The server chooses the names of stored files. What the client calls them decides the modality and nothing else.
 """
 
 import asyncio
 import re
-import stat
 import zipfile
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fastapi import Request
@@ -22,6 +21,8 @@ from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.modalities import Modalities
 from magms_nnunet.serve.problems import Problem
 from magms_nnunet.serve.settings import Limits
+from magms_nnunet.storage.files import is_hidden
+from magms_nnunet.storage.zip_entries import refusal
 
 _MOST_FILES = 64
 _HEADER_BYTES, _MOST_HEADERS = 4096, 8  # of a part
@@ -110,9 +111,9 @@ def unpack(archive: Path, folder: Path, limits: Limits, ending: str) -> list[Upl
         with zipfile.ZipFile(archive) as opened:
             entries = [entry for entry in opened.infolist() if not entry.is_dir()]
             for entry in entries:
-                if reason := _refused(entry):
+                if reason := refusal(entry):
                     raise Problem(400, f"the zip's entry {shorten(entry.filename)} {reason}: nothing is unpacked")
-            entries = [entry for entry in entries if not _is_of_the_system(entry.filename)]
+            entries = [e for e in entries if not any(is_hidden(Path(part)) for part in PurePosixPath(e.filename).parts)]
             if len(entries) > _MOST_FILES:
                 raise Problem(413, f"the zip holds {len(entries)} files: send the images of one patient")
             left, uploads = limits.upload_bytes, []
@@ -146,22 +147,6 @@ def _without_case(uploads: list[Upload]) -> list[Upload]:
     if len(cases := sorted({match["name"] for match in matches})) > 1:
         raise Problem(422, f"the zip holds several cases ({', '.join(map(shorten, cases[:3]))}): send one per job")
     return [Upload(u.path, str(int(m["channel"])), u.name) for u, m in zip(uploads, matches, strict=True)]
-
-
-def _refused(entry: zipfile.ZipInfo) -> str | None:
-    name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
-    windows = PureWindowsPath(name)
-    if name.startswith("/") or windows.drive or windows.root:
-        return "has an absolute path"
-    if ".." in windows.parts or "\\" in name:
-        return "leads out of its folder"
-    if kind not in (0, stat.S_IFREG):
-        return "is a link or a device, not a file"
-    return "is encrypted" if entry.flag_bits & 1 else None
-
-
-def _is_of_the_system(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
 async def _bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:

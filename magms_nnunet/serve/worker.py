@@ -103,7 +103,7 @@ def run(models: Models, folder: Path, job: Path, case: str, preview: bool) -> An
     Raises:
         UnusableError: says what is wrong with the files.
         CancelledError: the client has cancelled it.
-        RuntimeError: a fault of ours.
+        RuntimeError: an internal error.
     """
     load(models)
     model, output = _LOADED[folder], job / "output"

@@ -129,3 +129,14 @@ def edit_also_in_checkpoint(model: Path, file: str, change: Callable[[dict], Non
 def tree(folder: Path) -> dict[str, int]:
     """Everything below a folder, with its time of change."""
     return {str(path.relative_to(folder)): path.lstat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def in_checkpoint(**changes):
+    """A change of a model's folder: these values of the checkpoint become others."""
+
+    def change(folder):
+        content = torch.load(folder / CHECKPOINT, weights_only=False)
+        init_args = content["init_args"] | changes.get("init_args", {})
+        torch.save(content | changes | {"init_args": init_args}, folder / CHECKPOINT)
+
+    return change

@@ -1,4 +1,4 @@
-"""A fault of ours within one case."""
+"""An internal error within one case."""
 
 import pytest
 
