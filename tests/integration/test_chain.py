@@ -112,8 +112,9 @@ def test_installed_commands_predict(workspace, predict, tmp_path):
     )  # fmt: skip
     stock = ("nnUNetv2_predict", "-i", workspace.test, "-o", tmp_path / "nnunet", *model)
     workspace.run(*stock, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", *QUIET)
-    assert predict(workspace.test, tmp_path / "ours_here", "--modalities", "T1c", "F") == 0
-    assert predict(workspace.test, tmp_path / "complete_here") == 0
+    flags = ("--save_probabilities",)
+    assert predict(workspace.test, tmp_path / "ours_here", "--modalities", "T1c", "F", *flags) == 0
+    assert predict(workspace.test, tmp_path / "complete_here", *flags) == 0
     for case in ("case5", "case6", "case7"):
         ours, ours_here, nnunet, complete_here = (
             read_voxels(tmp_path / folder / f"{case}{ENDING}")
@@ -121,4 +122,7 @@ def test_installed_commands_predict(workspace, predict, tmp_path):
         )
         assert (ours == ours_here).all()
         assert (nnunet == complete_here).all()
-        assert (ours != nnunet).any()
+        pair, complete = (
+            read_probabilities(tmp_path / folder / f"{case}.npz") for folder in ("ours_here", "complete_here")
+        )
+        assert np.abs(pair - complete).max() > 1e-3
