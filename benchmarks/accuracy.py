@@ -13,8 +13,8 @@ per patient over all folds and repeats, against the first system.
 
 With ``--missing``, patients of a fold's training part lack scans; what it validates on stays complete. Each fold has a
 raw dataset of links, plans and preprocessed cases of its own. ``--missing`` without a rate is for data whose patients
-lack scans already. ``--beside`` names the ``--work`` of a run of the same
-data, folds and budgets without missing scans, whose AnySubset joins the tables.
+lack scans already. ``--beside`` names the ``--work`` of a run of the same data, folds and budgets without missing
+scans, whose AnySubset joins the tables.
 """
 
 import argparse
@@ -42,10 +42,12 @@ SYSTEMS = {
     COMPLETE_ONLY: ("AnySubsetTrainer", None),
     NOTHING_MISSING: ("AnySubsetTrainer", None),
     "modality dropout": ("ModalityDropoutTrainer", "zero"),
+    "modality dropout, Muon": ("ModalityDropoutMuonTrainer", "zero"),
     "MAG-MS": ("MAGMSTrainer", None),
     "MAG": ("MAGTrainer", None),
     "HeMIS": ("HeMISTrainer", None),
     "nnU-Net, all modalities": (STOCK, None),
+    "nnU-Net with Muon, all modalities": ("MuonTrainer", None),
     "nnU-Net, zero filled": (STOCK, "zero"),
     "nnU-Net, mean filled": (STOCK, "mean"),
 }
@@ -75,6 +77,7 @@ def main() -> None:
     args = parser.parse_args()
     systems = {name: SYSTEMS[name] for name in args.systems} | {name: (name, None) for name in args.trainers}
     work, dataset = args.work.resolve(), args.data.name
+    os.environ |= {"nnUNet_extTrainer": str(Path(__file__).parent / "trainers")}
     costs: dict[str, float] = {}
     for fold in args.folds if not args.tables_only else []:
         prepare(args, use_data_of(work, fold, args), fold)
