@@ -3,8 +3,9 @@
     python benchmarks/soak.py [--minutes 30] [--json FILE]
 
 The model is the tiny one of ``magms_doctor``, so that the service is measured and not a network. Some requests are
-cancelled after a random time, some hold a broken image, some are larger than the server takes. Beside the latency is
-what ``magms_predict`` needs for the same patient, start included.
+cancelled after a random time, some hold a broken image, some are larger than the server takes. Early on, the worker is
+killed once: its job must fail by name, and the next one must run. Beside the latency is what ``magms_predict`` needs
+for the same patient, start included.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +29,7 @@ from magms_nnunet.serve.client import Client, ServiceError
 
 CLIENTS, SHARES = 2, {"predict": 70, "cancel": 15, "broken": 10, "oversized": 5}
 NAMES, LIMIT_MIB, WARM_UP = ("FLAIR", "T1", "T1c", "T2"), 1, 0.25
+KILL_AT = 0.1  # of the time, so that the new worker has warmed up when memory begins to count
 _QUIET = ("-device", "cpu", "--disable_tta")
 
 
@@ -85,7 +88,9 @@ def soak(folder: Path, model: Path, minutes: float) -> dict:
             time.sleep(0.1)
         run = Run(Client(found[1]), images, expected, folder, server.pid)
         run.during(60 * minutes)
-        left = [str(path) for path in temporary.rglob("*") if path.is_file()]
+        end = time.monotonic() + 60  # the last job that was cancelled may run to its next tile
+        while (left := [str(path) for path in temporary.rglob("*") if path.is_file()]) and time.monotonic() < end:
+            time.sleep(0.1)
         metrics = run.client._request("GET", "/metrics").decode()
     finally:
         server.terminate()
@@ -119,10 +124,12 @@ class Run:
 
     def during(self, seconds: float) -> None:
         """Ask until the time is over."""
-        end = time.monotonic() + seconds
-        threads = [threading.Thread(target=self._ask_until, args=(end, seed)) for seed in range(CLIENTS)]
+        begun = time.monotonic()
+        threads = [threading.Thread(target=self._ask_until, args=(begun + seconds, seed)) for seed in range(CLIENTS)]
         for thread in threads:
             thread.start()
+        time.sleep(KILL_AT * seconds)
+        self._ask("kill", random.Random())
         for thread in threads:
             thread.join()
 
@@ -146,12 +153,15 @@ class Run:
         chance = random.Random(seed)
         while time.monotonic() < end:
             (kind,) = chance.choices([*SHARES], [*SHARES.values()])
-            try:
-                getattr(self, f"_{kind}")(chance)
-            except Exception as error:
-                self._wrong.append(f"{kind}: {type(error).__name__}: {error}")
-            self._outcomes[kind] += 1
-            self._memory_mib.append(resident_mib(self._server))
+            self._ask(kind, chance)
+
+    def _ask(self, kind: str, chance: random.Random) -> None:
+        try:
+            getattr(self, f"_{kind}")(chance)
+        except Exception as error:
+            self._wrong.append(f"{kind}: {type(error).__name__}: {error}")
+        self._outcomes[kind] += 1
+        self._memory_mib.append(sum(resident_mib(self._server).values()))
 
     def _predict(self, chance: random.Random) -> None:
         begun = time.monotonic()
@@ -172,6 +182,20 @@ class Run:
         self.client.delete(job)
         self._refused(404, lambda: self.client.state(job))
 
+    def _kill(self, chance: random.Random) -> None:
+        job = self.client.submit(self._images, case="killed")
+        self._ids[job] += 1
+        while self.client.state(job)["state"] == "waiting":
+            time.sleep(0.01)
+        sizes = resident_mib(self._server)
+        sizes.pop(self._server)
+        os.kill(max(sizes, key=sizes.__getitem__), signal.SIGKILL)
+        while (state := self.client.state(job))["state"] == "running":
+            time.sleep(0.02)
+        self.client.delete(job)
+        if state["state"] != "failed" or not state["problem"]["detail"].startswith("killed: "):
+            raise RuntimeError(f"its worker was killed, and it is {state}")
+
     def _broken(self, chance: random.Random) -> None:
         self._refused(422, lambda: self.client.predict({"T1": self._broken_image}, poll_s=0.02))
 
@@ -188,8 +212,8 @@ class Run:
             raise RuntimeError(f"was not refused with {status}")
 
 
-def resident_mib(server: int) -> float:
-    """Memory of the server and all processes that it has started."""
+def resident_mib(server: int) -> dict[int, float]:
+    """Memory of the server and of every process that it has started, by process."""
     parents, sizes = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -199,7 +223,7 @@ def resident_mib(server: int) -> float:
                 sizes[int(entry.name)] = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
             except OSError:  # it has ended
                 continue
-    return sum(size for pid, size in sizes.items() if server in _ancestry(pid, parents)) / (1 << 20)
+    return {pid: size / (1 << 20) for pid, size in sizes.items() if server in _ancestry(pid, parents)}
 
 
 def _ancestry(pid: int, parents: dict[int, int]) -> set[int]:

@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,7 @@ class Job:
         detail: why it failed, ``status`` of HTTP that fits that.
         fetched: whether the client has the result.
         seconds: from the end of the upload to the end.
+        files: held by who adds to the folder or removes it.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Job:
     made: float = field(default_factory=time.monotonic)
     ended: float | None = None
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    files: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def images(self) -> Path:
@@ -82,8 +85,9 @@ class Job:
     def cancel(self) -> None:
         """Have the worker stop at the next tile."""
         self.state = CANCELLED
-        if self.folder.is_dir():
-            (self.folder / _CANCEL).touch()
+        with self.files:
+            if self.folder.is_dir():
+                (self.folder / _CANCEL).touch()
 
     def progress(self) -> float:
         """Between 0 and 1: of the tiles that are predicted; reading and writing are not counted."""
@@ -96,7 +100,8 @@ class Job:
 
     def remove_files(self) -> None:
         """Remove the patient's files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with self.files:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def note_progress(folder: Path, fraction: float) -> None:

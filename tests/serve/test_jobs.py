@@ -1,5 +1,8 @@
 """The queue and what is held, without a server."""
 
+import threading
+from contextlib import suppress
+
 import pytest
 
 from magms_nnunet.serve.job import DONE, FAILED, Answer
@@ -30,6 +33,25 @@ def test_first_come_first_served(tmp_path):
     for job in made:
         jobs.submit(job)
     assert [jobs.next(0) for _ in range(4)] == [*made, None]
+
+
+def test_a_job_that_is_cancelled_while_it_ends_leaves_nothing(tmp_path, monkeypatch):
+    jobs = Jobs(tmp_path, Limits())
+    job = jobs.begin()
+    jobs.submit(job)
+    jobs.next(0)
+    cancelling = threading.Thread(target=lambda: jobs.remove(job.id))
+
+    def removed_while_it_is_cancelled(folder, ignore_errors):
+        cancelling.start()
+        cancelling.join(0.2)  # it waits for the folder to be gone
+        with suppress(OSError):
+            folder.rmdir()
+
+    monkeypatch.setattr("magms_nnunet.serve.job.shutil.rmtree", removed_while_it_is_cancelled)
+    jobs.end(job, DONE, answer=Answer("x.nii.gz", b"1", b"{}"))
+    cancelling.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stop_gives_back_what_waits_and_takes_nothing(tmp_path):
