@@ -11,8 +11,16 @@ from threading import Timer
 from time import monotonic
 
 from magms_nnunet.environment.finding import FAIL, Finding
-from magms_nnunet.environment.folders import NEEDED_FOR, check_folder, check_shared_memory, check_temporary_folder
-from magms_nnunet.environment.installation import check_hook, check_nnunet, check_python, check_unetr
+from magms_nnunet.environment.machine import (
+    NEEDED_FOR,
+    check_folder,
+    check_hook,
+    check_nnunet,
+    check_python,
+    check_shared_memory,
+    check_temporary_folder,
+    check_unetr,
+)
 
 LIMIT_S = 300.0  # of all that imports torch, which takes 10 s on an idle machine
 

@@ -12,7 +12,7 @@ import pytest
 from magms_nnunet.cli import doctor
 from magms_nnunet.environment.examination import check_with_torch
 from magms_nnunet.environment.finding import FAIL, OK, WARN
-from magms_nnunet.environment.folders import NEEDED_FOR
+from magms_nnunet.environment.machine import NEEDED_FOR
 
 ROOT = Path(__file__).parents[2]
 

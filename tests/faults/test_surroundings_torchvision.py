@@ -13,7 +13,7 @@ class TheirTrainer(nnUNetTrainer):
     pass
 """
 FIND = "from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find\n"
-DOCTOR = "from magms_nnunet.environment.look_up import check_look_up\nprint(check_look_up()[-1])\n"
+DOCTOR = "from magms_nnunet.environment.with_torch import check_look_up\nprint(check_look_up()[-1])\n"
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ import tempfile
 
 import pytest
 
-from magms_nnunet.environment import folders
+from magms_nnunet.environment import machine
 from magms_nnunet.environment.finding import FAIL, OK, WARN
-from magms_nnunet.environment.folders import NEEDED_FOR, check_folder, check_shared_memory, check_temporary_folder
+from magms_nnunet.environment.machine import NEEDED_FOR, check_folder, check_shared_memory, check_temporary_folder
 
 RAW = "nnUNet_raw"
 
@@ -65,8 +65,8 @@ def test_little_space(monkeypatch, small_disk):
 
 
 def test_enough_space(monkeypatch, tmp_path):
-    monkeypatch.setattr(folders, "LITTLE_SPACE_GB", 0)
-    monkeypatch.setattr(folders, "LITTLE_SHARED_MEMORY_GB", 0)
+    monkeypatch.setattr(machine, "LITTLE_SPACE_GB", 0)
+    monkeypatch.setattr(machine, "LITTLE_SHARED_MEMORY_GB", 0)
     monkeypatch.setenv(RAW, str(tmp_path))
     assert check_folder(RAW).status == OK
     assert list(tmp_path.iterdir()) == []
