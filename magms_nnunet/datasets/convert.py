@@ -9,11 +9,11 @@ import numpy as np
 
 from magms_nnunet.datasets import brats, iseg2017, msd_task01
 from magms_nnunet.datasets.new_dataset import SPLITS_FILE, new_dataset
-from magms_nnunet.datasets.nifti import check_same_grid, read_volume, volume_like
+from magms_nnunet.datasets.nifti import check_volumes, read_volume, volume_like
 from magms_nnunet.datasets.source import Source, SourceCase
 from magms_nnunet.datasets.splits import Split, random_split
 from magms_nnunet.errors import CaseError, InputError, format_size
-from magms_nnunet.images.cases import GEOMETRY_TOLERANCE
+from magms_nnunet.images.grid import GEOMETRY_TOLERANCE
 from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 from magms_nnunet.nnunet.folders import new_dataset_name, nnunet_folder
 from magms_nnunet.storage.json_files import write_json
@@ -143,7 +143,7 @@ def _write_cases(source: Source, test: set[str], building: Path, tolerance: floa
 def _write_case(source: Source, case: SourceCase, building: Path, part: str, tolerance: float) -> set[int]:
     images = _read_images(source, case)
     label = read_volume(case.name, case.label, "label")
-    check_same_grid(case.name, {**dict(images.values()), f"{case.label.name} (label)": label}, tolerance)
+    check_volumes(case.name, {**dict(images.values()), f"{case.label.name} (label)": label}, tolerance)
     labels = _map_labels(source, case, np.asanyarray(label.dataobj))
     for folder in (f"images{part}", f"labels{part}"):
         (building / folder).mkdir(exist_ok=True)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from magms_nnunet.errors import CaseError, format_size
-from magms_nnunet.images.cases import GEOMETRY_TOLERANCE, REMEDY_OF_TWO_POSITIONS
 from magms_nnunet.images.files import ImageFileError, misnamed, read_grid
-from magms_nnunet.images.grid import Grid, contradiction, off_grid
+from magms_nnunet.images.grid import GEOMETRY_TOLERANCE, Grid, check_one_position, check_same_grid
 from magms_nnunet.storage.files import open_regular
 
 if TYPE_CHECKING:
@@ -58,11 +57,10 @@ def read_volume(case: str, path: Path, modality: str) -> "nibabel.Nifti1Image":
         voxels = voxels[..., 0]
     if isinstance(image, nibabel.Nifti1Pair):
         try:
-            problem = contradiction(read_grid(path, many=True), GEOMETRY_TOLERANCE)
+            grid = read_grid(path, many=True)
         except ImageFileError as error:
             raise CaseError(case, f"{path.name} ({modality}) {error}") from error
-        if problem:
-            raise CaseError(case, f"{path.name} ({modality}) {problem}: {REMEDY_OF_TWO_POSITIONS}")
+        check_one_position(case, f"{path.name} ({modality})", grid, GEOMETRY_TOLERANCE)
         return volume_like(image, voxels)
     spacing_mm = image.header.get_zooms()[:3]
     # NIfTI's x and y run to the right and to the front, those of nnU-Net's reader to the left and to the back.
@@ -80,7 +78,7 @@ def volume_like(image: "nibabel.Nifti1Image", voxels: np.ndarray) -> "nibabel.Ni
     return nibabel.Nifti1Image(voxels, image.affine, header)
 
 
-def check_same_grid(
+def check_volumes(
     case: str, volumes: dict[str, "nibabel.Nifti1Image"], tolerance_voxels: float = GEOMETRY_TOLERANCE
 ) -> None:
     """Check that all volumes (name -> volume) have three axes and lie on one grid.
@@ -96,5 +94,4 @@ def check_same_grid(
             )
         grids[name] = Grid.from_nifti(volume.shape, volume.affine)
         first = next(iter(grids))
-        if problem := off_grid(grids[name], grids[first], first, tolerance_voxels):
-            raise CaseError(case, f"{name} {problem}")
+        check_same_grid(case, name, grids[name], first, grids[first], tolerance_voxels)

@@ -16,6 +16,8 @@ from magms_nnunet.nnunet.folders import nnunet_folder
 from magms_nnunet.nnunet.raw_dataset import by_channel, file_ending, listed_files
 from magms_nnunet.storage.json_files import read_json
 
+RESAMPLE_REFERENCE = "resample it to the images' grid, or correct its header"
+
 
 @dataclass(frozen=True)
 class LabelledCase:
@@ -150,8 +152,7 @@ def check_labelled_files(
     for text in checked.warnings:
         warnings.warn(f"{labelled.case.name}: {text}", InputWarning, stacklevel=2)
     label = f"{labelled.reference.name} (reference)"
-    remedy = "resample it to the images' grid, or correct its header"
-    check_segmentation(labelled.case, subset, labelled.reference, checks, label, remedy)
+    check_segmentation(labelled.case, subset, labelled.reference, checks, label, RESAMPLE_REFERENCE)
 
 
 def _dataset_json(folder: Path, modalities: Modalities) -> dict:

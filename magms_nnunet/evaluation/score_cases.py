@@ -50,6 +50,7 @@ def score_cases(
     scores: dict[str, dict[str, SubsetScores]] = {name: {} for name in labelled_cases}
     images: dict[str, Future] = {}
     waiting: deque[tuple[str, Future]] = deque()
+    tolerance = request.checks.geometry_tolerance
     context = model.plans, model.configuration, model.dataset_json
     segmentations = request.output / evaluation.SEGMENTATIONS if request.save_segmentations else None
     bar = tqdm(total=sum(counts.values()), unit="subset", disable=not request.progress_bar)
@@ -85,7 +86,7 @@ def score_cases(
                 data, properties = future.result()
                 own = labelled.has(subsets)
                 for predictions in _predictions(predictor, torch.from_numpy(data), job, own, request.protocol):
-                    task = (labelled, predictions, properties, *context, segmentations)
+                    task = (labelled, predictions, properties, *context, segmentations, tolerance)
                     waiting.append((name, failures.watch(name, scoring.submit(score_logits, *task))))
                     while len(waiting) > request.export_processes:
                         finish_one()

@@ -12,12 +12,13 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
-from magms_nnunet.errors import CaseError, format_size
-from magms_nnunet.evaluation.labelled_cases import LabelledCase
+from magms_nnunet.errors import CaseError
+from magms_nnunet.evaluation.labelled_cases import RESAMPLE_REFERENCE, LabelledCase
+from magms_nnunet.images.grid import GEOMETRY_TOLERANCE, check_same_grid
 from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.metrics.scores import Reference
-from magms_nnunet.preprocessing.reading import read_voxels
+from magms_nnunet.preprocessing.reading import grid_of_reader, read_voxels
 from magms_nnunet.report.overlay import best_slice
 from magms_nnunet.storage.files import UNFINISHED, make_folder, publish, report_full_disk
 from magms_nnunet.storage.written_image import check_written
@@ -63,6 +64,7 @@ def score_logits(
     configuration: str,
     dataset_json: dict,
     segmentations: Path | None,
+    geometry_tolerance: float = GEOMETRY_TOLERANCE,
 ) -> dict[str, SubsetScores]:
     """Bring logits to the grid of the images and compare them with the reference.
 
@@ -74,6 +76,7 @@ def score_logits(
         configuration: of the model.
         dataset_json: of the model.
         segmentations: where to write ``SUBSET/CASE.ending`` as well.
+        geometry_tolerance: largest distance between a voxel of the reference and of the images, in voxels.
 
     Raises:
         CaseError: the reference does not fit the images, or has labels that dataset.json does not know.
@@ -84,7 +87,15 @@ def score_logits(
     regions = regions_from_dataset_json(dataset_json)
     shape = tuple(properties["shape_before_cropping"][axis] for axis in plans_manager.transpose_backward)
     labels, of_reference = read_reference(labelled, reader, dataset_json)
-    _check_grid(labelled, labels.shape, of_reference, shape, properties)
+    check_same_grid(
+        labelled.case.name,
+        f"{labelled.reference.name} (reference)",
+        grid_of_reader(labels.shape, of_reference),
+        next(iter(labelled.case.files.values())).name,
+        grid_of_reader(shape, properties),
+        geometry_tolerance,
+        RESAMPLE_REFERENCE,
+    )
     reference, spacing_mm = squeeze_2d(labels, properties["spacing"])
     prepared = Reference(reference, regions, spacing_mm, label_manager.ignore_label)
     z = best_slice(labels, regions)
@@ -136,25 +147,6 @@ def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[
             f"reference {file} has labels {found}, dataset.json knows [{known}]: convert it first",
         )
     return labels.astype(np.int32), properties  # of 16 bits without a sign
-
-
-def _check_grid(labelled: LabelledCase, shape: tuple, of_reference: dict, images: tuple, of_images: dict) -> None:
-    """Compare shapes and what the reader says of the files; of their orientation only SimpleITK's says something.
-
-    Where it lies has been compared before, by :func:`magms_nnunet.images.checks.check_segmentation`.
-    """
-    file, name = f"reference {labelled.reference.name}", labelled.case.name
-    spacing_mm, images_mm = of_reference["spacing"], of_images["spacing"]
-    direction, images_direction = (of.get("sitk_stuff", {}).get("direction", ()) for of in (of_reference, of_images))
-    if shape != images:
-        raise CaseError(
-            name, f"{file} has {format_size(shape)} voxels, the images have {format_size(images)}: use one grid"
-        )
-    if not np.allclose(spacing_mm, images_mm, rtol=1e-3):
-        sizes = f"{format_size(spacing_mm)} mm, the images of {format_size(images_mm)} mm"
-        raise CaseError(name, f"{file} has voxels of {sizes}: use one grid")
-    if len(direction) == len(images_direction) and not np.allclose(direction, images_direction, atol=1e-3):
-        raise CaseError(name, f"{file} is oriented otherwise than the images: use one grid")
 
 
 def squeeze_2d(labels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError, InputWarning, format_size, listing
 from magms_nnunet.images.files import ImageFileError, Voxels, read_image_file
-from magms_nnunet.images.grid import Grid, contradiction, off_grid
+from magms_nnunet.images.grid import (
+    GEOMETRY_TOLERANCE,
+    MAKE_FORMS_AGREE,
+    Grid,
+    check_one_position,
+    check_same_grid,
+)
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.storage.files import UNFINISHED, folder_error, is_hidden
 
-REMEDY_OF_TWO_POSITIONS = "make sform and qform agree (fslorient -copysform2qform FILE, where the sform is right)"
-OR_ALLOW_THEM = "or take what SimpleITK reads with --allow-two-positions"
+OR_ALLOW_TWO_POSITIONS = f"{MAKE_FORMS_AGREE}, or take what SimpleITK reads with --allow-two-positions"
 _FILES_AT_ONCE = 2  # some formats are read as a whole, so more would take more memory
-GEOMETRY_TOLERANCE = 1e-3  # voxels; above the rounding of headers, below what matters
 
 # A model reads files with one ending; those with another of these are images, too, and must not be overlooked.
 _VOLUME_ENDINGS = (
@@ -199,10 +203,8 @@ def check_files(
                 case.name,
                 f"{label} is {kind} ({format_size(grid.size)}): this model reads 3-D images, give the whole volume",
             )
-        if not allow_two_positions and (problem := contradiction(grid, geometry_tolerance)):
-            raise CaseError(case.name, f"{label} {problem}: {REMEDY_OF_TWO_POSITIONS}, {OR_ALLOW_THEM}")
-        if first is None:
-            first = label, grid
-        elif problem := off_grid(grid, first[1], first[0], geometry_tolerance):
-            raise CaseError(case.name, f"{label} {problem}")
+        if not allow_two_positions:
+            check_one_position(case.name, label, grid, geometry_tolerance, OR_ALLOW_TWO_POSITIONS)
+        first = first or (label, grid)
+        check_same_grid(case.name, label, grid, *first, geometry_tolerance)
     return contents

@@ -10,9 +10,9 @@ import numpy as np
 
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.images.appearance import Appearance
-from magms_nnunet.images.cases import GEOMETRY_TOLERANCE, OR_ALLOW_THEM, REMEDY_OF_TWO_POSITIONS, Case, check_files
+from magms_nnunet.images.cases import OR_ALLOW_TWO_POSITIONS, Case, check_files
 from magms_nnunet.images.files import ImageFileError, Voxels, read_array, read_grid, read_image_file
-from magms_nnunet.images.grid import Grid, contradiction, off_grid
+from magms_nnunet.images.grid import GEOMETRY_TOLERANCE, Grid, check_one_position, check_same_grid, contradiction
 from magms_nnunet.modalities import Modalities, Subset
 
 _LABELS = 32  # an image with no more different values than this, all whole numbers, is probably a label map
@@ -150,14 +150,14 @@ def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChec
     if content[1].nonfinite:
         voxels = f"{content[1].nonfinite} NaN or infinite voxels"
         raise CaseError(case.name, f"{label} holds {voxels}: repair it, or make it again")
-    if not checks.allow_two_positions and (problem := contradiction(content[0], checks.geometry_tolerance)):
-        raise CaseError(case.name, f"{label} {problem}: {REMEDY_OF_TWO_POSITIONS}, {OR_ALLOW_THEM}")
     first = case.files[subset[0]]
-    grids = content[0], read_grid(first)
-    if checks.allow_two_positions:  # of an image with two of them, SimpleITK's is that of segmentations made from it
-        grids = [replace(grid, forms={}) for grid in grids]
-    if problem := off_grid(*grids, case.labels.get(subset[0], first.name), checks.geometry_tolerance, remedy):
-        raise CaseError(case.name, f"{label} {problem}")
+    grid, grid_of_images = content[0], read_grid(first)
+    if checks.allow_two_positions:  # a segmentation of an image with two positions lies where SimpleITK reads the image
+        grid, grid_of_images = replace(grid, forms={}), replace(grid_of_images, forms={})
+    else:
+        check_one_position(case.name, label, grid, checks.geometry_tolerance, OR_ALLOW_TWO_POSITIONS)
+    first_label = case.labels.get(subset[0], first.name)
+    check_same_grid(case.name, label, grid, first_label, grid_of_images, checks.geometry_tolerance, remedy)
 
 
 def _positions(case: Case, grids: dict[int, Grid], modalities: Modalities, checks: InputChecks) -> Iterator[str]:

@@ -6,10 +6,13 @@ from itertools import product
 
 import numpy as np
 
-from magms_nnunet.errors import format_size
+from magms_nnunet.errors import CaseError, format_size
 
+GEOMETRY_TOLERANCE = 1e-3  # voxels; above the rounding of headers, below what matters
 RESAMPLE = "resample them to one grid"
 """The remedy for images of a case on several grids."""
+MAKE_FORMS_AGREE = "make sform and qform agree (fslorient -copysform2qform FILE, where the sform is right)"
+"""The remedy for an image whose header describes two positions."""
 
 _LETTERS = ("LR", "PA", "SI")  # the direction in which ITK's x, y and z grow, and its opposite
 _ITK_OF_NIFTI = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -119,24 +122,49 @@ def contradiction(grid: Grid, tolerance_voxels: float) -> str | None:
     return None
 
 
-def off_grid(grid: Grid, other: Grid, name: str, tolerance_voxels: float, remedy: str = RESAMPLE) -> str | None:
-    """The check of every command whether two images of a case lie on one grid.
+def check_same_grid(
+    case: str, label: str, grid: Grid, other_label: str, other: Grid, tolerance_voxels: float, remedy: str = RESAMPLE
+) -> None:
+    """Check that two images of a case lie on one grid: the only such check of all commands.
 
     Args:
-        grid: as for :func:`difference`.
-        other: as for :func:`difference`.
-        name: as for :func:`difference`.
-        tolerance_voxels: as for :func:`difference`.
-        remedy: for the message.
+        case: name of the case, for the message.
+        label: file and modality of the image, for the message.
+        grid: of the image.
+        other_label: file and modality of the image that it is compared with.
+        other: grid of that image.
+        tolerance_voxels: largest distance between the positions of one voxel, in voxels.
+        remedy: what the user can do, for the message.
 
-    Returns:
-        What sets them apart and what to do about it, as the end of a sentence; None: they are on one grid.
+    Raises:
+        CaseError: the grids differ; the message gives the values of both.
     """
-    problem = difference(grid, other, name, tolerance_voxels)
-    if problem is None or grid.size != other.size or grid.orientation != other.orientation:
-        return problem and f"{problem}: {remedy}"
-    apart = f"they lie {grid.shift(other):.2g} voxels apart"
-    return f"{problem}: {remedy}, or accept it with --geometry-tolerance ({apart})"
+    problem = difference(grid, other, other_label, tolerance_voxels)
+    if problem is None:
+        return
+    accept = ""
+    if grid.size == other.size and grid.orientation == other.orientation:
+        accept = f", or accept it with --geometry-tolerance (they lie {grid.shift(other):.2g} voxels apart)"
+    raise CaseError(case, f"{label} {problem}: {remedy}{accept}")
+
+
+def check_one_position(
+    case: str, label: str, grid: Grid, tolerance_voxels: float, remedy: str = MAKE_FORMS_AGREE
+) -> None:
+    """Check that the header of an image describes one position.
+
+    Args:
+        case: name of the case, for the message.
+        label: file and modality of the image, for the message.
+        grid: of the image.
+        tolerance_voxels: largest distance between the positions of one voxel, in voxels.
+        remedy: what the user can do, for the message.
+
+    Raises:
+        CaseError: sform, qform and spacing contradict each other; the message gives the values.
+    """
+    if problem := contradiction(grid, tolerance_voxels):
+        raise CaseError(case, f"{label} {problem}: {remedy}")
 
 
 def _list(values: tuple[float, ...]) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.images.cases import GEOMETRY_TOLERANCE
-from magms_nnunet.images.grid import Grid, difference
+from magms_nnunet.images.grid import GEOMETRY_TOLERANCE, Grid, difference
 from magms_nnunet.modalities import Modalities
 
 if TYPE_CHECKING:

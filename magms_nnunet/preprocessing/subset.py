@@ -1,5 +1,6 @@
 """nnU-Net's preprocessing of a case that has some of the modalities."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from magms_nnunet import autoload
 from magms_nnunet.errors import CaseError
 from magms_nnunet.images.cases import Case
 from magms_nnunet.images.checks import STRICT, InputChecks
-from magms_nnunet.images.grid import Grid, off_grid
+from magms_nnunet.images.grid import check_same_grid
 from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 from magms_nnunet.modalities import Modalities, Subset
-from magms_nnunet.preprocessing.reading import read_voxels
+from magms_nnunet.preprocessing.reading import grid_of_reader, read_voxels
 from magms_nnunet.preprocessing.resampling import run_preprocessor
 
 autoload.install()  # workers import this module, also where .pth files are not read
@@ -76,15 +77,13 @@ def preprocess_case(
     label_manager = plans_manager.get_label_manager(dataset_json)
     segmentation = None
     if previous_stage is not None:
-        file = f"{Path(previous_stage).name} of the previous stage"
-        segmentation = whole_labels(read_voxels(reader.read_seg, previous_stage, case.name, file)[0])
-        if undeclared := sorted(set(np.unique(segmentation).tolist()) - {0, *label_manager.all_labels}):
-            found = f"[{format_values(undeclared)}]{fractional_note(undeclared)}"
-            raise CaseError(
-                case.name,
-                f"{file} has labels {found}, which dataset.json does not declare: give the segmentation by this "
-                "model's previous stage",
-            )
+        label = f"{Path(previous_stage).name} of the previous stage"
+        segmentation, of_segmentation = read_voxels(reader.read_seg, previous_stage, case.name, label)
+        grids = grid_of_reader(segmentation.shape[1:], of_segmentation), grid_of_reader(images.shape[1:], properties)
+        first, remedy = case.files[subset[0]].name, "predict that stage from these images"
+        check_same_grid(case.name, label, grids[0], first, grids[1], checks.geometry_tolerance, remedy)
+        segmentation = whole_labels(segmentation)
+        _check_labels(case.name, label, segmentation, label_manager.all_labels)
     data, segmentation, properties = run_preprocessor(
         case.name, images, segmentation, properties, plans_manager, configuration_manager, dataset_json
     )
@@ -93,6 +92,17 @@ def preprocess_case(
             (data, convert_labelmap_to_one_hot(segmentation[0], label_manager.foreground_labels, data.dtype))
         )
     return data, properties
+
+
+def _check_labels(case: str, label: str, segmentation: np.ndarray, declared: Sequence[int]) -> None:
+    """Check that the previous stage's labels are those of dataset.json."""
+    if undeclared := sorted(set(np.unique(segmentation).tolist()) - {0, *declared}):
+        found = f"[{format_values(undeclared)}]{fractional_note(undeclared)}"
+        raise CaseError(
+            case,
+            f"{label} has labels {found}, which dataset.json does not declare: give the segmentation by this "
+            "model's previous stage",
+        )
 
 
 def _check_voxels(case: Case, subset: Subset, images: np.ndarray, modalities: Modalities, checks: InputChecks) -> None:
@@ -115,8 +125,6 @@ def _check_voxels(case: Case, subset: Subset, images: np.ndarray, modalities: Mo
 def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float) -> tuple[np.ndarray, dict]:
     """Read the files one by one, because nnU-Net's joint reader rejects spacings that differ by more than rounding.
 
-    Of the grids, size and spacing are compared, which is what all readers tell.
-
     Formats that :mod:`magms_nnunet.images.cases` looks into have been compared more closely there.
     """
     files = [case.files[channel] for channel in subset]
@@ -128,12 +136,6 @@ def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float
             raise CaseError(
                 case.name, f"{name} holds {len(image)} channels: give one file with one channel per modality"
             )
-        if problem := off_grid(_grid(image, found), _grid(images[0], properties[0]), first, tolerance):
-            raise CaseError(case.name, f"{name} {problem}")
+        grid = grid_of_reader(image.shape[1:], found)
+        check_same_grid(case.name, name, grid, first, grid_of_reader(images[0].shape[1:], properties[0]), tolerance)
     return np.concatenate(images), properties[0]
-
-
-def _grid(image: np.ndarray, properties: dict) -> Grid:
-    """Size and spacing of an image ``(1, z, y, x)``, as the reader gives it."""
-    size, spacing_mm = image.shape[:0:-1], tuple(map(float, reversed(properties["spacing"])))
-    return Grid(size, spacing_mm, (0.0,) * len(size), tuple(np.eye(len(size)).ravel().tolist()))

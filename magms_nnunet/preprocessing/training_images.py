@@ -9,10 +9,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from magms_nnunet.errors import InputError, InputWarning, listing
-from magms_nnunet.images.cases import GEOMETRY_TOLERANCE
 from magms_nnunet.images.checks import unusable_range
 from magms_nnunet.images.files import ImageFileError, read_image_file
-from magms_nnunet.images.grid import contradiction, difference
+from magms_nnunet.images.grid import GEOMETRY_TOLERANCE, contradiction, difference
 from magms_nnunet.modalities import Modalities
 
 _FILES_AT_ONCE = 4
@@ -44,7 +43,8 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
         text = "the model learns from these as from images; put real ones in, or train without the cases"
         warnings.warn(f"one value everywhere: {listing(empty, separator='; ')}: {text}", InputWarning, stacklevel=2)
     if apart:
-        warnings.warn(f"not on one grid: {listing(apart, separator='; ')}", InputWarning, stacklevel=2)
+        text = "resample the files of each case to one grid"
+        warnings.warn(f"not on one grid: {listing(apart, separator='; ')}: {text}", InputWarning, stacklevel=2)
     if problems:
         raise InputError(
             "these cases cannot be trained on; repair their files or remove the cases: "

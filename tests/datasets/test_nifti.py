@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from magms_nnunet.datasets.nifti import check_same_grid, read_volume
+from magms_nnunet.datasets.nifti import check_volumes, read_volume
 from magms_nnunet.errors import CaseError
 from tests.datasets.nnunet_home import AFFINE, image, write
 
@@ -110,7 +110,7 @@ def test_nan_and_infinity(tmp_path, value):
 
 def grid_error(other):
     with pytest.raises(CaseError, match=r"^p1: ") as error:
-        check_same_grid("p1", {"a.nii (T1)": nibabel.Nifti1Image(image(1), AFFINE), "b.nii (label)": other})
+        check_volumes("p1", {"a.nii (T1)": nibabel.Nifti1Image(image(1), AFFINE), "b.nii (label)": other})
     return str(error.value)
 
 
@@ -119,7 +119,7 @@ def test_grids(tmp_path):
     moved[0, 3] += 50
     assert "(label) begins at" in grid_error(nibabel.Nifti1Image(image(1), moved))
     moved[0, 3] = AFFINE[0, 3] + 1e-5
-    check_same_grid("p1", {name: nibabel.Nifti1Image(image(1), a) for name, a in {"a": AFFINE, "b": moved}.items()})
+    check_volumes("p1", {name: nibabel.Nifti1Image(image(1), a) for name, a in {"a": AFFINE, "b": moved}.items()})
     assert "b.nii (label) has 4x5x7 voxels, a.nii (T1) has 4x5x6" in grid_error(
         nibabel.Nifti1Image(image(1, (4, 5, 7)), AFFINE)
     )

@@ -272,8 +272,19 @@ def test_a_damaged_reference_is_named(tmp_path):
         check_labelled_files(labelled, (1,), M)
 
 
+def test_a_reference_that_is_turned_is_refused(tmp_path):
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(8, 32, 32)))
+    sitk.WriteImage(image, str(tmp_path / f"a_0001{ENDING}"))
+    reference = sitk.GetImageFromArray(np.ones((8, 32, 32), np.uint8))
+    reference.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    sitk.WriteImage(reference, str(tmp_path / f"a{ENDING}"))
+    labelled = LabelledCase(Case("a", {1: tmp_path / f"a_0001{ENDING}"}), tmp_path / f"a{ENDING}")
+    with pytest.raises(CaseError, match=rf"a{ENDING} \(reference\) is oriented RAS, a_0001{ENDING} LPS: resample it"):
+        check_labelled_files(labelled, (1,), M)
+
+
 def test_a_reference_that_lies_elsewhere_is_refused(tmp_path):
-    """It has the images' shape, spacing and direction, and was scored as if it lay where they do."""
+    """It has the shape, the spacing and the direction of the images, and another origin."""
     image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(8, 32, 32)))
     sitk.WriteImage(image, str(tmp_path / f"a_0001{ENDING}"))
     reference = sitk.GetImageFromArray(np.ones((8, 32, 32), np.uint8))

@@ -65,17 +65,15 @@ def reference_labels():
 IMAGES = {"spacing": SPACING_MM[::-1], "origin": (7.0, 8.0, 9.0), "direction": (1, 0, 0, 0, 1, 0, 0, 0, 1)}
 
 
-def write(path, array, spacing_mm=SPACING_MM, direction=None):
+def write(path, array, spacing_mm=SPACING_MM):
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(spacing_mm[::-1])
-    if direction:
-        image.SetDirection(direction)
     sitk.WriteImage(image, str(path))
     return path
 
 
-def labelled_case(tmp_path, labels, spacing_mm=SPACING_MM, direction=None):
-    return LabelledCase(Case("p1", {}), write(tmp_path / "p1.nii.gz", labels, spacing_mm, direction))
+def labelled_case(tmp_path, labels, spacing_mm=SPACING_MM):
+    return LabelledCase(Case("p1", {0: tmp_path / "p1_0000.nii.gz"}), write(tmp_path / "p1.nii.gz", labels, spacing_mm))
 
 
 def logits_of(labels, transpose=(0, 1, 2), box=None):
@@ -238,30 +236,25 @@ def test_labels_that_dataset_json_does_not_know(tmp_path, value, shown):
 @pytest.mark.parametrize(
     ("grid", "spacing_mm", "problem"),
     [
-        ((4, 6, 6), SPACING_MM, "has 4x6x6 voxels, the images have 4x6x5: use one grid"),
-        ((6, 4, 5), SPACING_MM, "has 6x4x5 voxels, the images have 4x6x5: use one grid"),
-        (SHAPE, (3.0, 2.0, 1.5), "has voxels of 3x2x1.5 mm, the images of 3x2x1 mm: use one grid"),
+        ((4, 6, 6), SPACING_MM, "has 6x6x4 voxels, p1_0000.nii.gz has 5x6x4: resample it to the images' grid"),
+        ((6, 4, 5), SPACING_MM, "has 5x4x6 voxels, p1_0000.nii.gz has 5x6x4: resample it to the images' grid"),
+        (SHAPE, (3.0, 2.0, 1.5), "has a spacing of 1.5x2x3 mm, p1_0000.nii.gz of 1x2x3 mm: resample it to the images'"),
     ],
 )
 @pytest.mark.parametrize("transpose", [(0, 1, 2), (1, 0, 2)])
 def test_a_reference_on_another_grid(tmp_path, transpose, grid, spacing_mm, problem):
     logits, properties = logits_of(reference_labels(), transpose)
     labelled = labelled_case(tmp_path, np.zeros(grid, np.uint8), spacing_mm)
-    with pytest.raises(CaseError, match=f"p1: reference p1.nii.gz {problem}"):
+    with pytest.raises(CaseError, match=rf"p1: p1.nii.gz \(reference\) {problem}"):
         score_logits(labelled, [("T1", logits)], properties, plans(transpose), "tiny", dataset_json(), None)
 
 
-def test_a_reference_that_is_turned(tmp_path):
+@pytest.mark.parametrize(("spacing_mm", "tolerance"), [(1.0003, 1e-3), (1.1, 0.3)])
+def test_a_spacing_that_differs_by_less_than_the_tolerance_is_the_same(tmp_path, spacing_mm, tolerance):
+    """Of five voxels, the outer ones end 0.00075 and 0.25 mm further out."""
     logits, properties = logits_of(reference_labels())
-    turned = labelled_case(tmp_path, reference_labels(), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1))
-    with pytest.raises(CaseError, match="is oriented otherwise than the images: use one grid"):
-        score_logits(turned, [("T1", logits)], properties, plans(), "tiny", dataset_json(), None)
-
-
-def test_a_spacing_that_differs_by_rounding_is_the_same(tmp_path):
-    logits, properties = logits_of(reference_labels())
-    labelled = labelled_case(tmp_path, reference_labels(), (3.0, 2.0, 1.0005))
-    scores = score_logits(labelled, [("T1", logits)], properties, plans(), "tiny", dataset_json(), None)
+    labelled = labelled_case(tmp_path, reference_labels(), (3.0, 2.0, spacing_mm))
+    scores = score_logits(labelled, [("T1", logits)], properties, plans(), "tiny", dataset_json(), None, tolerance)
     assert [row["dice"] for row in scores["T1"].rows] == [1, 1]
 
 

@@ -62,3 +62,16 @@ def test_images_of_other_readers_must_have_one_shape_and_one_channel(tmp_path):
     ):
         with pytest.raises(CaseError, match=problem):
             preprocess_case(Case("p1", paths), subset, plans, "3d_fullres", dataset_json)
+
+
+def test_a_previous_stage_read_by_another_reader_lies_on_the_grid_of_the_images(tmp_path):
+    """check_previous_stage does not look into PNG."""
+    plans = PLANS | {"image_reader_writer": "NaturalImage2DIO", "label_manager": "LabelManager"}
+    dataset_json = {"channel_names": {"0": "FLAIR", "1": "T1c", "2": "T2"}, "labels": {"background": 0, "tumour": 1}}
+    image, previous = tmp_path / "p1_0000.png", tmp_path / "p1.png"
+    noise = np.random.default_rng(0).integers(0, 255, (8, 9), np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(image))
+    sitk.WriteImage(sitk.GetImageFromArray(noise[:7] % 2), str(previous))
+    problem = "p1: p1.png of the previous stage has 9x7x1 voxels, p1_0000.png has 9x8x1: predict that stage from these"
+    with pytest.raises(CaseError, match=problem):
+        preprocess_case(Case("p1", {0: image}), (0,), plans, "3d_fullres", dataset_json, str(previous))
