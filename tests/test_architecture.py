@@ -39,7 +39,7 @@ ALLOWED = {
     "datasets": {"modalities", "nnunet", "images"},
     "demo": {"modalities", "images", "metrics", "report", "training"},
     "environment": {"nnunet", "inference", "autoload"},
-    "serve": {"modalities", "images", "model", "inference", "report"},
+    "serve": {"modalities", "images", "dicom", "model", "inference", "report"},
     "cli": {
         *("nnunet", "images", "trust", "dicom", "training", "model", "inference", "evaluation", "comparison"),
         *("datasets", "demo", "environment", "serve"),

@@ -43,7 +43,7 @@ def choose_series(
     known, usable = guesses(series), [one for one in series if one.problem is None]
     chosen, unclear = dict(named), []
     taken = {one.uid for one in named.values()}
-    for channel, kind in _kinds(modalities).items():
+    for channel, kind in kinds_of(modalities).items():
         if channel in named or (requested is not None and channel not in requested):
             continue
         candidates = [one for one in usable if kind in known[one.uid].kinds and one.uid not in taken]
@@ -126,7 +126,7 @@ def table(series: Sequence[Series]) -> str:
     )
 
 
-def _kinds(modalities: Modalities) -> dict[int, str]:
+def kinds_of(modalities: Modalities) -> dict[int, str]:
     """Channel -> the kind that its name stands for, of those that the rule knows."""
     found = {}
     for kind in KINDS:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,8 @@ from magms_nnunet.model.model_json import read_dataset_json, read_plans
 from magms_nnunet.storage.files import sha256
 from magms_nnunet.trust.advice import WEAK_BELOW
 
+MADE, RESULTS = "made", "results"
+
 
 @dataclass(frozen=True)
 class PatientRequest:
@@ -38,6 +41,8 @@ class PatientRequest:
         register: by a rigid registration.
         keep_identifiers: let the JSON name patient, study and series.
         finished: is called with the JSON of the result.
+        work: empty folder for what is made on the way, which stays there: the images as they are predicted from in
+            ``made``, the segmentation in ``results``; None: a temporary one.
     """
 
     images: tuple[str, ...]
@@ -58,6 +63,7 @@ class PatientRequest:
     extras: Extras = NOTHING_MORE
     weak_below: float = WEAK_BELOW
     finished: Callable[[dict], object] = lambda report: None
+    work: Path | None = None
 
 
 def predict_patient(request: PatientRequest) -> dict[str, str]:
@@ -76,8 +82,8 @@ def predict_patient(request: PatientRequest) -> dict[str, str]:
     name, output_ending = split_name(request.output, ending, dicom_seg=request.dicom_seg)
     beside = request.save_probabilities, request.extras
     targets = target_files(request.output.parent, name, output_ending, ending, *beside)
-    with TemporaryDirectory() as folder:
-        made, results, unfinished = (Path(folder) / part for part in ("made", "results", "unfinished"))
+    with TemporaryDirectory() if request.work is None else nullcontext(request.work) as folder:
+        made, results, unfinished = (Path(folder) / part for part in (MADE, RESULTS, "unfinished"))
         for path in (made, results, unfinished):
             path.mkdir()
         given = _given(request, name, modalities, ending, made)

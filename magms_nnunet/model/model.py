@@ -81,9 +81,14 @@ class TrainedModel:
     lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
+    def previous_stage(self) -> str | None:
+        """The configuration whose segmentation it needs, of a cascade's second stage."""
+        return PlansManager(self.plans).get_configuration(self.configuration).previous_stage_name
+
+    @property
     def is_cascaded(self) -> bool:
         """Whether it needs the segmentation of a previous stage."""
-        return PlansManager(self.plans).get_configuration(self.configuration).previous_stage_name is not None
+        return self.previous_stage is not None
 
     @property
     def takes_subsets(self) -> bool:

@@ -4,12 +4,13 @@ import asyncio
 import hmac
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
-from fastapi import Body, FastAPI, Query, Request
+from fastapi import Body, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
@@ -24,7 +25,10 @@ from magms_nnunet.serve.device import Device, say
 from magms_nnunet.serve.intake import channels_of, receive
 from magms_nnunet.serve.job import DONE, FAILED, Answer, Job
 from magms_nnunet.serve.jobs import Jobs
+from magms_nnunet.serve.openapi import PROBLEMS, UPLOAD, UPLOAD_OF_STUDY
+from magms_nnunet.serve.parameters import study_flags
 from magms_nnunet.serve.problems import Problem
+from magms_nnunet.serve.study import Study, StudyFlags, described
 from magms_nnunet.storage.files import reserved_name
 
 _CASE = re.compile(r"[\w+-][\w .+-]{0,99}")
@@ -37,36 +41,6 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-}
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "description": "A file per modality; each part is named after its modality.",
-                    "additionalProperties": {"type": "string", "format": "binary"},
-                }
-            },
-            "application/zip": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
-_PROBLEMS = {
-    status: {"description": text, "content": {"application/problem+json": {}}}
-    for status, text in {
-        400: "malformed body or zip",
-        401: "the token is missing or wrong",
-        404: "unknown model or job",
-        408: "the upload paused for too long",
-        409: "the job has no result",
-        413: "too large",
-        415: "neither multipart nor zip",
-        422: "no file, unknown modality, or one given twice",
-        429: "too many jobs are waiting",
-        503: "not ready, or stopping",
-    }.items()
 }
 
 
@@ -185,20 +159,20 @@ def _add_state(app: FastAPI, service: Service) -> None:
         """Whether the server answers."""
         return {"status": "ok"}
 
-    @app.get("/ready", responses={503: _PROBLEMS[503]})
+    @app.get("/ready", responses={503: PROBLEMS[503]})
     async def ready() -> dict:
         """Whether it takes jobs, with all models loaded."""
         if service.jobs.stopping or not any(device.ready for device in service.devices):
             raise Problem(503, "the server is stopping" if service.jobs.stopping else "the models are being loaded")
         return {"status": "ready"}
 
-    @app.get("/metrics", responses={401: _PROBLEMS[401]})
+    @app.get("/metrics", responses={401: PROBLEMS[401]})
     async def of_prometheus() -> Response:
         """For Prometheus."""
         text = metrics.metrics(service.jobs, service.devices, service.answers)
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
-    @app.get("/models", responses={401: _PROBLEMS[401]})
+    @app.get("/models", responses={401: PROBLEMS[401]})
     async def models() -> list[dict]:
         """The models: modalities, labels, and the Dice to expect from each subset."""
         return [
@@ -206,7 +180,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
             for name, model in service.models.items()
         ]
 
-    @app.post("/assignment", responses={401: _PROBLEMS[401], 404: _PROBLEMS[404]})
+    @app.post("/assignment", responses={401: PROBLEMS[401], 404: PROBLEMS[404]})
     async def assignment(
         names: Annotated[list[Annotated[str, Field(max_length=1000)]], Body(max_length=1000)], model: str | None = None
     ) -> list[str | None]:
@@ -217,9 +191,22 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
 
 def _add_jobs(app: FastAPI, service: Service) -> None:
-    @app.post("/jobs", status_code=202, openapi_extra=_UPLOAD, responses=_PROBLEMS)
+    @app.post("/series", openapi_extra=UPLOAD_OF_STUDY, responses=PROBLEMS)
+    async def series(request: Request, model: Annotated[str | None, Query()] = None) -> list[dict]:
+        """What a zipped DICOM study holds, and which modality each series could be; nothing is kept."""
+        _, chosen = service.model(model)
+        async with _slot(service) as job:
+            study = await receive(request, job.folder, service.jobs.limits, chosen["file_ending"])
+            if not isinstance(study, Study):
+                raise Problem(422, "no DICOM in the zip: zip the folder that holds the study")
+            found = await asyncio.to_thread(study.series)
+            await asyncio.to_thread(service.jobs.abandon, job)
+        return described(found, Modalities(tuple(chosen["modalities"])))
+
+    @app.post("/jobs", status_code=202, openapi_extra=UPLOAD, responses=PROBLEMS)
     async def post(
         request: Request,
+        flags: Annotated[StudyFlags, Depends(study_flags)],
         model: Annotated[str | None, Query(description="id of GET /models; not needed where there is one")] = None,
         case: Annotated[str, Query(description="what the result is called")] = "image",
         slices: Annotated[bool, Query(description="hold slices to look at, too")] = False,
@@ -228,41 +215,56 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         identifier, chosen = service.model(model)
         if not _CASE.fullmatch(case) or reserved_name(case):
             raise Problem(422, "case takes up to 100 letters, digits, spaces and . + - _, beginning with no dot")
-        job = service.jobs.begin()
-        try:
+        async with _slot(service) as job:
             job.model, job.case, job.preview = identifier, case, slices
-            await _take(request, job, chosen, service)
-        except BaseException as error:
-            await asyncio.to_thread(service.jobs.abandon, job)
-            if isinstance(error, ClientDisconnect):  # nobody is there to hear it
-                raise Problem(400, "the upload ended in the middle: send it again") from error
-            raise
+            await _take(request, job, chosen, flags, service)
         service.jobs.submit(job)
         return JSONResponse(_state(job, service), 202, headers={"Location": f"/jobs/{job.id}"})
 
-    @app.get("/jobs/{identifier}", responses={401: _PROBLEMS[401], 404: _PROBLEMS[404]})
+    @app.get("/jobs/{identifier}", responses={401: PROBLEMS[401], 404: PROBLEMS[404]})
     async def get(identifier: str) -> dict:
         """How far a job is: waiting, running, done or failed."""
         return _state(service.jobs.get(identifier), service)
 
-    @app.delete("/jobs/{identifier}", status_code=204, responses={401: _PROBLEMS[401], 404: _PROBLEMS[404]})
+    @app.delete("/jobs/{identifier}", status_code=204, responses={401: PROBLEMS[401], 404: PROBLEMS[404]})
     async def delete(identifier: str) -> Response:
         """Cancel a job, or forget its result."""
         await asyncio.to_thread(service.jobs.remove, identifier)
         return Response(status_code=204)
 
 
-async def _take(request: Request, job: Job, model: dict, service: Service) -> None:
-    """Store what is sent under nnU-Net's names."""
-    modalities, ending = Modalities(tuple(model["modalities"])), model["file_ending"]
-    uploads = await receive(request, job.folder, service.jobs.limits, ending)
-    files = channels_of(uploads, modalities, ending)
-    if len(files) < len(modalities) and not model["any_subset"]:
+@asynccontextmanager
+async def _slot(service: Service) -> AsyncIterator[Job]:
+    """A job whose files are being uploaded; given up where that fails."""
+    job = service.jobs.begin()
+    try:
+        yield job
+    except BaseException as error:
+        await asyncio.to_thread(service.jobs.abandon, job)
+        if isinstance(error, ClientDisconnect):  # nobody is there to hear it
+            raise Problem(400, "the upload ended in the middle: send it again") from error
+        raise
+
+
+async def _take(request: Request, job: Job, model: dict, flags: StudyFlags, service: Service) -> None:
+    """Store what is sent: images under nnU-Net's names, or a study."""
+    modalities, ending, limits = Modalities(tuple(model["modalities"])), model["file_ending"], service.jobs.limits
+    uploads = await receive(request, job.folder, limits, ending)
+    if isinstance(uploads, Study):
+        job.modalities = await asyncio.to_thread(uploads.choose, flags, modalities, limits.voxels)
+        job.study = flags
+    else:
+        if flags != StudyFlags():
+            raise Problem(
+                422, "series, modalities, output-type, grid and register are for DICOM studies, sent as a zip"
+            )
+        files = channels_of(uploads, modalities, ending)
+        job.images.mkdir()
+        for channel, path in files.items():
+            path.rename(job.images / f"{job.case}_{channel:04d}{ending}")
+        job.modalities = tuple(modalities.names[channel] for channel in sorted(files))
+    if len(job.modalities) < len(modalities) and not model["any_subset"]:
         raise Problem(422, f"this model needs all of {modalities.listing()}")
-    job.images.mkdir()
-    for channel, path in files.items():
-        path.rename(job.images / f"{job.case}_{channel:04d}{ending}")
-    job.modalities = tuple(modalities.names[channel] for channel in sorted(files))
 
 
 def _state(job: Job, service: Service) -> dict:
@@ -287,7 +289,7 @@ def _state(job: Job, service: Service) -> dict:
 
 
 def _add_results(app: FastAPI, service: Service) -> None:
-    responses = {status: _PROBLEMS[status] for status in (401, 404, 409)}
+    responses = {status: PROBLEMS[status] for status in (401, 404, 409)}
 
     def finished(identifier: str) -> tuple[Job, Answer]:
         job = service.jobs.get(identifier)
@@ -299,13 +301,12 @@ def _add_results(app: FastAPI, service: Service) -> None:
 
     @app.get("/jobs/{identifier}/result", responses=responses)
     async def result(identifier: str) -> Response:
-        """The segmentation, in the model's file format."""
+        """The segmentation, in the model's file format or as DICOM-SEG."""
         job, answer = finished(identifier)
         job.fetched = True
+        kind = "application/dicom" if answer.name.endswith(".dcm") else "application/octet-stream"
         disposition = f"attachment; filename*=UTF-8''{quote(answer.name)}"
-        return Response(
-            answer.segmentation, media_type="application/octet-stream", headers={"Content-Disposition": disposition}
-        )
+        return Response(answer.segmentation, media_type=kind, headers={"Content-Disposition": disposition})
 
     @app.get("/jobs/{identifier}/report", responses=responses)
     async def report(identifier: str) -> Response:

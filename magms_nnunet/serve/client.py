@@ -9,11 +9,14 @@ import http.client
 import json
 import os
 import secrets
+import tempfile
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote, urlencode, urlsplit
 
 _CHUNK_BYTES = 1 << 20
@@ -25,11 +28,12 @@ class ServiceError(Exception):
     Attributes:
         status: of HTTP.
         detail: what is wrong, as the service says it.
+        problem: all that the service says, as of RFC 9457.
     """
 
-    def __init__(self, status: int, detail: str):
+    def __init__(self, status: int, detail: str, problem: Mapping | None = None):
         super().__init__(detail)
-        self.status, self.detail = status, detail
+        self.status, self.detail, self.problem = status, detail, dict(problem or {})
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,32 @@ class Client:
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Content-Length": str(length)}
         return self._json("POST", f"/jobs?{urlencode(query)}", _body(parts, end), headers)["id"]
 
+    def submit_study(
+        self, study: str | os.PathLike, *, model: str | None = None, case: str = "image", **flags: str | list[str]
+    ) -> str:
+        """Upload a patient's DICOM study.
+
+        Args:
+            study: its folder, or a zip of it.
+            model: identifier; None: the server's only one.
+            case: what the result is called.
+            flags: of ``magms_predict --dicom``: ``series=["T1c=5"]``, ``modalities=["T1c", "T2"]``,
+                ``output_type="dicom-seg"``, ``grid="T1c"``, ``register="rigid"``.
+
+        Returns:
+            Identifier of the job.
+
+        Raises:
+            ServiceError: the service refuses it; ``problem["series"]`` is what it holds where that has to be chosen.
+            OSError: a file or the server cannot be reached.
+        """
+        query: dict[str, str | list[str]] = {"case": case} | ({} if model is None else {"model": model})
+        query |= {name.replace("_", "-"): value for name, value in flags.items()}
+        with _zipped(Path(study)) as file:
+            length = str(os.fstat(file.fileno()).st_size)
+            headers = {"Content-Type": "application/zip", "Content-Length": length}
+            return self._json("POST", f"/jobs?{urlencode(query, doseq=True)}", file, headers)["id"]
+
     def state(self, job: str) -> dict:
         """How far a job is."""
         return self._json("GET", f"/jobs/{quote(job)}")
@@ -131,13 +161,24 @@ class Client:
         Raises:
             ServiceError: the service refuses the files, or the job has failed.
         """
-        job = self.submit(images, model=model, case=case)
+        return self._finished(self.submit(images, model=model, case=case), poll_s)
+
+    def predict_study(self, study: str | os.PathLike, *, poll_s: float = 0.5, **options) -> Result:
+        """Upload a study, wait, fetch the result and have the server forget it; see :meth:`submit_study`.
+
+        Raises:
+            ServiceError: the service refuses the study, or the job has failed.
+        """
+        return self._finished(self.submit_study(study, **options), poll_s)
+
+    def _finished(self, job: str, poll_s: float) -> Result:
         try:
             while (state := self.state(job))["state"] in ("waiting", "running"):
                 time.sleep(poll_s)
             if state["state"] != "done":
                 problem = state.get("problem", {})
-                raise ServiceError(problem.get("status", 409), problem.get("detail", f"the job is {state['state']}"))
+                detail = problem.get("detail", f"the job is {state['state']}")
+                raise ServiceError(problem.get("status", 409), detail, problem)
             return self.result(job)
         finally:
             self.delete(job)
@@ -156,7 +197,7 @@ class Client:
         finally:
             connection.close()
         if answer.status >= 400:
-            raise ServiceError(answer.status, _detail(content, answer))
+            raise _error(content, answer)
         return content
 
 
@@ -176,8 +217,24 @@ def _body(parts: list[tuple[bytes, Path]], end: bytes) -> Iterator[bytes]:
     yield end
 
 
-def _detail(content: bytes, answer: http.client.HTTPResponse) -> str:
+@contextmanager
+def _zipped(study: Path) -> Iterator[IO[bytes]]:
+    """The zip of a study, which a folder is made into."""
+    if not study.is_dir():
+        with open(study, "rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive:
+            for path in sorted(path for path in study.rglob("*") if path.is_file()):
+                archive.write(path, path.relative_to(study))
+        file.seek(0)
+        yield file
+
+
+def _error(content: bytes, answer: http.client.HTTPResponse) -> ServiceError:
     try:
-        return json.loads(content)["detail"]
+        problem = json.loads(content)
+        return ServiceError(answer.status, problem["detail"], problem)
     except (ValueError, KeyError, TypeError):  # something between us and the service has answered
-        return f"HTTP {answer.status} {answer.reason}"
+        return ServiceError(answer.status, f"HTTP {answer.status} {answer.reason}")

@@ -6,11 +6,12 @@ import threading
 import time
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
 
 from magms_nnunet.errors import one_line
 from magms_nnunet.inference.processes import ProcessDiedError, Processes
 from magms_nnunet.runtime.streams import LastingStream
-from magms_nnunet.serve.job import CANCELLED, DONE, FAILED, Job
+from magms_nnunet.serve.job import CANCELLED, DONE, FAILED, Job, Task
 from magms_nnunet.serve.jobs import Jobs
 from magms_nnunet.serve.settings import Models
 
@@ -68,8 +69,8 @@ class Device:
 
     def _predict(self, job: Job) -> None:
         begun = time.monotonic()
-        arguments = (self._models, self._folders[job.model], str(job.folder), job.case, job.preview)
-        future = self._process.submit(_run, *arguments, self.number)
+        task = Task(job.folder, job.case, job.study, job.preview, self._jobs.limits.voxels)
+        future = self._process.submit(_run, self._models, Path(self._folders[job.model]), task, self.number)
         try:
             answer = self._wait(job, future, begun)
         except CancelledError:
@@ -141,13 +142,11 @@ def _load(models: Models, number: int):
     return load(models)
 
 
-def _run(models: Models, folder: str, job: str, case: str, preview: bool, number: int):
+def _run(models: Models, folder: Path, task: Task, number: int):
     _choose_gpu(number)
-    from pathlib import Path
-
     from magms_nnunet.serve.worker import run
 
-    return run(models, Path(folder), Path(job), case, preview)
+    return run(models, folder, task)
 
 
 def _choose_gpu(number: int) -> None:

@@ -4,12 +4,8 @@ The server chooses the names of stored files. What the client calls them decides
 """
 
 import asyncio
-import re
-import zipfile
-import zlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -19,37 +15,20 @@ from python_multipart.multipart import parse_options_header
 
 from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.modalities import Modalities
+from magms_nnunet.serve.archive import MOST_FILES, unpack
 from magms_nnunet.serve.problems import Problem
 from magms_nnunet.serve.settings import Limits
-from magms_nnunet.storage.files import is_hidden
-from magms_nnunet.storage.zip_entries import refusal
+from magms_nnunet.serve.study import Study
+from magms_nnunet.serve.upload import Upload, too_large
 
-_MOST_FILES = 64
 _HEADER_BYTES, _MOST_HEADERS = 4096, 8  # of a part
-_CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})")
 
 
-@dataclass(frozen=True)
-class Upload:
-    """A file of a client.
-
-    Attributes:
-        path: where it is stored.
-        modality: what the client says that it is.
-        name: what the client calls it.
-    """
-
-    path: Path
-    modality: str
-    name: str
-
-
-async def receive(request: Request, folder: Path, limits: Limits, ending: str) -> list[Upload]:
+async def receive(request: Request, folder: Path, limits: Limits, ending: str) -> list[Upload] | Study:
     """Store the files of a request.
 
     Args:
-        request: multipart, each part named after a modality; or a zip, whose files are named after modalities or, as
-            everywhere in nnU-Net, ``CASE_XXXX``.
+        request: multipart, each part named after a modality; or a zip, see :func:`magms_nnunet.serve.archive.unpack`.
         folder: private, empty.
         limits: of sizes.
         ending: of the model's files.
@@ -60,7 +39,7 @@ async def receive(request: Request, folder: Path, limits: Limits, ending: str) -
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.upload_bytes:
-        raise _too_large(limits)
+        raise too_large(limits)
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     chunks = _bounded(request, limits)
     if kind == b"multipart/form-data" and options.get(b"boundary"):
@@ -100,55 +79,6 @@ def channels_of(uploads: list[Upload], modalities: Modalities, ending: str) -> d
     return found
 
 
-def unpack(archive: Path, folder: Path, limits: Limits, ending: str) -> list[Upload]:
-    """The images of a zip.
-
-    Raises:
-        Problem: an entry leads out of the zip, is a link, encrypted or damaged; there are too many, or they are too
-            large; or the zip holds several cases.
-    """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            entries = [entry for entry in opened.infolist() if not entry.is_dir()]
-            for entry in entries:
-                if reason := refusal(entry):
-                    raise Problem(400, f"the zip's entry {shorten(entry.filename)} {reason}: nothing is unpacked")
-            entries = [e for e in entries if not any(is_hidden(Path(part)) for part in PurePosixPath(e.filename).parts)]
-            if len(entries) > _MOST_FILES:
-                raise Problem(413, f"the zip holds {len(entries)} files: send the images of one patient")
-            left, uploads = limits.upload_bytes, []
-            for number, entry in enumerate(entries):
-                name = PurePosixPath(entry.filename).name
-                path = folder / f"part_{number}{ending}"
-                left -= _write(opened, entry, path, left, limits)
-                uploads.append(Upload(path, name.removesuffix(ending), name))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
-        raise Problem(400, f"the zip is damaged ({error}): make it again") from error
-    return _without_case(uploads)
-
-
-def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int, limits: Limits) -> int:
-    """What is written counts, not what the zip says of itself."""
-    written = 0
-    with opened.open(entry) as packed, open(path, "xb") as file:
-        while chunk := packed.read(1 << 20):
-            written += len(chunk)
-            if written > left:
-                raise _too_large(limits)
-            file.write(chunk)
-    return written
-
-
-def _without_case(uploads: list[Upload]) -> list[Upload]:
-    """``p1_0002`` is channel 2, where all names have a channel and the same case."""
-    matches = [match for upload in uploads if (match := _CHANNEL.fullmatch(upload.modality))]
-    if len(matches) < len(uploads):
-        return uploads
-    if len(cases := sorted({match["name"] for match in matches})) > 1:
-        raise Problem(422, f"the zip holds several cases ({', '.join(map(shorten, cases[:3]))}): send one per job")
-    return [Upload(u.path, str(int(m["channel"])), u.name) for u, m in zip(uploads, matches, strict=True)]
-
-
 async def _bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
     """The body, not more of it than is allowed, and no client that keeps a slot without sending."""
     stream, received = request.stream().__aiter__(), 0
@@ -161,12 +91,8 @@ async def _bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
             raise Problem(408, f"nothing was sent for {limits.idle_s:g} s: send it again") from error
         received += len(chunk)
         if received > limits.upload_bytes:
-            raise _too_large(limits)
+            raise too_large(limits)
         yield chunk
-
-
-def _too_large(limits: Limits) -> Problem:
-    return Problem(413, f"the files are larger than the {limits.upload_bytes} bytes that this server takes: crop them")
 
 
 class _Parts:
@@ -223,8 +149,8 @@ class _Parts:
         name, filename = (options.get(key, b"").decode("utf-8", "replace") for key in (b"name", b"filename"))
         if not name or not filename:
             raise Problem(422, "each part must be a file and be named after its modality")
-        if len(self._uploads) == _MOST_FILES:
-            raise Problem(413, f"there are more than {_MOST_FILES} files: send the images of one patient")
+        if len(self._uploads) == MOST_FILES:
+            raise Problem(413, f"there are more than {MOST_FILES} files: send the images of one patient")
         path = self._folder / f"part_{len(self._uploads)}"
         self._uploads.append(Upload(path, name, filename))
         self._file = open(path, "xb")  # noqa: SIM115 closed at the part's end, and where the body ends early

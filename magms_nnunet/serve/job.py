@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from magms_nnunet.serve.study import StudyFlags
+
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 ENDED = (DONE, FAILED, CANCELLED)
-_CANCEL, _PROGRESS = "cancel", "progress"
+IMAGES, _CANCEL, _PROGRESS = "images", "cancel", "progress"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,25 @@ class Answer:
     preview: Preview | None = None
 
 
+@dataclass(frozen=True)
+class Task:
+    """What a worker is told of a job.
+
+    Attributes:
+        folder: private; holds ``images`` under nnU-Net's names, or a study.
+        case: what the result is called.
+        study: flags, where it is a study.
+        preview: whether slices are wanted.
+        voxels: of an image at the most.
+    """
+
+    folder: Path
+    case: str
+    study: StudyFlags | None = None
+    preview: bool = False
+    voxels: int = 1 << 28
+
+
 @dataclass
 class Job:
     """What a client has asked for.
@@ -48,6 +69,7 @@ class Job:
         model: identifier.
         case: what the result is called.
         modalities: that were given, in the model's order.
+        study: the request's flags, where its files are a study.
         preview: whether slices are wanted.
         state: one of those above.
         detail: why it failed, ``status`` of HTTP that fits that.
@@ -60,6 +82,7 @@ class Job:
     model: str = ""
     case: str = "image"
     modalities: tuple[str, ...] = ()
+    study: StudyFlags | None = None
     preview: bool = False
     state: str = WAITING
     status: int = 422
@@ -75,7 +98,7 @@ class Job:
     @property
     def images(self) -> Path:
         """Folder of the uploaded images."""
-        return self.folder / "images"
+        return self.folder / IMAGES
 
     @property
     def cancelling(self) -> bool:

@@ -13,15 +13,24 @@ class Problem(Exception):  # noqa: N818 RFC 9457's word
         status: of HTTP.
         detail: what is wrong and what to do, in one line.
         headers: further ones of the answer.
+        members: further ones of the JSON object.
     """
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
+    ):
         super().__init__(detail)
         self.status, self.detail, self.headers = status, one_line(detail), dict(headers or {})
+        self._members = dict(members or {})
 
     @property
     def content(self) -> dict:
         """The JSON object. Without a type of its own, the title is the status's phrase."""
         return {"type": "about:blank", "title": HTTPStatus(self.status).phrase, "status": self.status} | {
-            "detail": self.detail
+            "detail": self.detail,
+            **self._members,
         }

@@ -18,7 +18,6 @@ class Models:
         device: ``cuda``, ``cpu`` or ``mps``; None: the GPU if there is one.
         threads: the server's OMP_NUM_THREADS, which a worker would lose; empty where it is not set.
         checks: the fields of InputChecks.
-        largest: voxels of an image at the most.
     """
 
     folders: tuple[Path, ...]
@@ -32,7 +31,6 @@ class Models:
     fill: str | None = None
     threads: str = ""
     checks: dict = field(default_factory=dict)
-    largest: int = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Limits:
 
     Attributes:
         upload_bytes: of one job's files together, also after a zip is unpacked.
+        voxels: of an image.
         waiting: jobs that wait or are being uploaded; more are answered with 429.
         kept: finished jobs whose results are held in memory; the oldest is forgotten first.
         keep_s: how long a result is held.
@@ -51,6 +50,7 @@ class Limits:
     """
 
     upload_bytes: int = 2 * GIB
+    voxels: int = 1 << 28
     waiting: int = 16
     kept: int = 16
     keep_s: float = 1800

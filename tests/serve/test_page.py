@@ -1,11 +1,13 @@
 """The page in a real browser: from files to slices and the download, by keyboard, with a name for everything."""
 
 import hashlib
+import shutil
 import time
 
+import numpy as np
 import pytest
 
-from tests.faults.tiny import magms_predict  # noqa: F401 (a fixture)
+from tests.faults.tiny import magms_predict, voxels  # noqa: F401 (a fixture)
 from tests.integration.workspace import ENDING
 from tests.serve.browser import BROWSER, Page
 
@@ -119,3 +121,34 @@ def test_a_file_that_is_no_image_is_said_and_the_next_one_is_predicted(page, ima
     page.evaluate("document.getElementById('predict').click()")
     page.wait_for("!document.getElementById('result').hidden")
     assert page.evaluate("document.getElementById('error').textContent") == ""
+
+
+def test_a_zipped_study_from_its_series_to_a_dicom_seg(page, server, tmp_path):
+    written_study = pytest.importorskip("tests.dicom.written_study")
+    pytest.importorskip("highdicom")
+    scans = {name: np.clip(voxels(seed) * 10, 0, 4000).astype(int) for seed, name in enumerate(("FLAIR", "T1c"))}
+    study = written_study.write_study(tmp_path / "study", scans)
+    options = written_study.PHYSICS["T1c"] | {"SeriesDescription": "ax T1 post, again"}
+    written_study.write_series(study, scans["T1c"], 3, **options)
+    page.give_files("#files", shutil.make_archive(str(tmp_path / "study"), "zip", study))
+    choices = CHOICES.replace("#chosen", "#series")
+    page.wait_for(f"{choices}.length === 3")
+    assert page.evaluate(choices) == ["FLAIR", "", ""]
+    assert page.evaluate("document.getElementById('status').textContent") == "T1c could be series 2 or 3: choose."
+    page.evaluate("{const s = document.querySelectorAll('#series select')[2]; s.value = 'T1c'; s.onchange();}")
+    page.evaluate("document.getElementById('output-type').value = 'dicom-seg'")
+    page.evaluate("document.getElementById('predict').click()")
+    page.wait_for("!document.getElementById('result').hidden")
+    assert page.evaluate("document.getElementById('summary').textContent").startswith("From FLAIR + T1c, in ")
+    page.wait_for("document.getElementById('axial').src")
+    assert "FLAIR" in pixels(page, "axial")[0]
+    page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "downloads"))
+    page.evaluate("document.getElementById('save').click()")
+    saved = tmp_path / "downloads" / "image.dcm"
+    end = time.monotonic() + 30
+    while not saved.is_file() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert saved.read_bytes()[128:132] == b"DICM"
+    page.evaluate("document.getElementById('forget').click()")
+    page.wait_for("document.getElementById('result').hidden")
+    assert server.running.jobs._jobs == {}

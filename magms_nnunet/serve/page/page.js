@@ -4,6 +4,7 @@ const byId = id => document.getElementById(id);
 const PLANES = ["axial", "coronal", "sagittal"];
 let models = [];
 let files = [];            // {file, modality}
+let study = null;          // {file, series: what the server says of each, and its modality}
 let job = null;            // what the server says of it
 let token = "";            // kept in this page's memory alone
 
@@ -38,11 +39,19 @@ async function loadModels() {
   models = await (await ask("/models")).json();
   byId("token-form").hidden = true;
   byId("model").replaceChildren(...models.map(model => element("option", {value: model.id, textContent: model.id})));
+  showKinds();
+}
+
+function showKinds() {
+  byId("kinds").textContent = `Images in ${chosenModel().file_ending}, or a zip of the folder of a DICOM study`;
 }
 
 async function add(list) {
   report(null);
   const added = [...list];
+  const zip = added.find(file => /\.zip$/i.test(file.name));
+  if (zip) { await addStudy(zip); return; }
+  if (study) { study = null; showStudy(); }
   const names = JSON.stringify(added.map(file => file.name));
   const query = new URLSearchParams({model: byId("model").value});
   const headers = {"Content-Type": "application/json"};
@@ -52,18 +61,16 @@ async function add(list) {
 }
 
 async function assignAgain() {  // another model has other modalities
+  showKinds();
+  if (study) { await addStudy(study.file); return; }
   const again = files.splice(0).map(entry => entry.file);
   await add(again);
 }
 
 function showFiles() {
-  const model = chosenModel();
   byId("chosen").hidden = files.length === 0;
   byId("chosen").tBodies[0].replaceChildren(...files.map(entry => {
-    const options = ["", ...model.modalities].map(name => element("option", {value: name, textContent: name || "(not used)"}));
-    const select = element("select", {ariaLabel: `Modality of ${entry.file.name}`}, ...options);
-    select.value = entry.modality;
-    select.onchange = () => { entry.modality = select.value; showExpected(); };
+    const select = modalityOf(entry, entry.file.name);
     const remove = element("button", {type: "button", textContent: "Remove", ariaLabel: `Remove ${entry.file.name}`});
     remove.onclick = () => { files = files.filter(other => other !== entry); showFiles(); byId("files").focus(); };
     const size = `${(entry.file.size / 1048576).toFixed(1)} MiB`;
@@ -72,17 +79,63 @@ function showFiles() {
   showExpected();
 }
 
+async function addStudy(file) {
+  files = [];
+  study = null;
+  showFiles();
+  showStudy();
+  say("Reading the study");
+  const query = new URLSearchParams({model: byId("model").value});
+  const headers = {"Content-Type": "application/zip"};
+  const series = await (await ask(`/series?${query}`, {method: "POST", body: file, headers})).json();
+  const couldBe = name => series.filter(one => one.modalities.includes(name));
+  for (const one of series) {
+    const [name] = one.modalities;
+    one.modality = one.modalities.length === 1 && couldBe(name).length === 1 ? name : "";
+  }
+  study = {file, series};
+  showStudy();
+  const unclear = chosenModel().modalities.filter(name => couldBe(name).length && !series.some(one => one.modality === name));
+  say(unclear.map(name => `${name} could be series ${couldBe(name).map(one => one.number).join(" or ")}: choose.`).join(" "));
+}
+
+function showStudy() {
+  const series = study ? study.series : [];
+  byId("series").hidden = byId("study").hidden = !study;
+  byId("series").tBodies[0].replaceChildren(...series.map(one => {
+    const name = `${one.number} ${one.description}`;
+    const choice = one.problem ? "(not used)" : modalityOf(one, `series ${name}`);
+    const why = one.problem ? `This series ${one.problem}` : one.reason;
+    return element("tr", {}, ...[name, String(one.images), choice, why].map(content => element("td", {}, content)));
+  }));
+  const names = ["", ...chosenModel().modalities];
+  byId("grid").replaceChildren(...names.map(name => element("option", {value: name, textContent: name || "(they share one)"})));
+  showExpected();
+}
+
+function modalityOf(entry, label) {  // a select of it
+  const names = ["", ...chosenModel().modalities];
+  const options = names.map(name => element("option", {value: name, textContent: name || "(not used)"}));
+  const select = element("select", {ariaLabel: `Modality of ${label}`}, ...options);
+  select.value = entry.modality;
+  select.onchange = () => { entry.modality = select.value; showExpected(); };
+  return select;
+}
+
+function given() {  // modalities, as often as they were chosen
+  return (study ? study.series : files).map(entry => entry.modality).filter(Boolean);
+}
+
 function subset() {
-  const given = files.map(entry => entry.modality).filter(Boolean);
-  return chosenModel().modalities.filter(name => given.includes(name));
+  const chosen = given();
+  return chosenModel().modalities.filter(name => chosen.includes(name));
 }
 
 function showExpected() {
   const model = chosenModel(), names = subset();
-  const given = files.filter(entry => entry.modality).length;
-  const twice = given > names.length;
+  const twice = given().length > names.length;
   byId("predict").disabled = !names.length || twice;
-  if (twice) { byId("expected").textContent = "Two files have the same modality: give each modality once."; return; }
+  if (twice) { byId("expected").textContent = `Two ${study ? "series" : "files"} have the same modality: give each modality once.`; return; }
   const dice = of => model.expected_dice[model.modalities.filter(name => of.includes(name)).join("+")]?.mean;
   const now = dice(names);
   if (!names.length) { byId("expected").textContent = ""; return; }
@@ -99,13 +152,12 @@ function showExpected() {
 async function predict() {
   report(null);
   await forget();
-  const body = new FormData();
-  for (const entry of files) if (entry.modality) body.append(entry.modality, entry.file, entry.file.name);
+  const query = new URLSearchParams({model: byId("model").value, slices: true});
+  const request = study ? studyRequest(query) : filesRequest();
   say("Uploading");
   byId("predict").disabled = true;
   try {
-    const query = new URLSearchParams({model: byId("model").value, slices: true});
-    job = await (await ask(`/jobs?${query}`, {method: "POST", body})).json();
+    job = await (await ask(`/jobs?${query}`, {method: "POST", ...request})).json();
     byId("cancel").hidden = byId("progress").hidden = false;
     await watch(job.id);
   } catch (error) {
@@ -114,6 +166,21 @@ async function predict() {
     byId("cancel").hidden = byId("progress").hidden = true;
     showExpected();
   }
+}
+
+function filesRequest() {
+  const body = new FormData();
+  for (const entry of files) if (entry.modality) body.append(entry.modality, entry.file, entry.file.name);
+  return {body};
+}
+
+function studyRequest(query) {
+  for (const one of study.series) if (one.modality) query.append("series", `${one.modality}=${one.uid}`);
+  for (const name of subset()) query.append("modalities", name);
+  if (byId("grid").value) query.append("grid", byId("grid").value);
+  if (byId("register").checked) query.append("register", "rigid");
+  query.append("output-type", byId("output-type").value);
+  return {body: study.file, headers: {"Content-Type": "application/zip"}};
 }
 
 async function watch(id) {

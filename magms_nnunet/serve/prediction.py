@@ -1,0 +1,204 @@
+"""Predicts a job as ``magms_predict`` does it, on a folder of its own, so that files and messages are the same."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from magms_nnunet.errors import CaseError, FaultMessage, InputError, InputWarning
+from magms_nnunet.images.checks import InputChecks
+from magms_nnunet.images.files import ImageFileError, read_grid
+from magms_nnunet.inference.command import PredictionRequest, predict
+from magms_nnunet.inference.patient import MADE, RESULTS, PatientRequest, predict_patient
+from magms_nnunet.inference.predictor import Predictor
+from magms_nnunet.inference.request import ModelRequest, WindowRequest
+from magms_nnunet.model.model import TrainedModel
+from magms_nnunet.serve.job import IMAGES, Answer, Task, is_cancelled, note_progress
+from magms_nnunet.serve.preview import preview
+from magms_nnunet.serve.settings import Models
+from magms_nnunet.serve.study import FOLDER, StudyFlags, told
+
+
+class UnusableError(Exception):
+    """A job's files cannot be predicted, for a reason that the client can do something about."""
+
+
+@dataclass(frozen=True)
+class _Loaded(ModelRequest):
+    """A model that is in memory."""
+
+    loaded: TrainedModel | None = None
+
+    def load(self) -> TrainedModel:
+        assert self.loaded is not None
+        return self.loaded
+
+
+@dataclass(frozen=True)
+class _Window(WindowRequest):
+    """Tells how far a job is, and stops where it is cancelled.
+
+    Attributes:
+        job: its folder.
+        first: number of folds, of all stages, that have run before.
+        folds: of all stages.
+    """
+
+    job: Path = Path()
+    first: int = 0
+    folds: int = 1
+
+    def predictor(self, model: TrainedModel) -> Predictor:
+        predictor, passes = super().predictor(model), self.first
+
+        def on_tile(tile: int, tiles: int) -> None:
+            nonlocal passes
+            passes += tile == 0  # one for each fold
+            if is_cancelled(self.job):
+                raise CancelledError
+            note_progress(self.job, min(1.0, (passes - 1 + tile / tiles) / self.folds))
+
+        predictor.on_tile = on_tile
+        return predictor
+
+
+def window_request(models: Models) -> WindowRequest:
+    """How the sliding window runs."""
+    return WindowRequest(*_window_settings(models))
+
+
+def _window_settings(models: Models) -> tuple:
+    return models.device, models.step_size, models.mirroring, models.results_on_device, False, models.fill
+
+
+def predict_task(models: Models, stages: Sequence[TrainedModel], task: Task) -> Answer:
+    """Predict the files of a job.
+
+    Args:
+        models: how they predict.
+        stages: the model, after the stage that it needs.
+        task: the job.
+
+    Raises:
+        UnusableError: says what is wrong with the files.
+        CancelledError: the client has cancelled it.
+        RuntimeError: an internal error.
+    """
+    folds, trust = [len(stage.folds) for stage in stages], models.trust_checkpoint
+    window = _Window(*_window_settings(models), job=task.folder, folds=sum(folds))
+    predict_stage = _predict_images if task.study is None else _predict_study
+    previous: Path | None = None
+    for number, stage in enumerate(stages):
+        folder = task.folder / f"stage_{number}"
+        folder.mkdir()
+        model = _Loaded(stage.folder, None, None, None, "", stage.folds, models.checkpoint, trust, stage)
+        shared = {
+            "model": model,
+            "window": replace(window, first=sum(folds[:number])),
+            "checks": InputChecks(**models.checks),
+            "save_probabilities": False,
+            "progress_bar": False,
+        }
+        try:
+            with warnings.catch_warnings():  # they are in the JSON, and a log has no names of patients
+                warnings.simplefilter("ignore", InputWarning)
+                done = predict_stage(task, shared, folder, previous, stage)
+        except CaseError as error:
+            raise UnusableError(_told(error.message, task)) from error
+        except InputError as error:
+            raise UnusableError(_told(str(error), task)) from error
+        if is_cancelled(task.folder):
+            raise CancelledError
+        for message in done.failed.values():
+            if isinstance(message, FaultMessage):
+                raise RuntimeError(message.traceback)
+            raise UnusableError(_told(message, task))
+        previous = done.segmentation
+    names = [stages[-1].modalities.names[channel] for channel in done.images]
+    slices = preview(dict(zip(names, done.images.values(), strict=True)), done.segmentation) if task.preview else None
+    return Answer(done.result.name, done.result.read_bytes(), done.report.read_bytes(), slices)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a stage has written.
+
+    Attributes:
+        failed: case -> message.
+        images: channel -> file on the segmentation's grid.
+        segmentation: in the model's format.
+        result: the same in the format that was asked for.
+        report: its JSON.
+    """
+
+    failed: dict[str, str]
+    images: dict[int, Path]
+    segmentation: Path
+    result: Path
+    report: Path
+
+
+def _predict_images(task: Task, shared: dict, folder: Path, previous: Path | None, model: TrainedModel) -> _Done:
+    images, ending = task.folder / IMAGES, model.dataset_json["file_ending"]
+    _check_size(images, task)
+    failed = predict(
+        PredictionRequest(
+            **shared,
+            input=images,
+            output=folder,
+            modalities=None,
+            previous_stage=None if previous is None else previous.parent,
+            continue_prediction=False,
+            preprocessing_processes=0,
+            export_processes=0,
+            part=0,
+            parts=1,
+        )
+    )
+    result, report = folder / f"{task.case}{ending}", folder / f"{task.case}.json"
+    return _Done(failed, _by_channel(images, f"{task.case}_", ending), result, result, report)
+
+
+def _predict_study(task: Task, shared: dict, folder: Path, previous: Path | None, model: TrainedModel) -> _Done:
+    flags, ending, work = task.study or StudyFlags(), model.dataset_json["file_ending"], folder / "work"
+    work.mkdir()
+    result = folder / f"{task.case}{'.dcm' if flags.dicom_seg else ending}"
+    failed = predict_patient(
+        PatientRequest(
+            **shared,
+            images=(),
+            study=task.folder / FOLDER,
+            series=flags.series,
+            modalities=flags.modalities,
+            dicom_seg=flags.dicom_seg,
+            grid=flags.grid,
+            register=flags.register,
+            output=result,
+            previous_stage=previous,
+            work=work,
+        )
+    )
+    images = _by_channel(work / MADE, "image_", ending) | _by_channel(work / MADE, "resampled_", ending)
+    return _Done(failed, images, work / RESULTS / f"{task.case}{ending}", result, folder / f"{task.case}.json")
+
+
+def _by_channel(folder: Path, start: str, ending: str) -> dict[int, Path]:
+    """``p1_0002.nii.gz`` is channel 2, in the order of channels."""
+    paths = sorted(folder.glob(f"*{ending}"))
+    return {int(path.name.removesuffix(ending)[-4:]): path for path in paths if path.name.startswith(start)}
+
+
+def _told(message: str, task: Task) -> str:
+    return message if task.study is None else told(message, task.folder / FOLDER, {})
+
+
+def _check_size(images: Path, task: Task) -> None:
+    """See that no header declares an image that would fill the memory: a few bytes can."""
+    for path in sorted(images.iterdir()):
+        with suppress(ImageFileError, OSError):  # the checks of magms_predict say what is wrong
+            if (voxels := math.prod(read_grid(path).size)) > task.voxels:
+                text = f"{path.name} has {voxels} voxels, and this server takes {task.voxels}: crop it"
+                raise CaseError(task.case, text)
