@@ -1,18 +1,13 @@
 """The previous stage's segmentation, which the second stage of a cascade takes as another image."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
 
-from magms_nnunet.environment.tiny_model import CONFIGURATION
 from magms_nnunet.errors import InputError
 from magms_nnunet.inference.predictor import Predictor
 from tests.faults.spoiled_image import like
-from tests.faults.tiny import SHAPE, SIDE_FILES, T1C, give
+from tests.faults.tiny import SHAPE, SIDE_FILES, T1C, give, make_second_stage
 from tests.integration.workspace import ENDING, files_in, write_image
 
 LABELS = np.zeros(SHAPE, np.uint8)
@@ -22,22 +17,7 @@ LABELS[8:14, 4:12, 4:12] = 2
 
 @pytest.fixture
 def cascade(model, tmp_path):
-    """The tiny model as a second stage: its encoders also read the first stage's two labels."""
-    plans = json.loads((model / "plans.json").read_text())
-    plans["configurations"][CONFIGURATION]["next_stage"] = "second"
-    plans["configurations"]["second"] = {"inherits_from": CONFIGURATION, "previous_stage": CONFIGURATION}
-    folder = tmp_path / f"{model.name.removesuffix(CONFIGURATION)}second"
-    shutil.copytree(model, folder)
-    (folder / "plans.json").write_text(json.dumps(plans))
-    path = folder / "fold_0/checkpoint_final.pth"
-    content = torch.load(path, weights_only=False)
-    content["init_args"] |= {"plans": plans, "configuration": "second"}
-    weights = content["network_weights"]
-    for name, weight in weights.items():
-        if name.startswith("encoders.") and weight.ndim == 5 and weight.shape[1] == 1:
-            weights[name] = torch.cat((weight, *2 * [torch.randn_like(weight)]), 1)
-    torch.save(content, path)
-    return folder
+    return make_second_stage(model, tmp_path)
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 """A model of random weights, made within seconds, and folders of images for it to refuse."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from magms_nnunet.cli.predict import main
-from magms_nnunet.environment.tiny_model import make_tiny_model
+from magms_nnunet.environment.tiny_model import CONFIGURATION, make_tiny_model
 from tests.integration.workspace import ENDING, QUIET, write_image
 
 NAMES = ("FLAIR", "T1", "T1c", "T2")
@@ -40,6 +43,25 @@ def model(tmp_path_factory) -> Path:
         for kind in ("raw", "preprocessed", "results"):
             patch.setenv(f"nnUNet_{kind}", str(home))
         folder, _ = make_tiny_model(home, NAMES, classes=3)
+    return folder
+
+
+def make_second_stage(model: Path, home: Path) -> Path:
+    """Copy the model to ``home`` as a cascade's second stage: its encoders also read the first stage's two labels."""
+    plans = json.loads((model / "plans.json").read_text())
+    plans["configurations"][CONFIGURATION]["next_stage"] = "second"
+    plans["configurations"]["second"] = {"inherits_from": CONFIGURATION, "previous_stage": CONFIGURATION}
+    folder = home / f"{model.name.removesuffix(CONFIGURATION)}second"
+    shutil.copytree(model, folder)
+    (folder / "plans.json").write_text(json.dumps(plans))
+    path = folder / "fold_0/checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    content["init_args"] |= {"plans": plans, "configuration": "second"}
+    weights = content["network_weights"]
+    for name, weight in weights.items():
+        if name.startswith("encoders.") and weight.ndim == 5 and weight.shape[1] == 1:
+            weights[name] = torch.cat((weight, *2 * [torch.randn_like(weight)]), 1)
+    torch.save(content, path)
     return folder
 
 

@@ -82,13 +82,13 @@ def problem(answer: tuple[int, dict, bytes]) -> tuple[int, str]:
 
 
 @contextmanager
-def serving(folder: Path, temporary: Path, limits: Limits = LIMITS, token: str = ""):
+def serving(folder: Path, temporary: Path, *others: Path, limits: Limits = LIMITS, token: str = ""):
     pytest.importorskip("fastapi")  # of the extra
     with pytest.MonkeyPatch.context() as patch:
         temporary.mkdir(exist_ok=True)
         patch.setenv("TMPDIR", str(temporary))
         patch.setattr("tempfile.tempdir", None)
-        models = Models((folder,), device="cpu", mirroring=False, threads="1")
+        models = Models((folder, *others), device="cpu", mirroring=False, threads="1")
         with started(ServeRequest(models, limits, "127.0.0.1", 0), token) as running:
             yield Server(running, temporary)
     assert list(temporary.iterdir()) == []
