@@ -87,6 +87,7 @@ SIGNATURES = {
         "nnUNetPredictor.manual_initialization": "self network plans_manager configuration_manager "
         "parameters dataset_json trainer_name inference_allowed_mirroring_axes",
         "nnUNetPredictor.predict_logits_from_preprocessed_data": "self data",
+        "nnUNetPredictor.predict_sliding_window_return_logits": "self input_image",
         "nnUNetPredictor._internal_predict_sliding_window_return_logits": "self data slicers do_on_device",
         "nnUNetPredictor._internal_maybe_mirror_and_predict": "self x",
     },

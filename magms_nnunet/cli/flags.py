@@ -89,7 +89,20 @@ def add_trust(p: argparse.ArgumentParser) -> None:
     from magms_nnunet.trust.advice import WEAK_BELOW
 
     add = p.add_argument
-    add("--save_uncertainty", action="store_true", help="write the entropy of every voxel as uncertainty/CASE.nii.gz")
+    add(
+        "--save_probabilities",
+        nargs="?",
+        choices=["npz", "nifti"],
+        const="npz",
+        help="write .npz as well, for nnUNetv2_ensemble; 'nifti': a map per label or region, "
+        "probability_REGION/CASE.nii.gz",
+    )
+    add(
+        "--save_uncertainty",
+        action="store_true",
+        help="write the entropy of every voxel as uncertainty/CASE.nii.gz, and from several folds their disagreement "
+        "as disagreement/CASE.nii.gz",
+    )
     add("--preview", action="store_true", help="write a picture of each result as previews/CASE.png")
     add(
         "--weak-below",
@@ -200,7 +213,8 @@ def extras(args: argparse.Namespace) -> "Extras":
     """Of :func:`add_trust`'s flags."""
     from magms_nnunet.inference.extras import Extras
 
-    return Extras(uncertainty=args.save_uncertainty, preview=args.preview)
+    maps = args.save_probabilities == "nifti"
+    return Extras(probabilities=maps, uncertainty=args.save_uncertainty, preview=args.preview)
 
 
 def window_request(args: argparse.Namespace) -> "WindowRequest":

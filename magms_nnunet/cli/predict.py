@@ -44,7 +44,6 @@ def parser() -> argparse.ArgumentParser:
         "other file is read. Default: each case from what it has",
     )
     flags.add_model(p, ("0", "1", "2", "3", "4"))
-    add("--save_probabilities", action="store_true", help="write .npz as well, for nnUNetv2_ensemble")
     flags.add_trust(p)
     add("--continue_prediction", "--c", action="store_true", help="skip the cases that are predicted already")
     add(
@@ -120,7 +119,7 @@ def _predict_many(args: argparse.Namespace, reports: list[dict]) -> dict[str, st
             modalities=None if args.modalities is None else tuple(args.modalities),
             checks=flags.input_checks(args),
             previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
-            save_probabilities=args.save_probabilities,
+            save_probabilities=args.save_probabilities == "npz",
             continue_prediction=args.continue_prediction,
             preprocessing_processes=args.npp,
             export_processes=args.nps,
@@ -152,7 +151,7 @@ def _predict_patient(args: argparse.Namespace, reports: list[dict]) -> dict[str,
         window=flags.window_request(args),
         checks=flags.input_checks(args),
         previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
-        save_probabilities=args.save_probabilities,
+        save_probabilities=args.save_probabilities == "npz",
         progress_bar=not args.disable_progress_bar,
         extras=flags.extras(args),
         weak_below=args.weak_below,

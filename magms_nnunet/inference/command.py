@@ -82,7 +82,7 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         raise InputError(f"-o {request.output} is the model's folder: choose another one")
     requested = None if request.modalities is None else modalities.parse(modalities.split(request.modalities))
     request.model.check(request.window, requested, modalities)
-    request.extras.check(ending)
+    request = replace(request, extras=request.extras.of_model(dataset_json, len(request.model.existing_folds())))
     cases, misnamed = _cases(request, modalities, ending)
     check_output(request.output, request.input)
     if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.images.checks import InputChecks
-from magms_nnunet.inference.extras import EVERYTHING, NOTHING_MORE, Extras
+from magms_nnunet.inference.extras import NOTHING_MORE, Extras, older_extras
 from magms_nnunet.inference.folder import model_files
 from magms_nnunet.inference.job import Job, file_digests, file_names
 from magms_nnunet.inference.predictor import Predictor
@@ -32,8 +32,8 @@ def check_replaceable(name: str, output: Path, ending: str) -> None:
         CaseError: a file of that name is somebody else's.
     """
     report = output / f"{name}.json"
-    files = [f"{name}{suffix}" for suffix in (ending, ".json", ".npz", ".pkl")] + EVERYTHING.files(name)
-    for path in (output / file for file in files):
+    files = [output / f"{name}{suffix}" for suffix in (ending, ".json", ".npz", ".pkl")]
+    for path in files + older_extras(output, name):
         if path.exists() and not is_prediction_report(report):
             raise CaseError(
                 name, f"{path} is no result of magms_predict: move it away, or choose another output folder"

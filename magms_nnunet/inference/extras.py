@@ -1,46 +1,74 @@
 """What is written beside a segmentation where it is asked for: where the network doubts, and a picture to look at."""
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from glob import escape
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import torch
-from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.inference.probabilities import channels_of_regions, on_grid, probabilities, probability_maps
 from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.report.preview import save_preview
+from magms_nnunet.trust.uncertainty import entropy_nats, mutual_information_nats
 
-UNCERTAINTY, PREVIEWS = "uncertainty", "previews"
+UNCERTAINTY, DISAGREEMENT, PROBABILITY, PREVIEWS = "uncertainty", "disagreement", "probability", "previews"
 _READ_BY_SIMPLEITK = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What is asked for.
+    """What is asked for, and what of the model and the case it is made of.
 
     Attributes:
-        uncertainty: ``uncertainty/CASE.nii.gz``, the predictive entropy of every voxel in nats.
+        probabilities: ``probability_REGION/CASE.nii.gz``, the probability of a label or region in every voxel.
+        uncertainty: ``uncertainty/CASE.nii.gz``, the predictive entropy of every voxel in nats; from several folds also
+            ``disagreement/CASE.nii.gz``, their mutual information in nats.
         preview: ``previews/CASE.png``.
+        regions: of the model: name in a file's name -> channels of the probabilities.
+        several_folds: whether the model's output is a mean of several.
         images: caption -> file of the case, for the preview.
+        logits_of_folds: of the case, each ``(C, *spatial)``.
     """
 
+    probabilities: bool = False
     uncertainty: bool = False
     preview: bool = False
-    images: dict[str, Path] = field(default_factory=dict)
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    several_folds: bool = False
+    images: Mapping[str, Path] = field(default_factory=dict)
+    logits_of_folds: Sequence[np.ndarray] = ()
 
-    def check(self, file_ending: str) -> None:
-        """Raise InputError where the model's files are none that these can be made of."""
-        if (self.uncertainty or self.preview) and file_ending not in _READ_BY_SIMPLEITK:
-            raise InputError(
-                f"--save_uncertainty and --preview are for volumes, and this model reads {file_ending}: leave them out"
-            )
+    def of_model(self, dataset_json: dict, folds: int) -> "Extras":
+        """With what a model determines.
+
+        Args:
+            dataset_json: the model's.
+            folds: number of its folds that predict.
+
+        Raises:
+            InputError: the model's files are none that these can be made of.
+        """
+        ending = dataset_json["file_ending"]
+        if (self.probabilities or self.uncertainty or self.preview) and ending not in _READ_BY_SIMPLEITK:
+            flags = "--save_probabilities nifti, --save_uncertainty and --preview"
+            raise InputError(f"{flags} are for volumes, and this model reads {ending}: leave them out")
+        return replace(self, regions=_in_file_names(channels_of_regions(dataset_json)), several_folds=folds > 1)
+
+    @property
+    def needs_folds(self) -> bool:
+        """Whether :attr:`logits_of_folds` are needed."""
+        return self.uncertainty and self.several_folds
 
     def files(self, case: str) -> list[str]:
-        """Their paths inside of the output folder."""
-        return [f"{UNCERTAINTY}/{case}.nii.gz"] * self.uncertainty + [f"{PREVIEWS}/{case}.png"] * self.preview
+        """Their paths inside of the output folder: ``WHAT/CASE.ending``."""
+        maps = [f"{PROBABILITY}_{region}" for region in self.regions] if self.probabilities else []
+        maps += [UNCERTAINTY] * self.uncertainty + [DISAGREEMENT] * self.needs_folds
+        return [f"{what}/{case}.nii.gz" for what in maps] + [f"{PREVIEWS}/{case}.png"] * self.preview
 
     def write(
         self, folder: Path, segmentation: Path, logits, properties: dict, plans: dict, configuration: str, dataset: dict
@@ -57,50 +85,38 @@ class Extras:
         case = segmentation.name.removesuffix(dataset["file_ending"])
         for file in self.files(case):
             (folder / file).parent.mkdir(exist_ok=True)
-        labels = sitk.ReadImage(str(segmentation))
-        if self.uncertainty:
-            of_voxels = probabilities(logits, properties, plans, configuration, dataset)
+        labels, maps = sitk.ReadImage(str(segmentation)), {}
+        model = plans, configuration, dataset
+        if self.uncertainty or self.probabilities:
+            of_voxels = probabilities(logits, properties, *model)
             has_regions = PlansManager(plans).get_label_manager(dataset).has_regions
-            image = on_grid(entropy_nats(of_voxels, has_regions), labels)
-            sitk.WriteImage(image, str(folder / UNCERTAINTY / f"{case}.nii.gz"), useCompression=True)
+            if self.probabilities:
+                found = probability_maps(of_voxels, self.regions, labels)
+                maps |= {f"{PROBABILITY}_{region}": image for region, image in found.items()}
+            if self.uncertainty:
+                maps[UNCERTAINTY] = on_grid(entropy_nats(of_voxels, has_regions), labels)
+            if self.needs_folds:
+                of_folds = (probabilities(fold, properties, *model) for fold in self.logits_of_folds)
+                maps[DISAGREEMENT] = on_grid(mutual_information_nats(of_folds, has_regions), labels)
+        for what, image in maps.items():
+            sitk.WriteImage(image, str(folder / what / f"{case}.nii.gz"), useCompression=True)
         if self.preview:
             images = {name: sitk.ReadImage(str(file)) for name, file in self.images.items()}
             save_preview(folder / PREVIEWS / f"{case}.png", images, labels, regions_from_dataset_json(dataset))
 
 
-NOTHING_MORE, EVERYTHING = Extras(), Extras(uncertainty=True, preview=True)
+NOTHING_MORE = Extras()
 
 
-def probabilities(logits, properties: dict, plans: dict, configuration: str, dataset_json: dict) -> np.ndarray:
-    """nnU-Net's probabilities on the grid of the images, ``(C, z, y, x)``."""
-    manager = PlansManager(plans)
-    _, found = convert_predicted_logits_to_segmentation_with_correct_shape(
-        torch.as_tensor(logits),
-        manager,
-        manager.get_configuration(configuration),
-        manager.get_label_manager(dataset_json),
-        properties,
-        return_probabilities=True,
-        num_threads_torch=torch.get_num_threads(),
-    )
-    return found
+def older_extras(output: Path, case: str) -> list[Path]:
+    """Where a case's extras of any run may lie in an output folder."""
+    named = [output / what / f"{case}.nii.gz" for what in (UNCERTAINTY, DISAGREEMENT)]
+    return [*named, output / PREVIEWS / f"{case}.png", *output.glob(f"{PROBABILITY}_*/{escape(case)}.nii.gz")]
 
 
-def entropy_nats(probabilities: np.ndarray, regions: bool) -> np.ndarray:
-    """Predictive entropy of every voxel.
-
-    Args:
-        probabilities: ``(C, z, y, x)``.
-        regions: they are sigmoids, each an answer of its own; their entropies are averaged.
-    """
-    p = torch.as_tensor(probabilities).float().clamp(0, 1)
-    if regions:
-        return (torch.special.entr(p) + torch.special.entr(1 - p)).mean(0).numpy()
-    return torch.special.entr(p).sum(0).numpy()
-
-
-def on_grid(array: np.ndarray, like: sitk.Image) -> sitk.Image:
-    """An image of an array ``(z, y, x)`` on the grid of another image."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array, np.float32))
-    image.CopyInformation(like)
-    return image
+def _in_file_names(regions: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The regions under names that a file can have; numbered where two would have one name."""
+    names = [re.sub(r"[^\w-]+", "_", name) for name in regions]
+    if len({name.casefold() for name in names}) < len(names):
+        names = [f"{number}_{name}" for number, name in enumerate(names, 1)]
+    return dict(zip(names, regions.values(), strict=True))

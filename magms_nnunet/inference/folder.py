@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from magms_nnunet.errors import InputWarning, one_line
 from magms_nnunet.inference.case_report import Known, case_report, dice_at_least, known_of_subset, volumes_mm3
-from magms_nnunet.inference.extras import EVERYTHING, NOTHING_MORE, Extras
+from magms_nnunet.inference.extras import NOTHING_MORE, Extras, older_extras
 from magms_nnunet.inference.failures import Failures
 from magms_nnunet.inference.job import Job, check_unchanged
 from magms_nnunet.inference.predictor import Predictor
@@ -104,19 +104,21 @@ def predict_folder(
         for job, future in preprocessed_ahead(preprocessing, jobs, model, preprocessing_processes + 1, failures):
             bar.set_postfix_str(one_line(f"{job.case.name} from {model.modalities.format(job.subset)}"))
             prepared = attempt(job, partial(_prepared, job, future, predictor, known[job.subset]))
-            logits = None if prepared is None else attempt(job, partial(_logits, predictor, job, prepared[0]))
+            of_folds: list[np.ndarray] = []
+            network = partial(_logits, predictor, job, on_fold=of_folds.append if extras.needs_folds else None)
+            logits = None if prepared is None else attempt(job, partial(network, prepared[0]))
             if logits is None:
                 bar.update()
                 continue
             _, properties, report = prepared
             warned[job.case.name] = len(report["warnings"])
             shown = {model.modalities.names[channel]: job.case.files[channel] for channel in job.subset}
-            beside = known[job.subset].residuals, replace(extras, images=shown)
+            beside = known[job.subset].residuals, replace(extras, images=shown, logits_of_folds=of_folds)
             arguments = (logits, properties, model.plans, model.configuration, model.dataset_json)
             where = (output, unfinished, job.case.name)
             future = export.submit(_export, *arguments, *where, report, save_probabilities, *beside)
             exports.append((job, failures.watch(job.case.name, future)))
-            del prepared, logits, arguments  # the next case needs the memory
+            del prepared, logits, of_folds, beside, arguments  # the next case needs the memory
             while len(exports) > export_processes + 1:
                 finish_one()
         while exports:
@@ -133,8 +135,11 @@ def _prepared(job: Job, future: Future, predictor: Predictor, known: Known) -> t
     return data, properties, report
 
 
-def _logits(predictor: Predictor, job: Job, data: np.ndarray) -> np.ndarray:
-    return predictor.predict_logits(torch.from_numpy(data), job.subset).numpy()
+def _logits(
+    predictor: Predictor, job: Job, data: np.ndarray, on_fold: Callable[[np.ndarray], object] | None
+) -> np.ndarray:
+    told = None if on_fold is None else lambda logits: on_fold(logits.numpy())
+    return predictor.predict_logits(torch.from_numpy(data), job.subset, told).numpy()
 
 
 def preprocessed_ahead(
@@ -197,8 +202,8 @@ def _export(
         sidecar = Path(f"{hidden}.json")
         spacing = json.loads(sidecar.read_text()) if sidecar.is_file() else {}  # nnU-Net's, beside a 3-D TIFF
         write_json(sidecar, spacing | report)
-        older = [f"{name}{suffix}" for suffix in (ending, ".npz", ".pkl")] + EVERYTHING.files(name)
-        for path in (output / file for file in older):  # they would not be what the JSON describes
+        older = [output / f"{name}{suffix}" for suffix in (ending, ".npz", ".pkl")]
+        for path in older + older_extras(output, name):  # they would not be what the JSON describes
             if not is_link(path.parent) or path.parent == output:
                 path.unlink(missing_ok=True)
         for file in extras.files(name):

@@ -78,9 +78,9 @@ def predict_patient(request: PatientRequest) -> dict[str, str]:
     request.window.prepare_device()
     dataset_json, plans = read_dataset_json(request.model.folder()), read_plans(request.model.folder())
     modalities, ending = Modalities.from_dataset_json(dataset_json), dataset_json["file_ending"]
-    request.extras.check(ending)
+    extras = request.extras.of_model(dataset_json, len(request.model.existing_folds()))
     name, output_ending = split_name(request.output, ending, dicom_seg=request.dicom_seg)
-    beside = request.save_probabilities, request.extras
+    beside = request.save_probabilities, extras
     targets = target_files(request.output.parent, name, output_ending, ending, *beside)
     with TemporaryDirectory() if request.work is None else nullcontext(request.work) as folder:
         made, results, unfinished = (Path(folder) / part for part in (MADE, RESULTS, "unfinished"))
@@ -107,7 +107,7 @@ def predict_patient(request: PatientRequest) -> dict[str, str]:
             results,
             unfinished,
             save_probabilities=request.save_probabilities,
-            extras=request.extras,
+            extras=extras,
             weak_below=request.weak_below,
             finished=reports.append,
             progress_bar=request.progress_bar,

@@ -11,7 +11,7 @@ from magms_nnunet.dicom.study import Series
 from magms_nnunet.errors import InputError
 from magms_nnunet.images.cases import Case, check_result_name
 from magms_nnunet.inference.earlier_results import is_prediction_report
-from magms_nnunet.inference.extras import PREVIEWS, UNCERTAINTY, Extras
+from magms_nnunet.inference.extras import PREVIEWS, Extras
 from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.storage.files import check_writable, reserved_name, write_then_rename
 from magms_nnunet.storage.json_files import replace_json
@@ -48,10 +48,9 @@ def target_files(
     targets = {f"{name}.json": folder / f"{name}.json"}
     if save_probabilities:
         targets |= {f"{name}{suffix}": folder / f"{name}{suffix}" for suffix in (".npz", ".pkl")}
-    if extras.uncertainty:
-        targets[f"{UNCERTAINTY}/{name}.nii.gz"] = folder / f"{name}_uncertainty.nii.gz"
-    if extras.preview:
-        targets[f"{PREVIEWS}/{name}.png"] = folder / f"{name}.png"
+    for file in extras.files(name):  # WHAT/NAME.ending
+        what = file.partition("/")[0]
+        targets[file] = folder / (f"{name}.png" if what == PREVIEWS else f"{name}_{what}.nii.gz")
     return targets | {f"{name}{file_ending}": folder / f"{name}{ending}"}
 
 

@@ -6,12 +6,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
 
-import numpy as np
 import SimpleITK as sitk
 import torch
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
@@ -24,9 +22,10 @@ from magms_nnunet.images.cases import Case
 from magms_nnunet.images.checks import STRICT, InputChecks, check_case, check_previous_stage
 from magms_nnunet.images.given_image import Image, as_file
 from magms_nnunet.inference.case_report import case_report, dice_at_least, known_of_subset, volumes_mm3
-from magms_nnunet.inference.extras import entropy_nats, on_grid
-from magms_nnunet.inference.extras import probabilities as probabilities_of
 from magms_nnunet.inference.job import Job
+from magms_nnunet.inference.patient_result import PatientResult
+from magms_nnunet.inference.probabilities import channels_of_regions, on_grid
+from magms_nnunet.inference.probabilities import probabilities as probabilities_of
 from magms_nnunet.modalities import Modalities, Subset
 from magms_nnunet.model.model import Fold, TrainedModel, load_model
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
@@ -37,29 +36,13 @@ from magms_nnunet.nnunet.sliding_window import SlidingWindow
 from magms_nnunet.preprocessing.fill import fill_absent
 from magms_nnunet.preprocessing.subset import preprocess_case
 from magms_nnunet.storage.written_image import trivial_segmentation
+from magms_nnunet.trust.uncertainty import entropy_nats, mutual_information_nats
 
 _STDOUT = Lock()
 """Held while it is redirected, which is so for all threads of a process."""
 
 _SWEEP_BYTES = 4 << 30
 """Of logits that a sweep collects at a time; more subsets than fit are done in turns."""
-
-
-@dataclass(frozen=True)
-class PatientResult:
-    """What :meth:`Predictor.predict_patient` returns.
-
-    Attributes:
-        segmentation: label map in the geometry of the images.
-        probabilities: ``(C, z, y, x)``, of nnU-Net's classes or regions; None: they were not asked for.
-        uncertainty: predictive entropy in nats on the grid of the images; None: it was not asked for.
-        report: what the JSON beside a segmentation of ``magms_predict`` says.
-    """
-
-    segmentation: sitk.Image
-    probabilities: np.ndarray | None
-    uncertainty: sitk.Image | None
-    report: dict
 
 
 class Predictor:
@@ -129,12 +112,13 @@ class Predictor:
         """The modalities that the model knows."""
         return self.model.modalities
 
-    def predict_logits(self, data: Tensor, subset: Subset) -> Tensor:
+    def predict_logits(self, data: Tensor, subset: Subset, on_fold: Callable[[Tensor], object] | None = None) -> Tensor:
         """Logits of a preprocessed case, averaged over the folds.
 
         Args:
             data: ``(len(subset) + extra, *spatial)``, see :func:`magms_nnunet.preprocessing.subset.preprocess_case`.
             subset: the modalities that ``data`` holds.
+            on_fold: called with the logits of each fold.
 
         Returns:
             ``(classes, *spatial)`` on the CPU.
@@ -142,10 +126,10 @@ class Predictor:
         self.check_subset(subset)
         network = self.model.network
         if isinstance(network, AnySubsetUNet | MultiEncoderUNet):
-            return self._slide(SubsetNetwork(network, subset), data)
+            return self._slide(SubsetNetwork(network, subset), data, on_fold=on_fold)
         if self.fill:
             data = fill_absent(data, subset, len(self.modalities), self.fill)
-        return self._slide(network, data)
+        return self._slide(network, data, on_fold=on_fold)
 
     def sweep_logits(self, data: Tensor, subsets: Sequence[Subset]) -> Iterator[tuple[Subset, Tensor]]:
         """Logits of a complete preprocessed case from each of many subsets: its voxels are encoded once for all.
@@ -177,7 +161,13 @@ class Predictor:
         """Raise InputError where the model cannot be given this subset."""
         check_filling(self.model.trainer, self.model.takes_subsets, self.fill, subset, self.modalities)
 
-    def _slide(self, network: nn.Module, data: Tensor, outputs: int | None = None) -> Tensor:
+    def _slide(
+        self,
+        network: nn.Module,
+        data: Tensor,
+        outputs: int | None = None,
+        on_fold: Callable[[Tensor], object] | None = None,
+    ) -> Tensor:
         """nnU-Net's sliding window, mirroring and folds with this network; ``outputs``: if not one per class."""
         window, model = copy(self._sliding_window), self.model  # what is set below is of this call alone
         window.manual_initialization(
@@ -189,7 +179,7 @@ class Predictor:
             model.trainer,
             model.mirror_axes,
         )
-        window.on_tile = self.on_tile
+        window.on_tile, window.on_fold = self.on_tile, on_fold
         if outputs is not None:
             window.label_manager = SimpleNamespace(num_segmentation_heads=outputs)  # all that the window asks it for
         with model.lock:
@@ -240,27 +230,44 @@ class Predictor:
         Args:
             images, previous_stage, checks: as for :meth:`predict`, which also says what is raised and warned of.
             probabilities: whether these are wanted.
-            uncertainty: whether the entropy of every voxel is wanted.
+            uncertainty: whether the entropy of every voxel is wanted, and the disagreement of several folds.
         """
-        model = self.model
+        model, of_folds = self.model, []
+        on_fold = of_folds.append if uncertainty and len(model.folds) > 1 else None
         with tempfile.TemporaryDirectory() as folder:
-            segmentation, job, logits, properties, odd = self._segment(images, previous_stage, checks, Path(folder))
+            given = images, previous_stage, checks, Path(folder), on_fold
+            segmentation, job, logits, properties, odd = self._segment(*given)
             known = known_of_subset(self, job.subset)
             report = case_report(job, self, known)
         report["warnings"] += [odd] if odd else []
         labels, spacing_mm = sitk.GetArrayViewFromImage(segmentation), segmentation.GetSpacing()[::-1]
         report["volumes_mm3"] = volumes_mm3(labels, spacing_mm, model.dataset_json)
         report["dice_at_least"] = dice_at_least(logits, model.plans, model.dataset_json, known.residuals)
-        of_voxels, entropy = None, None
-        if probabilities or uncertainty:
-            of_voxels = probabilities_of(logits, properties, model.plans, model.configuration, model.dataset_json)
-        if uncertainty:
+        of_model = properties, model.plans, model.configuration, model.dataset_json
+        of_voxels = probabilities_of(logits, *of_model) if probabilities or uncertainty else None
+        entropy, disagreement = None, None
+        if uncertainty and of_voxels is not None:
             has_regions = self._plans_manager.get_label_manager(model.dataset_json).has_regions
-            entropy = None if of_voxels is None else on_grid(entropy_nats(of_voxels, has_regions), segmentation)
-        return PatientResult(segmentation, of_voxels if probabilities else None, entropy, report)
+            entropy = on_grid(entropy_nats(of_voxels, has_regions), segmentation)
+            if of_folds:
+                found = mutual_information_nats((probabilities_of(fold, *of_model) for fold in of_folds), has_regions)
+                disagreement = on_grid(found, segmentation)
+        return PatientResult(
+            segmentation,
+            of_voxels if probabilities else None,
+            entropy,
+            disagreement,
+            channels_of_regions(model.dataset_json),
+            report,
+        )
 
     def _segment(
-        self, images: dict[str, Image], previous_stage: Image | None, checks: InputChecks, folder: Path
+        self,
+        images: dict[str, Image],
+        previous_stage: Image | None,
+        checks: InputChecks,
+        folder: Path,
+        on_fold: Callable[[Tensor], object] | None = None,
     ) -> tuple[sitk.Image, Job, Tensor, dict, str | None]:
         """The segmentation, what it was made from, logits, nnU-Net's properties, and what is odd about it."""
         if not isinstance(images, Mapping) or not images:
@@ -297,7 +304,7 @@ class Predictor:
         job = Job(case, subset, previous, checks, checked.empty, checked.warnings)
         of_model = model.plans, model.configuration, model.dataset_json
         data, properties = preprocess_case(case, subset, *of_model, None if previous is None else str(previous), checks)
-        logits = self.predict_logits(torch.from_numpy(data), subset)
+        logits = self.predict_logits(torch.from_numpy(data), subset, on_fold)
         result = folder / "result"
         export_prediction_from_logits(
             logits,

@@ -73,8 +73,7 @@ class ModelRequest:
         Raises:
             InputError: a fold lacks the checkpoint, or ``--fill`` does not suit the model.
         """
-        folder = self.folder()
-        first = existing_folds(folder, self.folds, self.checkpoint)[0]
+        folder, first = self.folder(), self.existing_folds()[0]
         subset = modalities.complete if subset is None else subset
         trainer = folder.name.partition("__")[0]
         if trainer in NETWORKS:
@@ -88,6 +87,10 @@ class ModelRequest:
         else:
             return
         check_filling(str(trainer), takes_subsets, window.fill, subset, modalities)
+
+    def existing_folds(self) -> list[Fold]:
+        """The folds that predict; see :func:`magms_nnunet.model.model.existing_folds`."""
+        return existing_folds(self.folder(), self.folds, self.checkpoint)
 
     def reads_volumes(self, plans: dict) -> bool:
         """Whether the configuration is 3-D, as far as that can be told before the model is loaded.

@@ -38,14 +38,24 @@ def _import_predictor() -> Any:
 
 
 class SlidingWindow(_import_predictor()):
-    """nnU-Net's predictor, which can say how far it is, and be stopped.
+    """nnU-Net's predictor, which can say how far it is, be stopped, and show the output of each fold.
 
     Attributes:
         on_tile: called before each tile with its number, from 0, and the number of tiles; what it raises ends the
             prediction. None: nobody is told.
+        on_fold: called with a copy of the logits of each fold, on the CPU, before they are averaged. None: nobody is
+            told.
     """
 
     on_tile: Callable[[int, int], None] | None = None
+    on_fold: Callable[[Tensor], object] | None = None
+
+    def predict_sliding_window_return_logits(self, input_image: Tensor) -> Tensor:
+        """nnU-Net's, of one fold."""
+        logits = super().predict_sliding_window_return_logits(input_image)
+        if self.on_fold is not None:
+            self.on_fold(logits.to("cpu", copy=True))  # nnU-Net adds the other folds to the first one's
+        return logits
 
     def _internal_predict_sliding_window_return_logits(
         self, data: Tensor, slicers: list, do_on_device: bool = True

@@ -185,6 +185,10 @@ def test_in_python_a_patient_has_a_report(scans, model):  # noqa: F811
     predictor = Predictor(model, device="cpu", mirroring=False)
     given = {"FLAIR": scans / "flair.nii.gz", "T1c": sitk.ReadImage(scans / "t1c.mha")}
     result = predictor.predict_patient(given, probabilities=True, uncertainty=True)
+    assert result.disagreement is None  # of one fold
+    maps = result.probability_maps
+    assert maps.keys() == {"label1", "label2"}
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(maps["label2"]), result.probabilities[2])
     np.testing.assert_array_equal(
         sitk.GetArrayFromImage(result.segmentation), sitk.GetArrayFromImage(predictor.predict(given))
     )
@@ -195,4 +199,4 @@ def test_in_python_a_patient_has_a_report(scans, model):  # noqa: F811
     assert result.report["expected_dice"] is None
     assert result.report["volumes_mm3"].keys() == {"label1", "label2"}
     bare = predictor.predict_patient({"T1c": scans / "t1c.mha"})
-    assert (bare.probabilities, bare.uncertainty) == (None, None)
+    assert (bare.probabilities, bare.uncertainty, bare.probability_maps) == (None, None, None)
