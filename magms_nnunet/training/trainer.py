@@ -31,13 +31,15 @@ from magms_nnunet.storage.files import write_then_rename
 from magms_nnunet.storage.output_lock import locked_output
 from magms_nnunet.training.finite import check_epoch, check_images, check_loss, check_weights
 from magms_nnunet.training.pretrained_weights import guard_pretrained_weights
+from magms_nnunet.training.progress import Progress
 from magms_nnunet.training.run_length import run_length_from_environment, run_length_of_checkpoint
 from magms_nnunet.training.stopping import Signals, end_augmentation, kill
 
 _HOOKS = (
     *("build_network_architecture", "initialize", "_build_loss", "configure_optimizers", "get_dataloaders"),
     *("get_tr_and_val_datasets", "run_training", "on_train_start", "on_train_epoch_start", "train_step"),
-    *("validation_step", "on_train_epoch_end", "perform_actual_validation", "save_checkpoint", "load_checkpoint"),
+    *("validation_step", "on_train_epoch_end", "on_epoch_end", "perform_actual_validation", "save_checkpoint"),
+    "load_checkpoint",
 )
 
 
@@ -72,6 +74,7 @@ class ModalityTrainer(nnUNetTrainer):
         self._apply_run_length(run_length_from_environment())
         self._available = AvailableModalities(len(self.modalities))
         self._lock, self._signals, self._augmenting = ExitStack(), Signals(self.is_ddp), []
+        self._progress = Progress(shown=self.local_rank == 0)
         guard_pretrained_weights()
         for text in untested_nnunet_warnings():
             self.print_to_log_file(f"magms_nnunet: warning: {text}")
@@ -202,6 +205,7 @@ class ModalityTrainer(nnUNetTrainer):
             with self._signals.end(self._stop_training, last_words):
                 super().run_training()
         finally:
+            self._progress.close()
             kill(self._augmenting)
             self._lock.close()
 
@@ -256,6 +260,11 @@ class ModalityTrainer(nnUNetTrainer):
         finally:
             self.dataset_class = base
 
+    def on_train_epoch_start(self):
+        """Also starts the bar of the epoch."""
+        super().on_train_epoch_start()
+        self._progress.start_epoch(self.current_epoch, self.num_epochs, self.num_iterations_per_epoch)
+
     def train_step(self, batch: dict) -> dict:
         """nnU-Net's step, for the end of which a signal waits.
 
@@ -267,6 +276,7 @@ class ModalityTrainer(nnUNetTrainer):
         with self._signals.deferred():
             result = super().train_step(self.network_input(batch))
         check_loss(result["loss"], batch, self.current_epoch, may_overflow=self.grad_scaler is not None)
+        self._progress.step(float(result["loss"]))
         return result
 
     def validation_step(self, batch: dict) -> dict:
@@ -281,6 +291,12 @@ class ModalityTrainer(nnUNetTrainer):
         """Also ends a training of which no step counts any more."""
         check_epoch(np.array([output["loss"] for output in train_outputs]), self.current_epoch)
         super().on_train_epoch_end(train_outputs)
+
+    def on_epoch_end(self):
+        """Also logs when the training is expected to end."""
+        super().on_epoch_end()
+        if said := self._progress.end_epoch(self.num_epochs - self.current_epoch):
+            self.print_to_log_file(f"magms_nnunet: {said}")
 
     def save_checkpoint(self, filename: str) -> None:
         """nnU-Net's checkpoint, written so that a crash never leaves half a file under this name.

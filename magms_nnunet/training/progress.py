@@ -1,0 +1,54 @@
+"""How far a training is: a bar within each epoch, and when the last one is expected to end."""
+
+import sys
+from datetime import datetime, timedelta
+from time import perf_counter
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Shows a bar where there is a terminal, and estimates the end from the mean time of this run's epochs.
+
+    Args:
+        shown: whether this process shows anything; of several only one does.
+    """
+
+    def __init__(self, shown: bool):
+        self._shown = shown
+        self._bar: tqdm | None = None
+        self._start_s = 0.0
+        self._epochs = 0
+
+    def start_epoch(self, epoch: int, epochs: int, iterations: int) -> None:
+        """An epoch begins; ``epoch`` counts from 0."""
+        self.close()
+        if not self._epochs:
+            self._start_s = perf_counter()
+        if self._shown and sys.stderr.isatty():
+            self._bar = tqdm(total=iterations, desc=f"epoch {epoch} of {epochs}", unit="step", leave=False)
+
+    def step(self, loss: float) -> None:
+        """An iteration has ended."""
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            self._bar.update()
+
+    def end_epoch(self, left: int) -> str | None:
+        """An epoch has ended; a sentence on the end of the training, None after the last epoch.
+
+        Args:
+            left: number of epochs to come.
+        """
+        self.close()
+        self._epochs += 1
+        if not left:
+            return None
+        rest = timedelta(seconds=(perf_counter() - self._start_s) / self._epochs * left)
+        return f"{left} epochs left, expected to end on {datetime.now() + rest:%Y-%m-%d at %H:%M}"
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
