@@ -34,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
         "table; an empty cell is a scan that was not acquired",
     )
     add("--bids", metavar="ROOT", help="a BIDS folder instead of -i: FLAIR, T1w, T2w, and T1w with the entity ce (T1c)")
+    add(
+        "--bids-suffix",
+        metavar="NAME=SUFFIX",
+        nargs="+",
+        default=[],
+        help="what the names of a modality's images end in, where it is another suffix: T1c=ce-gadolinium_T1w",
+    )
     flags.add_patient(p)
     add("-o", metavar="OUTPUT", required=True, help="the folder of the segmentations; of one patient a file")
     add(
@@ -78,7 +85,9 @@ def _misplaced(args: argparse.Namespace) -> str | None:
     of_patients = {"--grid": args.grid is not None, "--register": args.register is not None}
     of_studies = {"--series": bool(args.series), "--keep-identifiers": args.keep_identifiers}
     of_studies |= {"--output-type": args.output_type != "nifti"}
+    of_bids = {"--bids-suffix": bool(args.bids_suffix)}
     for flags_, fits, right in (
+        (of_bids, args.bids is not None, "for BIDS folders (--bids)"),
         (of_folders, folder, "for many cases, not for one patient"),
         (of_patients, not folder, "for one patient (--image or --dicom), not for many"),
         (of_studies, study, "for DICOM studies (--dicom)"),
@@ -100,7 +109,7 @@ def _predict(args: argparse.Namespace) -> int:
     for sentence in sentences(reports):
         exits.say(sentence)
     if not one:
-        exits.say(summary(reports, len(failed), perf_counter() - start, args.o))
+        exits.say(f"{summary(reports, len(failed), perf_counter() - start)}: {args.o}")
     return exits.failures("magms_predict", failed, args.debug)
 
 
@@ -113,6 +122,7 @@ def _predict_many(args: argparse.Namespace, reports: list[dict]) -> dict[str, st
         PredictionRequest(
             input=Path(given[kind]),
             kind=kind,
+            bids_suffixes=tuple(args.bids_suffix),
             output=Path(args.o),
             model=flags.model_request(args),
             window=flags.window_request(args),

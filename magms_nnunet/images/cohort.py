@@ -1,18 +1,14 @@
-"""The cases of a table of patients, or of a BIDS folder: files of any name."""
+"""The cases of a table of patients: files of any name."""
 
 import csv
 import os
-import re
 from pathlib import Path
 
 from magms_nnunet.errors import InputError, shorten
-from magms_nnunet.images.cases import Case, visible_files
+from magms_nnunet.images.cases import Case
 from magms_nnunet.images.named_files import is_read_as_it_is
 from magms_nnunet.modalities import Modalities
-from magms_nnunet.storage.files import folder_error, reserved_name
-
-_BIDS = re.compile(r"(?P<entities>sub-.+)_(?P<suffix>FLAIR|T1w|T2w)\.nii(\.gz)?")
-_CONTRAST = re.compile(r"_ce-[A-Za-z0-9]+")
+from magms_nnunet.storage.files import reserved_name
 
 
 def read_cohort(table: Path, modalities: Modalities, file_ending: str) -> list[Case]:
@@ -49,7 +45,7 @@ def read_cohort(table: Path, modalities: Modalities, file_ending: str) -> list[C
         files = {channels[column]: _inside(table, line, cell) for column, cell in cells.items() if cell}
         if not files:
             raise InputError(f"{table}, line {line}: {name} has no image: remove the line, or name a file")
-        found[name] = _case(name, files, file_ending)
+        found[name] = case_of_files(name, files, file_ending)
     if not found:
         raise InputError(f"{table} has no case: give a line per patient")
     return [*found.values()]
@@ -80,46 +76,7 @@ def _inside(table: Path, line: int, cell: str) -> Path:
     return path
 
 
-def find_bids(root: Path, modalities: Modalities, file_ending: str) -> list[Case]:
-    """The cases of a BIDS folder: per subject and session the images of ``anat`` with the suffixes FLAIR, T1w and T2w.
-
-    A T1w with the entity ``ce`` is T1c. Derivatives are passed over.
-
-    Raises:
-        InputError: it is no such folder, or a session has two images of a modality.
-    """
-    if not root.is_dir():
-        raise folder_error("--bids", root)
-    found: list[Case] = []
-    for anat in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")]):
-        name, files = "_".join(anat.relative_to(root).parts[:-1]), {}
-        for path in visible_files(anat, "--bids"):
-            match = _BIDS.fullmatch(path.name)
-            if not match:
-                continue
-            contrast = match["suffix"] == "T1w" and _CONTRAST.search(match["entities"])
-            channel = _channel("T1c" if contrast else match["suffix"], modalities)
-            if channel is None:
-                continue
-            if channel in files:
-                two = f"{files[channel].name} and {path.name}"
-                raise InputError(f"{name} has two images of {modalities.names[channel]} ({two}): choose with --cohort")
-            files[channel] = path
-        if files:
-            found.append(_case(name, files, file_ending))
-    if not found:
-        raise InputError(f"--bids {root}: no sub-*/anat has FLAIR, T1w or T2w images of {modalities.listing()}")
-    return found
-
-
-def _channel(suffix: str, modalities: Modalities) -> int | None:
-    try:
-        return modalities.parse([suffix])[0]
-    except InputError:
-        return None
-
-
-def _case(name: str, files: dict[int, Path], file_ending: str) -> Case:
+def case_of_files(name: str, files: dict[int, Path], file_ending: str) -> Case:
     """With files that the model does not read apart, so that nothing is overlooked."""
     read = {channel: path for channel, path in files.items() if is_read_as_it_is(path, file_ending)}
     unread = {channel: path for channel, path in files.items() if channel not in read}

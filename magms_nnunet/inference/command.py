@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from magms_nnunet.errors import CaseError, InputError, InputWarning
 from magms_nnunet.images.appearance import Appearance
+from magms_nnunet.images.bids import find_bids
 from magms_nnunet.images.cases import Case, check_result_name, choose_modalities, find_cases
 from magms_nnunet.images.checks import InputChecks, check_case, check_previous_stage
-from magms_nnunet.images.cohort import find_bids, read_cohort
+from magms_nnunet.images.cohort import read_cohort
 from magms_nnunet.inference.earlier_results import (
     check_model_files,
     check_parts,
@@ -25,6 +26,7 @@ from magms_nnunet.inference.extras import NOTHING_MORE, Extras
 from magms_nnunet.inference.failures import failure_message
 from magms_nnunet.inference.folder import predict_folder
 from magms_nnunet.inference.job import Job, file_stamps
+from magms_nnunet.inference.log import PredictionLog
 from magms_nnunet.inference.request import ModelRequest, WindowRequest, check_output
 from magms_nnunet.inference.table import write_table
 from magms_nnunet.modalities import Modalities, Subset
@@ -43,6 +45,7 @@ class PredictionRequest:
 
     Attributes:
         input: by ``kind`` a folder of nnU-Net's names, a cohort's table, or a BIDS folder.
+        bids_suffixes: ``NAME=SUFFIX``, where they are not the usual ones.
         finished: is called with the JSON of every case that is done.
     """
 
@@ -64,6 +67,7 @@ class PredictionRequest:
     weak_below: float = WEAK_BELOW
     finished: Callable[[dict], object] = lambda report: None
     kind: str = FOLDER
+    bids_suffixes: tuple[str, ...] = ()
 
 
 def predict(request: PredictionRequest) -> dict[str, str]:
@@ -93,13 +97,29 @@ def predict(request: PredictionRequest) -> dict[str, str]:
         for path in misnamed[request.part :: request.parts]
     }
     mine = cases[request.part :: request.parts]
+    given = request.input, request.output, request.model.folder(), *filter(None, [request.previous_stage])
     with locked_output(request.output, request.part, request.parts) as unfinished:
-        jobs = _jobs(request, mine, requested, modalities, ending, failed, plans)
-        others = [case for number, case in enumerate(cases) if number % request.parts != request.part]
-        failed |= _predict(request, jobs, requested, others, unfinished) if jobs else {}
-        if request.kind != FOLDER:
-            write_table(request.output, mine, failed, request.part, request.parts)
+        log = PredictionLog(request.output, request.part, request.parts, given)
+        with log.run(_described(request, len(mine), requested, modalities), failed):
+            jobs = _jobs(request, mine, requested, modalities, ending, failed, plans)
+            others = [case for number, case in enumerate(cases) if number % request.parts != request.part]
+            failed |= _predict(request, jobs, requested, others, unfinished, log) if jobs else {}
+            if request.kind != FOLDER:
+                write_table(request.output, mine, failed, request.part, request.parts)
         return failed
+
+
+def _described(request: PredictionRequest, cases: int, requested: Subset | None, modalities: Modalities) -> str:
+    """What is predicted, for the log."""
+    model, window = request.model, request.window
+    subset = "the modalities that each has" if requested is None else modalities.format(requested)
+    folds = " ".join(map(str, model.existing_folds()))
+    settings = {"step size": window.step_size, "mirroring": window.mirroring, "fill": window.fill}
+    settings |= {"part": f"{request.part} of {request.parts}"} | asdict(request.checks)
+    return (
+        f"{cases} cases of a {request.kind} from {subset}; {model.folder().name}, folds {folds}, {model.checkpoint}; "
+        + ", ".join(f"{name} {value}" for name, value in settings.items())
+    )
 
 
 def _cases(request: PredictionRequest, modalities: Modalities, ending: str) -> tuple[list[Case], list[Path]]:
@@ -107,7 +127,7 @@ def _cases(request: PredictionRequest, modalities: Modalities, ending: str) -> t
     if request.kind == COHORT:
         return read_cohort(request.input, modalities, ending), []
     if request.kind == BIDS:
-        return find_bids(request.input, modalities, ending), []
+        return find_bids(request.input, modalities, ending, request.bids_suffixes), []
     return find_cases(request.input, ending)
 
 
@@ -152,7 +172,12 @@ def _jobs(
 
 
 def _predict(
-    request: PredictionRequest, jobs: Sequence[Job], requested: Subset | None, others: Sequence[Case], unfinished: Path
+    request: PredictionRequest,
+    jobs: Sequence[Job],
+    requested: Subset | None,
+    others: Sequence[Case],
+    unfinished: Path,
+    log: PredictionLog,
 ) -> dict[str, str]:
     """Predict what has been checked; ``others`` are the cases of the other parts."""
     model = request.model.load()
@@ -172,6 +197,12 @@ def _predict(
         check_result(case.name, requested, request.output, predictor, request.checks)
     if request.continue_prediction:
         jobs = drop_finished(jobs, request.output, predictor, request.save_probabilities, request.extras)
+
+    def finished(report: dict) -> None:
+        log.done(report)
+        request.finished(report)
+
+    log.begin(f"{len(jobs)} to predict with the model of SHA-256 {model.fingerprint}")
     return predict_folder(
         predictor,
         jobs,
@@ -180,7 +211,7 @@ def _predict(
         save_probabilities=request.save_probabilities,
         extras=request.extras,
         weak_below=request.weak_below,
-        finished=request.finished,
+        finished=finished,
         preprocessing_processes=request.preprocessing_processes,
         export_processes=request.export_processes,
         progress_bar=request.progress_bar,

@@ -26,10 +26,10 @@ def sentences(reports: Sequence[dict]) -> Iterator[str]:
         )
 
 
-def summary(reports: Sequence[dict], failed: int, seconds: float, output: str) -> str:
-    """The last line on many cases: how many are done, weak and failed, how long it took, and where the results are."""
+def summary(reports: Sequence[dict], failed: int, seconds: float) -> str:
+    """The last line on many cases: how many are done, weak and failed, and how long it took."""
     weak = sum(bool(report["weak"]) for report in reports)
-    return f"{len(reports)} done, {weak} of them weak, {failed} failed, {seconds:.0f} s: {output}"
+    return f"{len(reports)} done, {weak} of them weak, {failed} failed, {seconds:.0f} s"
 
 
 def _expectation(report: dict) -> str:

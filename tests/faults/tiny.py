@@ -16,7 +16,7 @@ from tests.integration.workspace import ENDING, QUIET, write_image
 NAMES = ("FLAIR", "T1", "T1c", "T2")
 FLAIR, T1, T1C, T2 = range(4)
 SHAPE = (18, 17, 16)  # z, y, x
-SIDE_FILES = {"dataset.json", "plans.json"}
+SIDE_FILES = {"dataset.json", "plans.json", "magms_predict.log"}
 
 
 def voxels(seed: int) -> np.ndarray:

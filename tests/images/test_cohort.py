@@ -1,9 +1,9 @@
-"""Patients of a table or of a BIDS folder, with files of any name."""
+"""Patients of a table, with files of any name."""
 
 import pytest
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.images.cohort import find_bids, read_cohort
+from magms_nnunet.images.cohort import read_cohort
 from magms_nnunet.modalities import Modalities
 
 M = Modalities(("FLAIR", "T1", "T1c", "T2"))
@@ -51,40 +51,3 @@ def test_what_is_wrong_with_a_table_is_said_in_one_line(text, message, tmp_path)
 def test_a_table_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_cohort(tmp_path / "gone.csv", M, ".nii.gz")
-
-
-def bids(root, *files):
-    for file in files:
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).touch()
-    return find_bids(root, M, ".nii.gz")
-
-
-def test_subjects_and_sessions_of_bids_are_cases(tmp_path):
-    cases = bids(
-        tmp_path,
-        "sub-01/anat/sub-01_FLAIR.nii.gz",
-        "sub-01/anat/sub-01_FLAIR.json",
-        "sub-01/anat/sub-01_ce-gadolinium_T1w.nii.gz",
-        "sub-01/anat/sub-01_T1w.nii.gz",
-        "sub-02/ses-a/anat/sub-02_ses-a_run-1_T2w.nii",
-        "sub-02/ses-b/func/sub-02_ses-b_bold.nii.gz",
-        "derivatives/x/sub-01/anat/sub-01_T1w.nii.gz",
-    )
-    assert {case.name: {M.names[c]: path.name for c, path in case.files.items()} for case in cases} == {
-        "sub-01": {
-            "FLAIR": "sub-01_FLAIR.nii.gz",
-            "T1": "sub-01_T1w.nii.gz",
-            "T1c": "sub-01_ce-gadolinium_T1w.nii.gz",
-        },
-        "sub-02_ses-a": {"T2": "sub-02_ses-a_run-1_T2w.nii"},
-    }
-
-
-def test_bids_that_cannot_be_used(tmp_path):
-    with pytest.raises(InputError, match=r"sub-01 has two images of T1 \(sub-01_run-1_T1w.nii.gz and sub-01_run-2"):
-        bids(tmp_path, "sub-01/anat/sub-01_run-1_T1w.nii.gz", "sub-01/anat/sub-01_run-2_T1w.nii.gz")
-    with pytest.raises(InputError, match="no sub-"):
-        bids(tmp_path / "empty", "readme.txt")
-    with pytest.raises(InputError, match="does not exist"):
-        find_bids(tmp_path / "gone", M, ".nii.gz")

@@ -122,6 +122,7 @@ def test_an_evaluation_says_how_far_to_trust_it(scans, predict, model, tmp_path)
         ([], "say what to segment: one of -i FOLDER, --image"),
         (["-i", "x", "--grid", "T1"], "--grid: for one patient (--image or --dicom), not for many"),
         (["--image", "FLAIR={0}", "--series", "T1=2"], "--series: for DICOM studies (--dicom)"),
+        (["-i", "x", "--bids-suffix", "T1=T1w"], "--bids-suffix: for BIDS folders (--bids)"),
         (["--image", "FLAIR={0}", "--register", "rigid"], "--register needs --grid"),
         (["--image", "FLAIR={0}", "--grid", "T1c"], "--grid T1c: there is no T1c, there is FLAIR"),
         (["--image", "FLAIR={0}", "--grid", "PD"], "unknown modality 'PD'"),
