@@ -17,7 +17,7 @@ _FOLDERS = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[\\/](?:[^\\/\s'\":;,()]+[\\/]
 
 
 class PredictionLog:
-    """Adds lines with their time; lines of earlier runs stay. A run that cannot start leaves no line.
+    """Adds lines with their time; lines of earlier runs stay. A run that predicts nothing leaves no line.
 
     Absolute paths lose their folders. A line that cannot be written is lost: the terminal has it, too, and a full disk
     is reported by the case that it stops.
@@ -84,4 +84,4 @@ class PredictionLog:
             raise
         for case, message in failed.items():
             self.note(f"{case}: failed: {message}")
-        self.begin(f"end: {summary(self._reports, len(failed), perf_counter() - start)}")
+        self.note(f"end: {summary(self._reports, len(failed), perf_counter() - start)}")

@@ -23,8 +23,8 @@ CASES = [f"case{number:02d}" for number in range(20)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file that is not hidden."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
+    """Every file that is not hidden, but for the log, to which every run adds."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "magms_predict.log"]
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in paths

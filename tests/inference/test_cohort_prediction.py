@@ -3,7 +3,7 @@
 import csv
 
 from magms_nnunet.cli.predict import main
-from tests.faults.tiny import model, voxels  # noqa: F401
+from tests.faults.tiny import SIDE_FILES, model, voxels  # noqa: F401
 from tests.integration.workspace import QUIET, files_in, write_image
 
 
@@ -17,8 +17,17 @@ def test_a_cohort_is_predicted_and_a_table_says_what_was_done(model, tmp_path, c
     out, err = capfd.readouterr()
     assert "p3: gone.nii.gz (FLAIR) cannot be read" in err
     assert out.splitlines()[-1].startswith("2 done, 0 of them weak, 1 failed, ")
-    names = {"p1.nii.gz", "p1.json", "p2.nii.gz", "p2.json", "predictions.csv", "dataset.json", "plans.json"}
+    names = {"p1.nii.gz", "p1.json", "p2.nii.gz", "p2.json", "predictions.csv", *SIDE_FILES}
     assert files_in(tmp_path / "out") == names
+    log = (tmp_path / "out/magms_predict.log").read_text()
+    assert str(tmp_path) not in log
+    start, sha256, *cases, end = (line.split(" ", 1)[1] for line in log.splitlines())
+    assert "mirroring False" in start
+    assert "; 3 cases of a cohort from the modalities that each has; MAGMSTrainer__MAGMSPlans__tiny, folds 0, " in start
+    assert sha256.startswith("2 to predict with the model of SHA-256 ")
+    assert cases[:2] == ["p1: done from FLAIR+T1c", "p2: done from T1c"]
+    assert cases[2].startswith("p3: failed: gone.nii.gz (FLAIR) cannot be read")
+    assert end.startswith("end: 2 done, 0 of them weak, 1 failed, ")
     with open(tmp_path / "out/predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["state"], row["modalities"]) for row in rows] == [

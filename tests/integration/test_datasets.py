@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.faults.tiny import SIDE_FILES
 from tests.integration.workspace import (
     ENDING,
     Dataset,
@@ -204,7 +205,7 @@ def test_cascade_without_the_previous_stage_of_one_case(cascade, previous_stage,
     assert cascade.magms_predict("-i", cascade.test, "-o", tmp_path / "out", *model) == 3
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"magms_predict: case3: no case3{ENDING} in {previous_stage}")
-    assert files_in(tmp_path / "out") == {f"case4{ENDING}", "case4.json", "dataset.json", "plans.json"}
+    assert files_in(tmp_path / "out") == {f"case4{ENDING}", "case4.json", *SIDE_FILES}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from tests.faults.tiny import SIDE_FILES
 from tests.integration.workspace import ENDING, SHAPE, files_in, give, read_probabilities, write_image
 
 FLAIR, T1, T1C, T2 = range(4)
@@ -62,7 +63,7 @@ def test_case_that_lacks_a_requested_file_fails_by_name_and_the_others_go_on(wor
     assert line.startswith(f"magms_predict: case3: T1c is missing (no case3_0002{ENDING})")
     assert "FLAIR" in line  # what it could be predicted from
     done = {f"case{number}{suffix}" for number in (0, 1, 2, 4) for suffix in (ENDING, ".json")}
-    assert files_in(tmp_path / "out") == done | {"dataset.json", "plans.json"}
+    assert files_in(tmp_path / "out") == done | SIDE_FILES
 
 
 def test_without_the_flag_each_case_uses_what_it_has_and_its_json_says_so(workspace, predict, tmp_path):
