@@ -19,11 +19,10 @@ def clock(monkeypatch):
 
 def test_the_end_is_estimated_from_the_mean_of_this_runs_epochs(clock):
     progress = Progress(shown=False)
-    for seconds in (100, 200):
+    for seconds, left in ((100, 4), (200, 3)):
         progress.start_epoch(7, 12, 250)
         clock[0] += seconds
-    progress.end_epoch(4)
-    said = progress.end_epoch(3)  # 300 s for two epochs
+        said = progress.end_epoch(left)
     assert said.startswith("3 epochs left, expected to end on ")
     end = datetime.strptime(re.search(r"on (.+)", said)[1], "%Y-%m-%d at %H:%M")
     assert abs(end - datetime.now() - timedelta(seconds=450)) < timedelta(seconds=61)
