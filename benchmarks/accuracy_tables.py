@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from magms_nnunet.comparison.statistics import bootstrap_interval, holm, more_is_worse, wilcoxon
+from magms_nnunet.metrics.statistics import bootstrap_interval, holm, more_is_worse, wilcoxon
 
 
 def write_tables(folder: Path, systems: list[str], patients: Mapping[str, str]) -> None:

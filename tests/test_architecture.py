@@ -35,7 +35,7 @@ ALLOWED = {
     "evaluation": {
         *("modalities", "nnunet", "images", "metrics", "report", "trust", "model", "preprocessing", "inference")
     },
-    "comparison": {"modalities", "metrics", "evaluation"},
+    "comparison": {"modalities", "metrics", "report", "evaluation"},
     "datasets": {"modalities", "nnunet", "images"},
     "demo": {"modalities", "images", "metrics", "report", "training"},
     "environment": {"nnunet", "inference", "autoload"},

@@ -12,7 +12,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="magms_compare",
         description="Compares what magms_evaluate wrote: Dice and HD95 of every subset, wins and tests against the "
-        "first system, cost of training, entropy, and what each modality adds. Writes Markdown, LaTeX and CSV.",
+        "first system, cost of training, entropy, and what each modality adds. Writes a page, Markdown, LaTeX and CSV.",
     )
     p.add_argument(
         "systems",

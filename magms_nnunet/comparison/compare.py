@@ -1,4 +1,4 @@
-"""Compares evaluation folders and writes the result as Markdown, LaTeX and CSV."""
+"""Compares evaluation folders and writes the result as a page, Markdown, LaTeX and CSV."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from magms_nnunet.comparison import tables
 from magms_nnunet.comparison.comparability import differences_table
 from magms_nnunet.comparison.comparison import Comparison, shared_cases, trainings
+from magms_nnunet.comparison.page import write_comparison_page
 from magms_nnunet.comparison.published import ARXIV, published_tables
 from magms_nnunet.comparison.systems import read_systems
 from magms_nnunet.comparison.text_table import TextTable, latex, markdown
@@ -22,9 +23,9 @@ def compare(
     tolerance: float = 0.01,
     overwrite: bool = False,
 ) -> str:
-    """Write comparison.md, comparison.tex and comparison_*.csv.
+    """Write comparison.html, comparison.md, comparison.tex and comparison_*.csv.
 
-    Systems that were predicted or trained with other settings are compared, and both texts begin with what differs.
+    Systems that were predicted or trained with other settings are compared, and page and texts begin with what differs.
 
     Args:
         arguments: ``[NAME=]FOLDER[,FOLDER...]`` per system.
@@ -63,8 +64,10 @@ def compare(
     ]
     differences = differences_table(data)
     first = [cases, main] if differences is None else [differences, cases, main]
-    everything = [*first, *(table for table in others if table is not None)]
+    rest = [table for table in others if table is not None]
+    everything = [*first, *rest]
     check_writable(output)
+    write_comparison_page(output / "comparison.html", data, differences, [cases, main, *rest])
     _write(output / "comparison.md", "# Comparison\n\n" + "\n".join(map(markdown, everything)))
     _write(output / "comparison.tex", "% to \\input into a document\n" + "\n".join(map(latex, everything)))
     apart = [] if differences is None else [dict(zip(differences.header, r, strict=True)) for r in differences.rows]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from magms_nnunet.comparison.statistics import bootstrap_interval, holm, more_is_worse, wilcoxon
 from magms_nnunet.comparison.systems import System
 from magms_nnunet.errors import InputError, listing
 from magms_nnunet.metrics.guidance import guidance
 from magms_nnunet.metrics.scores import METRICS, case_means
+from magms_nnunet.metrics.statistics import bootstrap_interval, holm, more_is_worse, wilcoxon
 from magms_nnunet.modalities import Modalities, Subset
 
 if TYPE_CHECKING:

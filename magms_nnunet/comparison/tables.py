@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from magms_nnunet.comparison.comparison import TESTED, Comparison, trainings
 from magms_nnunet.comparison.published import ARXIV, PublishedTable
-from magms_nnunet.comparison.statistics import SMALLEST_N
 from magms_nnunet.comparison.systems import System
 from magms_nnunet.comparison.text_table import Cell, TextTable
 from magms_nnunet.metrics.scores import spread
+from magms_nnunet.metrics.statistics import SMALLEST_N
 
 TITLES = {"dice": "Dice", "hd95_mm": "HD95 in mm"}
 SIGN = {"dice": 1, "hd95_mm": -1}  # times the value: more is better

@@ -6,7 +6,7 @@ such as CT, there are the intensities in nnU-Net's own fingerprint.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.images.files import ImageFileError, Voxels, read_image_file
+from magms_nnunet.images.grid import Grid
 
 PLANS_KEY = "magms_appearance"
 _INTENSITIES = "foreground_intensity_properties_per_channel"
@@ -28,6 +29,8 @@ _FAR_SD = 2.5  # a single file is taken for another modality's where it is at le
 _NEAR_SD = 1.25  # and at most so far from the other
 _STRANGE_SD = 3.25  # a file that is further from all modalities is none of them; of 4,300 right ones none was
 _STRANGE_SHARE = 0.02  # so is one of which more than this is negative where training images were not
+_FULL = 1.75  # times the largest training image: of 15 brains none was larger, of 110 heads all were
+_NO_THICKNESS_MM = 999  # nnU-Net's for a 2-D image
 
 
 def intensity_profile(voxels: Voxels) -> np.ndarray | None:
@@ -51,6 +54,16 @@ def below_zero(voxels: Voxels) -> float:
     return float(np.mean(voxels.sample < -0.1 * bright))
 
 
+def filled_ml(grid: Grid, voxels: Voxels) -> float | None:
+    """The volume of the voxels that are not 0; None for an image that is no volume.
+
+    A brain fills 1.1 to 1.8 litres. The same image with skull, or with noise in the air around it, fills several.
+    """
+    if len(grid.size) != 3 or _NO_THICKNESS_MM in grid.spacing_mm or not len(voxels.sample):
+        return None
+    return float(np.mean(voxels.sample != 0) * np.prod(grid.size) * np.prod(grid.spacing_mm) / 1000)
+
+
 def learn_appearance(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dict]:
     """What a model's plans keep of its training images.
 
@@ -58,12 +71,13 @@ def learn_appearance(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dic
         cases: the files of each, by channel. Of many, some that are spread evenly are read.
 
     Returns:
-        Channel, as a string, -> ``mean`` and ``sd`` of :func:`look` over the cases, their number, and the largest
-        share that is ``below_zero``. No channel that fewer than five cases show, or whose format SimpleITK does not
-        read.
+        Channel, as a string, -> ``mean`` and ``sd`` of :func:`look` over the cases, their number, the largest share
+        that is ``below_zero``, and ``largest_ml``, the largest of :func:`filled_ml`. No channel that fewer than five
+        cases show, or whose format SimpleITK does not read.
     """
     looks: dict[int, list[np.ndarray]] = {}
     negative: dict[int, float] = {}
+    filled: dict[int, float] = {}
     for files in cases[:: -(-len(cases) // _MOST_CASES) or 1]:
         for channel, path in files.items():
             try:
@@ -73,12 +87,14 @@ def learn_appearance(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dic
             if content is not None and (found := intensity_profile(content[1])) is not None:
                 looks.setdefault(channel, []).append(found)
                 negative[channel] = max(negative.get(channel, 0.0), below_zero(content[1]))
+                filled[channel] = max(filled.get(channel, 0.0), filled_ml(*content) or 0.0)
     return {
         str(channel): {
             "mean": np.mean(found, axis=0).tolist(),
             "sd": np.std(found, axis=0, ddof=1).tolist(),
             "cases": len(found),
             "below_zero": negative[channel],
+            "largest_ml": filled[channel],
         }
         for channel, found in sorted(looks.items())
         if len(found) >= _FEWEST_CASES
@@ -94,11 +110,13 @@ class Appearance:
             them, so there are none in plans of other planners.
         ranges: channel -> percentiles 0.5 and 99.5 of the intensities in the foreground, from nnU-Net's fingerprint.
         negative: the largest share of a training image that is :func:`below_zero`, of any channel; 1 if not known.
+        largest_ml: channel -> the largest volume that a training image fills; none if not known.
     """
 
     looks: dict[int, tuple[np.ndarray, np.ndarray, int]]
     ranges: dict[int, tuple[float, float]]
     negative: float = 1.0
+    largest_ml: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
     def from_plans(cls, plans: dict, modalities: int) -> "Appearance":
@@ -107,7 +125,7 @@ class Appearance:
         Raises:
             InputError: it does not hold what the planner writes.
         """
-        looks, ranges, negative = {}, {}, []
+        looks, ranges, negative, largest = {}, {}, [], {}
         try:
             for channel, learned in plans.get(PLANS_KEY, {}).items():
                 mean, sd = (np.array(learned[key], np.float64) for key in ("mean", "sd"))
@@ -115,6 +133,7 @@ class Appearance:
                     raise ValueError
                 looks[int(channel)] = mean, sd, int(learned["cases"])
                 negative.append(float(learned.get("below_zero", 1)))
+                largest[int(channel)] = float(learned.get("largest_ml", 0))
             for channel, found in plans.get(_INTENSITIES, {}).items():
                 if "percentile_00_5" in found:
                     ranges[int(channel)] = float(found["percentile_00_5"]), float(found["percentile_99_5"])
@@ -127,6 +146,7 @@ class Appearance:
             {channel: of_channel for channel, of_channel in looks.items() if channel in known},
             {channel: of_channel for channel, of_channel in ranges.items() if channel in known},
             max(negative, default=1.0),
+            {channel: ml for channel, ml in largest.items() if ml > 0},
         )
 
     def mistaken(self, voxels: dict[int, Voxels]) -> dict[int, int]:
@@ -186,6 +206,11 @@ class Appearance:
             for given, of_all in squared.items()
             if min(of_all.values()) > _STRANGE_SD**2 or below_zero(voxels[given]) > self.negative + _STRANGE_SHARE
         ]
+
+    def overfull(self, images: Mapping[int, tuple[Grid, Voxels]]) -> dict[int, float]:
+        """Channels whose file fills far more than any training image did, and how many ml it fills."""
+        filled = {channel: filled_ml(*image) for channel, image in images.items() if channel in self.largest_ml}
+        return {channel: ml for channel, ml in filled.items() if ml and ml > _FULL * self.largest_ml[channel]}
 
     def _of_files(self, voxels: dict[int, Voxels]) -> dict[int, dict[int, float]]:
         """Squared distances of each file to each channel, where anything is known of the channel it is given as."""

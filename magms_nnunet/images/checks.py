@@ -112,7 +112,7 @@ def check_case(
         for channel, labels in label_maps.items()
     ]
     if appearance is not None:
-        images = {channel: found for channel, found in voxels.items() if channel not in label_maps}
+        images = {channel: contents[channel] for channel in voxels if channel not in label_maps}
         warnings += _appearances(case, images, modalities, appearance)
     return CheckedCase(subset, empty, tuple(warnings))
 
@@ -252,9 +252,10 @@ def _label_maps(voxels: dict[int, Voxels]) -> Iterator[tuple[int, int]]:
 
 
 def _appearances(
-    case: Case, voxels: dict[int, Voxels], modalities: Modalities, appearance: Appearance
+    case: Case, images: dict[int, tuple[Grid, Voxels]], modalities: Modalities, appearance: Appearance
 ) -> Iterator[str]:
-    """Sentences on files that look like another modality than their own, or like none."""
+    """Sentences on files that look like another modality than their own, or like none, or fill more than any."""
+    voxels = {channel: found for channel, (_, found) in images.items()}
     if (like := appearance.all_resemble(voxels)) is not None:
         numbers = ", ".join(f"{channel:04d}" for channel in voxels)
         yield f"the images of {numbers} all look like {modalities.names[like]}: are these the numbers of patients?"
@@ -265,6 +266,11 @@ def _appearances(
     for channel in strange:
         label = case.label(channel, modalities)
         yield f"{label} looks like none of {modalities.listing()}: is it of another organ or kind, or padded?"
+    for channel, ml in appearance.overfull({channel: images[channel] for channel in known}).items():
+        yield (
+            f"{case.label(channel, modalities)} fills {ml:.0f} ml, no training image of {modalities.names[channel]} "
+            f"more than {appearance.largest_ml[channel]:.0f} ml: are skull or air still in it? Prepare it as these were"
+        )
 
 
 def _mistaken(case: Case, mistaken: dict[int, int], modalities: Modalities) -> Iterator[str]:

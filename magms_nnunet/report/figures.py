@@ -73,7 +73,7 @@ class Tiles:
 
     def image(self, channel: int) -> str:
         """The modality ``channel`` as a data URI."""
-        return _png(self._grey(channel))
+        return png_uri(self._grey(channel))
 
     def overlay(self, labels: np.ndarray) -> str:
         """``labels`` ``(H, W)`` in the colours of the regions over the first modality, the reference outlined."""
@@ -87,7 +87,15 @@ class Tiles:
             picture[mask] = (1 - OPACITY) * base + OPACITY * rgb
         for _, values in self._layers:
             picture[_outline(np.isin(reference, values))] = 255
-        return _png(picture.astype(np.uint8))
+        return png_uri(picture.astype(np.uint8))
+
+    def cut(self, pixels: np.ndarray) -> np.ndarray:
+        """The part of ``(H, W)`` that is shown, as it is."""
+        return np.ascontiguousarray(pixels[self._crop])
+
+    def cut_images(self) -> list[np.ndarray]:
+        """That part of every modality."""
+        return [self.cut(image) for image in self._images]
 
     def _grey(self, channel: int) -> np.ndarray:
         from PIL import Image
@@ -121,12 +129,16 @@ def _outline(mask: np.ndarray) -> np.ndarray:
     return mask & ~inner
 
 
-def _png(pixels: np.ndarray) -> str:
-    """Data URI of ``(H, W)`` or ``(H, W, 3)`` uint8; a palette of 128 colours halves the size and does not show."""
+def png_uri(pixels: np.ndarray, *, exact: bool = False) -> str:
+    """Data URI of ``(H, W)`` or ``(H, W, 3)`` uint8; unless ``exact`` with a palette of 128 colours.
+
+    That halves the size and does not show.
+    """
     from PIL import Image
 
     picture = Image.fromarray(pixels)
-    picture = picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if not exact:
+        picture = picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

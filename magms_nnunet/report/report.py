@@ -1,6 +1,5 @@
 """``report.html``: an evaluation as one page that needs nothing but a browser, or a printer."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +10,19 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.metrics.dice import Regions
 from magms_nnunet.metrics.hausdorff import BRATS_WORST_MM
 from magms_nnunet.metrics.scores import case_means, read_scores, read_table
+from magms_nnunet.metrics.statistics import SMALLEST_N, bootstrap_interval
 from magms_nnunet.modalities import Modalities
-from magms_nnunet.report.figures import Tiles, heat, region_colour
-from magms_nnunet.storage.files import write_then_rename
+from magms_nnunet.report import viewer
+from magms_nnunet.report.figures import Tiles, region_colour
+from magms_nnunet.report.page import write_page
+from magms_nnunet.report.plots import Line, bland_altman, interval_plot, limits_of_agreement
+from magms_nnunet.report.significance import AgainstBest, Significance, against_best
 from magms_nnunet.storage.json_files import read_json_object
 
 if TYPE_CHECKING:
     import pandas as pd
     from markupsafe import Markup
 
-TEMPLATES = Path(__file__).parent / "templates"
 FEW_CASES = 20  # below, the page warns that an order of subsets may be chance
 TABLE_ROWS = 20_000  # more, and a browser takes seconds to open the page: then only the largest subset is listed
 
@@ -34,6 +36,8 @@ class Row:
         available: per modality, whether it is in the subset.
         scores: what summary.json says of the subset.
         case_dice: mean Dice over regions of every case, in the order of the cases.
+        interval: bootstrap interval of its mean, 95 %.
+        against_best: this subset against the best one; None: it is the best, or there is nothing to compare.
         marks: why the subset is worth a look: a symbol and what it means.
     """
 
@@ -41,6 +45,8 @@ class Row:
     available: tuple[bool, ...]
     scores: dict
     case_dice: tuple[float, ...]
+    interval: tuple[float, float]
+    against_best: AgainstBest | None = None
     marks: tuple[tuple[str, str], ...] = ()
 
 
@@ -72,21 +78,9 @@ def write_report(folder: str | Path) -> Path:
     Raises:
         InputError: one of the first three is missing or damaged, or the files do not belong together.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     folder = Path(folder)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,  # names of cases, modalities and regions are whatever a file system allows
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"signed": _signed, "duration": _duration, "breakable": _breakable}
-    environment.globals |= {"heat": heat}
-    page = environment.get_template("report.html").render(_content(folder))
     target = folder / "report.html"
-    write_then_rename(target, lambda path: Path(path).write_text(page, encoding="utf-8"))
+    write_page(target, "report.html", _content(folder))
     return target
 
 
@@ -101,7 +95,8 @@ def _content(folder: Path) -> dict:
         modalities = Modalities(tuple(run["modalities"]))
         regions: Regions = {name: tuple(values) for name, values in run["regions"].items()}
         guidance = summary["guidance"]
-        rows = _rows(run["subsets"], summary["subsets"], case_means(scores), modalities, guidance)
+        significance = against_best(case_means(scores))
+        rows = _rows(run["subsets"], summary["subsets"], case_means(scores), modalities, guidance, significance)
         # The largest subset stands for the model at its best informed, also where all modalities were not evaluated.
         largest = max(rows, key=lambda row: sum(row.available))
         figures = _case_figures(folder, run["subsets"], rows, largest, scores, modalities, regions)
@@ -125,6 +120,11 @@ def _content(folder: Path) -> dict:
             "largest": largest,
             "guidance": guidance,
             "figures": figures,
+            "significance": significance,
+            "smallest_n": SMALLEST_N,
+            "plots": _plots(rows, scores, list(regions)),
+            "agreements": _agreements(scores[scores["subset"] == largest.name], list(regions), largest.name),
+            "viewer": _viewer(folder, run["subsets"], rows, scores, modalities, regions),
             "table": table.to_dict("records"),
             "table_is_cut": len(table) < len(scores),
             "entropy": _entropy(folder / "entropy.csv"),
@@ -147,7 +147,12 @@ def _entropy(path: Path) -> dict[tuple[str, str], float]:
 
 
 def _rows(
-    subsets: list[str], summary: dict, means: "pd.DataFrame", modalities: Modalities, guidance: dict | None
+    subsets: list[str],
+    summary: dict,
+    means: "pd.DataFrame",
+    modalities: Modalities,
+    guidance: dict | None,
+    significance: Significance | None,
 ) -> list[Row]:
     # A name is looked up and not taken apart: a modality's own name may hold a plus.
     available = {
@@ -159,17 +164,79 @@ def _rows(
         smallest = guidance["mean"]["smallest_within_tolerance"]
         marks.setdefault(guidance["mean"]["best"]["subset"], []).append(("★", "best"))
         marks.setdefault(smallest["subset"], []).append(("◆", f"smallest within {smallest['tolerance']:g} of the best"))
-    return [
-        Row(
-            name,
-            available[name],
-            summary[name],
-            tuple(means.loc[means["subset"] == name, "dice"]),
-            tuple(marks.get(name, ())),
-        )
-        for name in subsets
-        if name in summary  # a subset that no case had was asked for, and not evaluated
-    ]
+    if significance and significance.cases >= SMALLEST_N:
+        for name in significance.not_told_apart:
+            marks.setdefault(name, []).append(("≈", "not significantly different from the best"))
+    rows = []
+    for name in subsets:
+        if name in summary:  # a subset that no case had was asked for, and not evaluated
+            dice = tuple(means.loc[means["subset"] == name, "dice"])
+            other = significance.others.get(name) if significance else None
+            found = bootstrap_interval(dice), other, tuple(marks.get(name, ()))
+            rows.append(Row(name, available[name], summary[name], dice, *found))
+    return rows
+
+
+def _plots(rows: list[Row], scores: "pd.DataFrame", regions: list[str]) -> list[tuple[str, "Markup"]]:
+    """Name of a file and figure: the Dice of every subset, of the mean over regions and of each region."""
+    lines = [Line(row.name, row.case_dice, row.scores["mean"]["dice"]["mean"], *row.interval) for row in rows]
+    axis, bounds = "Dice (points: cases, bars: 95 % bootstrap intervals of the means)", (0.0, 1.0)
+    plots = [("dice_mean", interval_plot("Dice of every subset, mean over regions", axis, lines, bounds=bounds))]
+    for number, region in enumerate(regions if len(regions) > 1 else [], 1):
+        dice = {str(name): of["dice"] for name, of in scores[scores["region"] == region].groupby("subset")}
+        lines = [
+            Line(row.name, dice[row.name], dice[row.name].mean(), *bootstrap_interval(dice[row.name])) for row in rows
+        ]
+        plots.append((f"dice_region_{number}", interval_plot(f"Dice of {region}", axis, lines, bounds=bounds)))
+    return plots
+
+
+def _agreements(scores: "pd.DataFrame", regions: list[str], subset: str) -> list[tuple[str, dict, "Markup"]]:
+    """Name of a file, figures and Bland-Altman plot of the volumes of each region, in ml, of two cases or more."""
+    found: list[tuple[str, dict, Markup]] = []
+    if scores["case"].nunique() < 2:
+        return found
+    for number, region in enumerate(regions, 1):
+        of_region = scores[scores["region"] == region]
+        reference, predicted = (of_region[column] / 1000 for column in ("reference_mm3", "predicted_mm3"))
+        bias, (low, high) = limits_of_agreement(predicted - reference)
+        numbers = {"region": region, "cases": len(of_region), "bias": bias, "low": low, "high": high}
+        plot = bland_altman(f"Volume of {region} from {subset}", reference, predicted, "ml")
+        found.append((f"volume_region_{number}", numbers, plot))
+    return found
+
+
+def _viewer(
+    folder: Path, subsets: list[str], rows: list[Row], scores: "pd.DataFrame", modalities: Modalities, regions: Regions
+) -> dict | None:
+    """What lets the page show any case over any modality; None: no slice was kept, or there are too many labels."""
+    numbers = viewer.label_numbers(regions)
+    if numbers is None:
+        return None
+    means = case_means(scores).set_index(["case", "subset"])["dice"].to_dict()
+    shown = _shown(subsets, modalities)
+    cases, size = [], 0
+    for case in dict.fromkeys(scores["case"]):
+        path = folder / "slices" / f"{case}.npz"
+        if not path.is_file():
+            continue
+        own = [row for row in rows if (case, row.name) in means]
+        has = [i for i, m in enumerate(shown) if any(row.available[m] for row in own)]
+        tiles, (reference, *predictions) = _read_slice(path, len(shown), len(subsets), regions, has)
+        labels = [reference, *(predictions[subsets.index(row.name)] for row in own)]
+        pictures = viewer.case_pictures(tiles, labels, numbers)
+        size += viewer.pictures_size(pictures)
+        if size > viewer.BYTES:
+            break
+        captions = [{"subset": row.name, "dots": row.available, "dice": round(means[case, row.name], 3)} for row in own]
+        names = [modalities.names[shown[i]] for i in has]
+        cases.append({"name": case, "modalities": names, "predictions": captions, **pictures})
+    return {"regions": viewer.region_table(regions, numbers), "cases": cases} if cases else None
+
+
+def _shown(subsets: list[str], modalities: Modalities) -> list[int]:
+    """Channels of the kept slices: those that any subset has."""
+    return sorted({m for subset in modalities.subsets() if modalities.format(subset) in subsets for m in subset})
 
 
 def _heat_range(rows: list[Row]) -> tuple[float, float]:
@@ -193,7 +260,7 @@ def _case_figures(
     chosen = {"Best case": of_largest.idxmax(), "Worst case": of_largest.idxmin()}
     if len(of_largest) == 1:
         chosen = {"The case": of_largest.idxmax()}
-    shown = sorted({m for subset in modalities.subsets() if modalities.format(subset) in subsets for m in subset})
+    shown = _shown(subsets, modalities)
     figures = []
     for title, case in chosen.items():
         figure = CaseFigure(title, case, float(of_largest[case]))
@@ -230,21 +297,3 @@ def _read_slice(
         raise InputError(
             f"{path}: does not hold the slices that run.json announces ({error}): evaluate again"
         ) from error
-
-
-def _breakable(name: str) -> "Markup":
-    """A name that may be broken after an underscore or a plus, where browsers do not break by themselves."""
-    from markupsafe import Markup
-
-    return Markup("<wbr>").join(part for part in re.split("(?<=[_+])", name) if part)  # join escapes the parts
-
-
-def _signed(value: float) -> str:
-    """``-0.103`` with the minus of typography, ``+0.004``, ``0.000`` for what rounds to it."""
-    text = f"{value:+.3f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
-
-
-def _duration(seconds: float) -> str:
-    """``26.0 hours``, ``4.5 minutes``."""
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

@@ -108,7 +108,7 @@ def test_patients_taken_for_modalities_are_warned_of(model_that_learned, magms_p
 def test_result_that_is_nothing_or_everything_is_warned_of(
     foreground, says, model, magms_predict, tmp_path, monkeypatch
 ):
-    def logits(predictor, job, data):
+    def logits(predictor, job, data, on_fold):
         found = np.zeros((3, *data.shape[1:]), np.float32)
         found[1] = foreground
         return found

@@ -5,9 +5,17 @@ import pytest
 import SimpleITK as sitk
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.images.appearance import PLANS_KEY, Appearance, below_zero, intensity_profile, learn_appearance
+from magms_nnunet.images.appearance import (
+    PLANS_KEY,
+    Appearance,
+    below_zero,
+    filled_ml,
+    intensity_profile,
+    learn_appearance,
+)
 from magms_nnunet.images.cases import find_cases
 from magms_nnunet.images.files import read_image_file, summarize
+from magms_nnunet.images.grid import Grid
 
 BRATS = Path(__file__).parents[2] / "shared" / "data" / "Dataset210_BraTS" / "imagesTr"
 FLAT, SKEWED = 0, 1
@@ -227,3 +235,31 @@ def test_a_single_file_is_far_from_its_own_modality_and_near_to_another(to_its_o
     looks = {FLAT: (found + to_its_own, sd, many), SKEWED: (found - to_another, sd, many)}
     mistaken = Appearance(looks, {}).mistaken({FLAT: summarize(image(FLAT, 0))})
     assert mistaken == ({FLAT: SKEWED} if is_mistaken else {})
+
+
+def volume(side, spacing_mm=(1.0, 1.0, 2.0)):
+    """An image of 100 x 100 x 100 voxels with a cube that is not 0."""
+    array = np.zeros((100, 100, 100), np.float32)
+    array[:side, :side, :side] = np.random.default_rng(0).normal(100, 20, (side, side, side))
+    return Grid((100, 100, 100), spacing_mm, (0.0,) * 3, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)), summarize(array)
+
+
+def test_what_is_not_0_fills_a_volume():
+    assert filled_ml(*volume(80)) == pytest.approx(1024, rel=0.02)  # 80^3 voxels of 2 mm3; a sample of them
+    grid, voxels = volume(80, (1.0, 1.0, 999.0))
+    assert filled_ml(grid, voxels) is None  # nnU-Net's 2-D image
+    assert filled_ml(Grid((100, 100), (1.0, 1.0), (0.0, 0.0), (1.0, 0, 0, 1.0)), voxels) is None
+
+
+@pytest.mark.parametrize(("largest_ml", "overfull"), [(500, True), (700, False), (None, False)])
+def test_a_head_is_noticed_by_a_model_of_brains(largest_ml, overfull):
+    """1.75 times the largest training image; older plans know of none."""
+    learned = {"mean": [0.0] * 7, "sd": [1.0] * 7, "cases": 9}
+    learned |= {} if largest_ml is None else {"largest_ml": largest_ml}
+    found = Appearance.from_plans({PLANS_KEY: {"0": learned}}, 1).overfull({0: volume(80)})
+    assert [*found] == ([0] if overfull else [])
+    assert all(ml == pytest.approx(1024, rel=0.02) for ml in found.values())
+
+
+def test_the_largest_training_image_is_learned(learned):
+    assert learned["0"]["largest_ml"] > 0

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import ClassVar
 
 import nibabel
 import numpy as np
@@ -114,10 +115,24 @@ def test_a_tolerance_that_makes_no_sense(tolerance):
 class Known:
     """An appearance that knows what is asked of it."""
 
-    def __init__(self, mistaken=None, strange=(), of_one=None):
+    largest_ml: ClassVar = {2: 1700.0}
+
+    def __init__(self, mistaken=None, strange=(), of_one=None, overfull=None):
         self.mistaken = lambda voxels: mistaken or {}
         self.unlike_all = lambda voxels: list(strange)
         self.all_resemble = lambda voxels: of_one
+        self.overfull = lambda images: {channel: ml for channel, ml in (overfull or {}).items() if channel in images}
+
+
+def test_an_image_with_skull_is_asked_about_unless_it_looks_like_none(case):
+    expected = (
+        "p1_0002.nii.gz (T1c) fills 4321 ml, no training image of T1c more than 1700 ml: are skull or air still in it? "
+        "Prepare it as these were"
+    )
+    known = Known(overfull={2: 4321.4})
+    assert check_case(case, (0, 2), BRATS, STRICT, appearance=known).warnings == (expected,)
+    known = Known(strange=[2], overfull={2: 4321.4})
+    assert len(check_case(case, (0, 2), BRATS, STRICT, appearance=known).warnings) == 1
 
 
 def test_an_image_that_looks_like_none(case):

@@ -1,5 +1,6 @@
 """The report in a real browser: nothing on the console, columns that sort, and no sideways scrolling on a phone."""
 
+import csv
 import json
 import os
 import re
@@ -19,7 +20,7 @@ WIDTHS = (375, 1280)  # pixels: a phone, a desk
 # Added to a copy of the page: opens what is folded, sorts, and tells the page around it what came of that.
 PROBE = """
 <script>
-addEventListener("load", () => {
+addEventListener("load", async () => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;
   const sort = (table, title) => {
     const headers = [...table.tHead.rows[0].cells];
@@ -32,10 +33,21 @@ addEventListener("load", () => {
     });
   };
   const [subsets, scores] = document.querySelectorAll("table.sortable");
+  const drawn = async () => {
+    const sum = canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
+      .reduce((total, value) => total + value, 0);
+    await new Promise(resolve => setTimeout(resolve, 300));
+    return [...document.querySelectorAll("#viewer-tiles canvas")].map(sum);
+  };
+  const tiles = [await drawn()];
+  const over = document.getElementById("viewer-modality");
+  over.value = 1;
+  over.dispatchEvent(new Event("change"));
+  tiles.push(await drawn());
   parent.postMessage({
     page: document.title, width: innerWidth, scrollWidth: document.documentElement.scrollWidth,
     dice: sort(scores, "Dice"), cases: sort(scores, "Case"), hd95: sort(subsets, "HD95, mm"),
-    subsets: sort(subsets, "Subset"),
+    subsets: sort(subsets, "Subset"), tiles, csv: csvOf(scores),
   }, "*");
 });
 </script>
@@ -112,6 +124,24 @@ def test_a_click_sorts_and_a_second_one_turns_around(visit):
         assert len(set(values)) > 5
         assert [of_row(text) for text in down["values"]] == values[::-1]
     assert len(result["dice"][0]["values"]) == rows
+
+
+def test_any_case_is_drawn_over_the_modality_that_is_chosen(visit):
+    for result in visit[0].values():
+        first, second = result["tiles"]
+        assert len(first) == len(second) == 16  # the reference and 15 subsets
+        assert all(a != b for a, b in zip(first, second, strict=True))
+    assert len(set(visit[0]["ordinary", 1280]["tiles"][0])) > 10
+
+
+def test_a_table_becomes_csv_with_all_digits_and_no_formula(visit):
+    header, *rows = csv.reader(visit[0]["ordinary", 1280]["csv"].splitlines())
+    assert header[:4] == ["Case", "Subset", "Region", "Dice"]
+    assert len(rows) == 3 * 15 * 3
+    assert any(len(row[3]) > 5 for row in rows)
+    assert {row[0] for row in rows} == {"case 1", "case 9", "case 10"}
+    (name, *_), *_ = csv.reader(visit[0]["awkward", 1280]["csv"].splitlines()[1:])
+    assert name.startswith(("case", "<img"))
 
 
 def test_names_sort_as_people_count(visit):

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from magms_nnunet.errors import InputError
+from magms_nnunet.metrics.scores import case_means, read_scores
+from magms_nnunet.metrics.statistics import bootstrap_interval
 from magms_nnunet.report.figures import REGION_COLOURS, Tiles, heat, region_colour
 from magms_nnunet.report.report import write_report
+from magms_nnunet.report.significance import against_best
 from tests.evaluation.blob_evaluation import write_blob_evaluation
 
 VOID = {"meta", "link", "img", "br", "wbr", "hr", "input"}
@@ -119,6 +122,55 @@ def test_every_number_of_the_summary_is_there(folder, page):
     assert "374 mm" in page.text
 
 
+def test_the_best_is_tested_against_the_others_and_means_have_intervals(folder, page):
+    scores = read_scores(folder / "scores.csv")
+    means = case_means(scores)
+    low, high = bootstrap_interval(means.loc[means["subset"] == "T1", "dice"])
+    assert f"{low:.3f} to {high:.3f}" in page.text
+    found = against_best(means)
+    other = found.others["T1"]
+    assert f"{len(found.others) - len(found.not_told_apart)} of 14 other subsets" in page.text
+    assert "on the 6 cases that have all subsets" in page.text
+    assert f"({signed(other.low)} to {signed(other.high)}){other.p:.3f}" in page.text
+
+
+def test_volumes_are_compared_in_ml(folder, page):
+    scores = read_scores(folder / "scores.csv")
+    core = scores[(scores["subset"] == "FLAIR+T1+T1c+T2") & (scores["region"] == "tumor_core")]
+    bias = (core["predicted_mm3"] - core["reference_mm3"]).mean() / 1000
+    assert f"tumor_core6{bias:+.3g}".replace("-", "−") in page.text
+
+
+def test_every_case_can_be_shown_over_every_modality_without_loss(folder):
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    data = json.loads(re.search('id="viewer-data">(.+?)</script>', html, re.DOTALL)[1])
+    assert [case["name"] for case in data["cases"]] == [f"BRATS_{number:03d}" for number in range(1, 7)]
+    assert [region["labels"] for region in data["regions"]] == [[1, 2, 3], [2, 3], [3]]
+    for case in data["cases"]:
+        assert case["modalities"] == ["FLAIR", "T1", "T1c", "T2"]
+        assert len(case["images"]) == 4
+        maps = pixels(case["labels"]).reshape(16, case["rows"], case["columns"])
+        kept = np.load(folder / "slices" / f"{case['name']}.npz")
+        labels = np.concatenate([kept["reference"][None], kept["predictions"]])
+        assert np.bincount(maps.ravel())[1:].tolist() == np.bincount(labels.ravel())[1:].tolist()
+
+
+def test_a_page_holds_pictures_up_to_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("magms_nnunet.report.viewer.BYTES", 25_000)
+    page = page_of(write_blob_evaluation(tmp_path / "OUT", subsets=["T1", "T2"]))
+    assert re.search(r"The page holds the pictures of [1-5] of 6 cases\.", page.text)
+
+
+def pixels(uri):
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+
+
+def signed(value):
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def test_the_run_can_be_recognised(page):
     for fact in (
         "MAGMSTrainer__MAGMSPlans__3d_fullres",
@@ -163,14 +215,17 @@ def test_one_file_that_asks_no_network(folder, page):
 def test_who_cannot_see_the_page_can_read_it(page):
     assert page.all("html")[0]["lang"] == "en"
     pictures = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(pictures) == len(page.all("svg")) == 15 + 4 * 4 + 2 * 3 * 4
+    assert len(pictures) == len(page.all("svg")) == 15 + 4 * 4 + 2 * 3 * 4 + (1 + 3) + 3
     assert all(svg["aria-label"] for svg in pictures)
     identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
     labelled = {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes}
     assert labelled <= set(identifiers)
     sortable = [th for th in page.all("th") if "aria-sort" in th]
-    assert len(sortable) == len(page.all("button")) > 15
+    assert len(sortable) == len([button for button in page.all("button") if "data-file" not in button]) > 15
+    tables = {button["data-csv"] for button in page.all("button") if "data-csv" in button}
+    assert tables == {"agreement", "subset-table", "score-table"} <= set(identifiers)
+    assert len([button for button in page.all("button") if "data-svg" in button]) == (1 + 3) + 3
 
 
 @pytest.mark.parametrize("fraction", np.linspace(-0.1, 1.1, 25))
@@ -228,7 +283,7 @@ def test_names_are_text_and_never_markup(tmp_path):
     scores = folder / "scores.csv"
     scores.write_text(scores.read_text().replace("a b,", f"{name},"))
     page = page_of(folder)
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 2  # what the viewer shows, and the script
     assert page.all("b") == page.all("i") == []
     for text in (f"-o {name}", f"magms_nnunet {name}", "{{ 7 * 7 }}", "&amp;", "T1 & <b>", '"T2"', "<i>whole"):
         assert text in page.text

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from magms_nnunet.comparison.statistics import SMALLEST_N, bootstrap_interval, holm, more_is_worse, wilcoxon
+from magms_nnunet.metrics.statistics import SMALLEST_N, bootstrap_interval, holm, more_is_worse, wilcoxon
 
 
 def exact(differences):
