@@ -33,17 +33,20 @@ addEventListener("load", async () => {
     });
   };
   const [subsets, scores] = document.querySelectorAll("table.sortable");
-  const drawn = async () => {
-    const sum = canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
-      .reduce((total, value) => total + value, 0);
-    await new Promise(resolve => setTimeout(resolve, 300));
-    return [...document.querySelectorAll("#viewer-tiles canvas")].map(sum);
+  const drawn = async before => {
+    const sum = canvas => [...canvas.toDataURL()].reduce((total, character) => total + character.codePointAt(0), 0);
+    for (let attempt = 0; attempt < 100; attempt++) {
+      await new Promise(resolve => setTimeout(resolve, 20));
+      const sums = [...document.querySelectorAll("#viewer-tiles canvas")].map(sum);
+      if (sums.length && sums[0] !== before) return sums;
+    }
+    return [];
   };
   const tiles = [await drawn()];
   const over = document.getElementById("viewer-modality");
   over.value = 1;
   over.dispatchEvent(new Event("change"));
-  tiles.push(await drawn());
+  tiles.push(await drawn(tiles[0][0]));
   parent.postMessage({
     page: document.title, width: innerWidth, scrollWidth: document.documentElement.scrollWidth,
     dice: sort(scores, "Dice"), cases: sort(scores, "Case"), hd95: sort(subsets, "HD95, mm"),
