@@ -125,6 +125,7 @@ def test_what_every_python_process_imports_needs_the_standard_library_only(stem)
     assert tops <= sys.stdlib_module_names
 
 
+@pytest.mark.process
 def test_commands_start_without_torch():
     names = ("errors", "modalities", "images.cases", "storage.output_lock", "serve.client", "serve.server")
     modules = [f"magms_nnunet.{name}" for name in names]

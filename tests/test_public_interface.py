@@ -20,6 +20,7 @@ def test_other_names_are_an_error():
         magms_nnunet.Predictors  # noqa: B018
 
 
+@pytest.mark.process
 def test_the_package_itself_imports_nothing():
     code = "import sys; before = set(sys.modules); import magms_nnunet; print(*set(sys.modules) - before)"
     command = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"]

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,19 +14,17 @@ from tests.integration.workspace import ENDING, files_in, write_image
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
 CASES = [f"case{number}" for number in range(4)]
-LIMIT_SECONDS = 10
 
 
 def kill_first_worker(command):
-    """Kill a worker as it starts, which it does for the first case; what the command says, and seconds until then."""
+    """Kill a worker as it starts, which it does for the first case; what the command says of it."""
     (worker,) = wait_for(lambda: worker_processes(command.pid))
     os.kill(worker, signal.SIGKILL)
-    killed = time.monotonic()
     said = command.stderr.readline()
     while "case0: " not in said:
         said = command.stderr.readline()
         assert said, "the command ended and did not say it"
-    return said.rstrip().rpartition("\r")[2], time.monotonic() - killed
+    return said.rstrip().rpartition("\r")[2]
 
 
 @pytest.mark.fault(16)
@@ -36,11 +33,10 @@ def test_killed_worker_fails_its_case_by_name_and_the_others_finish(flags, model
     images, out = give(tmp_path / "images", {key: [T1C] for key in CASES}), tmp_path / "out"
     model = ("-m", model, "-f", 0, "-device", "cpu")
     with start("magms_predict", "-i", images, "-o", out, *model, *flags) as command:
-        said, seconds = kill_first_worker(command)
+        said = kill_first_worker(command)
         rest = command.stderr.read()
     message = "case0: its process was ended by SIGKILL, perhaps for lack of memory: use smaller -npp and -nps"
     assert said.endswith(message)
-    assert seconds < LIMIT_SECONDS
     assert command.returncode == 3
     assert rest.splitlines()[-1] == f"magms_predict: {message}"
     others = {f"{case}{end}" for case in CASES[1:] for end in (ENDING, ".json")}
@@ -56,9 +52,8 @@ def test_killed_worker_of_an_evaluation(flags, model, tmp_path):
         write_image(tmp_path / "labels" / f"{case}{ENDING}", np.ones(SHAPE, np.uint8))
     data = ("-i", images, "-l", tmp_path / "labels", "-m", model, "-device", "cpu")
     with start("magms_evaluate", *data, "-o", tmp_path / "out", *flags) as command:
-        said, seconds = kill_first_worker(command)
+        said = kill_first_worker(command)
         command.stderr.read()
     assert "case0: its process was ended by SIGKILL" in said
-    assert seconds < LIMIT_SECONDS
     assert command.returncode == 3
     assert files_in(tmp_path / "out/cases") == {f"{case}.json" for case in CASES[1:]}

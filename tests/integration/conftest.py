@@ -1,4 +1,4 @@
-"""The chain from raw images to a trained model, gone through once with the commands that a user types."""
+"""The chain from raw images to a trained model, gone through once for all tests that need a trained model."""
 
 import shutil
 from collections.abc import Callable
@@ -12,11 +12,12 @@ import SimpleITK as sitk
 from tests.integration.workspace import ENDING, Dataset, Workspace, narrow, short_run
 
 EPOCHS = 4
+SEED = "for seed in (random.seed, numpy.random.seed, torch.manual_seed):\n    seed(0)\n"
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A workspace with a trained fold 0 and what the three trainings printed."""
+    """A workspace with a trained fold 0 and what the three trainings said."""
 
     workspace: Workspace
     killed: str
@@ -26,33 +27,29 @@ class Chain:
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory) -> Chain:
-    """Plan, preprocess, train, be killed at the start of epoch 2, continue without our variables, validate again."""
+    """Plan, preprocess, train, be killed at the start of epoch 2, continue without our variables, validate again.
+
+    What starts processes of its own or is killed is a command as a user types it; the rest runs in this process.
+    """
     workspace = Workspace(tmp_path_factory.mktemp("chain"), Dataset(cases=5, test_cases=3))
+    workspace.fingerprint()
     plan = ("nnUNetv2_plan_and_preprocess", "-d", workspace.id, "-pl", "MAGMSPlanner", "-c", "3d_fullres")
     workspace.run(*plan, "-np", 1, "-npfp", 1)
     narrow(workspace.preprocessed / "MAGMSPlans.json")
 
-    train = (
-        "nnUNetv2_train",
-        workspace.id,
-        "3d_fullres",
-        0,
-        "-tr",
-        "MAGMSTrainer",
-        "-p",
-        "MAGMSPlans",
-        "-device",
-        "cpu",
-    )
+    train = ("nnUNetv2_train", workspace.id, "3d_fullres", 0, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans")
     lines = []
-    with workspace.start(*train, **short_run(EPOCHS, 1)) as process:
+    seeded = workspace.folder / "seeded"
+    seeded.mkdir()
+    (seeded / "sitecustomize.py").write_text("import random, numpy, torch\n" + SEED)
+    with workspace.start(*train, "-device", "cpu", PYTHONPATH=str(seeded), **short_run(EPOCHS, 1)) as process:
         for line in process.stdout:
             lines.append(line)
             if line.rstrip().endswith(": Epoch 2"):
                 process.kill()
     assert process.returncode < 0, "".join(lines)
-    continued = workspace.run(*train, "--c", nnUNet_n_proc_DA="0")
-    validated = workspace.run(*train, "--val", "--npz", nnUNet_n_proc_DA="0")
+    continued = workspace.train("3d_fullres", 0, "--c", epochs=None)
+    validated = workspace.train("3d_fullres", 0, "--val", "--npz", epochs=None)
     return Chain(workspace, "".join(lines), continued, validated)
 
 
@@ -70,11 +67,15 @@ def stock_model(workspace) -> Path:
 
 
 @pytest.fixture(scope="session")
-def any_subset_model(workspace) -> Path:
+def any_subset_logs(workspace) -> list[str]:
     """AnySubsetTrainer on our plans: an epoch, another one by ``--c``, and the validation by ``--val``."""
-    workspace.train(trainer="AnySubsetTrainer")
-    workspace.train("3d_fullres", 0, "--c", trainer="AnySubsetTrainer", epochs=2)
-    workspace.train("3d_fullres", 0, "--val", "--npz", trainer="AnySubsetTrainer", epochs=2)
+    runs = (((), 1), (("--c",), 2), (("--val", "--npz"), 2))
+    return [workspace.train("3d_fullres", 0, *flags, trainer="AnySubsetTrainer", epochs=n) for flags, n in runs]
+
+
+@pytest.fixture(scope="session")
+def any_subset_model(workspace, any_subset_logs) -> Path:
+    """The folder of what :func:`any_subset_logs` has trained."""
     return workspace.model(trainer="AnySubsetTrainer")
 
 

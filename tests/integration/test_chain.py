@@ -1,4 +1,4 @@
-"""From raw images to segmentations with nnU-Net's commands and ours, each in a process of its own."""
+"""From raw images to segmentations with nnU-Net's commands and ours."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import torch
 from magms_nnunet.training.settings import Settings
 from magms_nnunet.training.subset_law import SubsetLaw
 from tests.integration.conftest import EPOCHS
-from tests.integration.workspace import ENDING, QUIET, give, read_probabilities, read_voxels
+from tests.integration.workspace import ENDING, give, read_probabilities, read_voxels
 
 NUMBER = r"(-?\d+\.\d+)"
 
@@ -80,11 +80,10 @@ def test_validation_repeats_no_epoch(chain):
     assert "Mean Validation Dice" in chain.validated
 
 
-def test_any_subset_trainer_continues_and_states_its_law(any_subset_model):
-    logs = [log.read_text() for log in sorted((any_subset_model / "fold_0").glob("training_log*"))]
-    assert [epochs(log) for log in logs] == [[0], [1], []]
-    assert "Mean Validation Dice" in logs[2]
-    for log in logs[:2]:
+def test_any_subset_trainer_continues_and_states_its_law(any_subset_model, any_subset_logs):
+    assert [epochs(log) for log in any_subset_logs] == [[0], [1], []]
+    assert "Mean Validation Dice" in any_subset_logs[2]
+    for log in any_subset_logs[:2]:
         assert f"law {asdict(SubsetLaw())}" in log
     content = torch.load(any_subset_model / "fold_0" / "checkpoint_final.pth", weights_only=False)
     assert content["current_epoch"] == 2
@@ -103,25 +102,19 @@ def test_validation_measures_what_magms_predict_gives(trainer, workspace, any_su
     np.testing.assert_allclose(*probabilities, atol=1e-5)
 
 
-def test_installed_commands_predict(workspace, predict, tmp_path):
-    """In processes of their own, which start processes of their own; in this one the result is the same."""
+def test_installed_command_predicts(workspace, predict, tmp_path):
+    """In a process of its own, which starts processes of its own; in this one the result is the same."""
     model = ("-d", workspace.id, "-c", "3d_fullres", "-f", 0)
     workspace.run(
         "magms_predict", "-i", workspace.test, "-o", tmp_path / "ours", *model,
         "--modalities", "T1c", "F", "-device", "cpu", "-npp", 1, "-nps", 1,
     )  # fmt: skip
-    stock = ("nnUNetv2_predict", "-i", workspace.test, "-o", tmp_path / "nnunet", *model)
-    workspace.run(*stock, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", *QUIET)
     flags = ("--save_probabilities",)
     assert predict(workspace.test, tmp_path / "ours_here", "--modalities", "T1c", "F", *flags) == 0
     assert predict(workspace.test, tmp_path / "complete_here", *flags) == 0
     for case in ("case5", "case6", "case7"):
-        ours, ours_here, nnunet, complete_here = (
-            read_voxels(tmp_path / folder / f"{case}{ENDING}")
-            for folder in ("ours", "ours_here", "nnunet", "complete_here")
-        )
+        ours, ours_here = (read_voxels(tmp_path / folder / f"{case}{ENDING}") for folder in ("ours", "ours_here"))
         assert (ours == ours_here).all()
-        assert (nnunet == complete_here).all()
         pair, complete = (
             read_probabilities(tmp_path / folder / f"{case}.npz") for folder in ("ours_here", "complete_here")
         )

@@ -25,7 +25,7 @@ def check_predictions(workspace, configuration, *flags, alone, tmp_path, labels=
     """All modalities as nnU-Net predicts them; one alone, from a folder with nothing else, without complaint."""
     model = ("-d", workspace.id, "-c", configuration, "-f", 0, "-tr", "MAGMSTrainer", "-p", "MAGMSPlans", *flags)
     channel, name = alone
-    case = next(path.name for path in workspace.test.iterdir())[: -len(f"_0000{ENDING}")]
+    case = min(path.name for path in workspace.test.iterdir())[: -len(f"_0000{ENDING}")]
     single = give(workspace.test, tmp_path / "single", {case: [channel]})
     model += ("--save_probabilities",)
     assert workspace.magms_predict("-i", workspace.test, "-o", tmp_path / "ours", *model) == 0

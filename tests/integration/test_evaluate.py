@@ -26,6 +26,11 @@ def rows(folder: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+def entropies(folder: Path) -> list[float]:
+    with open(folder / "entropy.csv", newline="") as file:
+        return [float(row["entropy_nats"]) for row in csv.DictReader(file)]
+
+
 def dice(folder: Path) -> dict[tuple, float]:
     return {(row["case"], row["subset"], row["region"]): float(row["dice"]) for row in rows(folder)}
 
@@ -48,21 +53,18 @@ def test_every_case_subset_and_region_has_a_row_and_the_summary_is_of_them(swept
     assert summary["subsets"]["T1c"]["mean"]["dice"]["mean"] == pytest.approx(np.mean(of_subset))
     shapley = summary["guidance"]["mean"]["shapley"]
     assert sum(shapley.values()) == pytest.approx(summary["subsets"][SUBSETS[-1]]["mean"]["dice"]["mean"])
-    with open(swept / "entropy.csv", newline="") as file:
-        assert all(0 < float(row["entropy_nats"]) < np.log(3) for row in csv.DictReader(file))
+    assert len(set(entropies(swept))) == len(CASES) * len(SUBSETS)  # every case and every subset matters
+    assert 0 < min(entropies(swept)) < max(entropies(swept)) < np.log(3)
 
 
-def test_sweep_segments_as_15_separate_predictions_do(swept, workspace, predict, aligned, tmp_path):
+def test_sweep_segments_as_separate_predictions_do(swept, predict, aligned, tmp_path):
     """Exactly: every subset has the same crop here, so the tiles lie alike."""
-    differ = 0
-    for subset in SUBSETS:
+    for subset in ("FLAIR", "T1c+T2", "FLAIR+T1+T1c", SUBSETS[-1]):
         names = ("--modalities", *subset.split("+"))
         assert predict(aligned[0], tmp_path / subset, "--disable_tta", *names) == 0
         for case in CASES:
             separate = read_voxels(tmp_path / subset / f"{case}{ENDING}")
             np.testing.assert_array_equal(read_voxels(swept / "segmentations" / subset / f"{case}{ENDING}"), separate)
-            differ += len(np.unique(separate)) > 1
-    assert differ  # not all of them background
 
 
 def test_sweep_of_any_subset_trainer_segments_as_separate_predictions_do(
@@ -72,7 +74,7 @@ def test_sweep_of_any_subset_trainer_segments_as_separate_predictions_do(
     trainer, subsets = ("-tr", "AnySubsetTrainer"), ("T1c", "FLAIR+T2", SUBSETS[-1])
     flags = ("-i", images, "-l", labels, "--save_segmentations", *trainer, "--subsets", *subsets)
     assert evaluate(tmp_path / "swept", *flags) == 0
-    seen = set()
+    assert len(set(entropies(tmp_path / "swept"))) == len(CASES) * len(subsets)  # every subset matters
     for subset in subsets:
         names = ("--modalities", *subset.split("+"))
         assert predict(images, tmp_path / subset, "--disable_tta", *trainer, *names) == 0
@@ -80,8 +82,6 @@ def test_sweep_of_any_subset_trainer_segments_as_separate_predictions_do(
             separate = read_voxels(tmp_path / subset / f"{case}{ENDING}")
             swept_voxels = read_voxels(tmp_path / "swept/segmentations" / subset / f"{case}{ENDING}")
             np.testing.assert_array_equal(swept_voxels, separate)
-            seen.add(separate.tobytes())
-    assert len(seen) > len(CASES)  # subsets matter
 
 
 def test_fast_sweep_differs_by_ties_at_most_and_is_not_mixed_with_others(swept, evaluate, aligned, tmp_path, capfd):

@@ -127,10 +127,11 @@ class Workspace:
     def _entered(self, **variables: str) -> Iterator[pytest.MonkeyPatch]:
         """nnU-Net's variables point here, and what costs it seconds is cut short.
 
-        Pools are threads, intensities are taken from fewer voxels, and nnU-Net's own trainer, which knows none of our
-        variables, trains for one epoch of one iteration.
+        Pools are threads, intensities are taken from fewer voxels, no curves are drawn, and nnU-Net's own trainer,
+        which knows none of our variables, trains for one epoch of one iteration.
         """
         from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+        from nnunetv2.training.logging import nnunet_logger
         from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
         extract, train = DatasetFingerprintExtractor.run, nnUNetTrainer.run_training
@@ -152,12 +153,21 @@ class Workspace:
             patch.setattr(DatasetFingerprintExtractor, "run", extract_quickly)
             patch.setattr(nnUNetTrainer, "run_training", train_shortly)
             patch.setattr(multiprocessing.get_context("spawn"), "Pool", ThreadPool)
+            for logger in vars(nnunet_logger).values():
+                if hasattr(logger, "plot_progress_png"):
+                    patch.setattr(logger, "plot_progress_png", lambda *_: None)
             yield patch
 
     def _call(self, entry: Callable[[], None], *arguments, **variables: str) -> None:
         with self._entered(**variables) as patch:
             patch.setattr(sys, "argv", [entry.__name__, *map(str, arguments)])
             entry()
+
+    def fingerprint(self) -> None:
+        """nnUNetv2_extract_fingerprint in this process, from few voxels."""
+        from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import extract_fingerprint_entry
+
+        self._call(extract_fingerprint_entry, "-d", self.id, "-np", 1)
 
     def plan(self, *configurations: str, planner: str = "MAGMSPlanner", spacing_mm: Sequence[float] = ()) -> None:
         """Plan and preprocess in this process, with narrow networks; the only fold validates on the last case."""
@@ -204,13 +214,20 @@ class Workspace:
         *flags: str,
         trainer: str = "MAGMSTrainer",
         plans: str = "MAGMSPlans",
-        epochs: int = 1,
-    ) -> None:
-        """nnUNetv2_train in this process: epochs of one iteration."""
+        epochs: int | None = 1,
+    ) -> str:
+        """nnUNetv2_train in this process; what it has logged.
+
+        ``epochs``: of one iteration; with None, none of our variables is set.
+        """
         from nnunetv2.run.run_training import run_training_entry
 
+        output = self.model(configuration, trainer, plans) / f"fold_{fold}"
+        before = {log: log.stat().st_size for log in output.glob("training_log*")}
         arguments = (self.id, configuration, fold, "-tr", trainer, "-p", plans, "-device", "cpu", *flags)
-        self._call(run_training_entry, *arguments, **short_run(epochs, 1))
+        self._call(run_training_entry, *arguments, **(short_run(epochs, 1) if epochs else {"nnUNet_n_proc_DA": "0"}))
+        # Two trainings within a second share a file.
+        return "".join(log.read_bytes()[before.get(log, 0) :].decode() for log in output.glob("training_log*"))
 
     def magms_predict(self, *arguments) -> int:
         """Exit code of magms_predict in this process."""

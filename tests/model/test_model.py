@@ -204,6 +204,7 @@ def test_networks_that_need_no_trainer_are_those_of_the_trainers(name):
     }
 
 
+@pytest.mark.process
 def test_a_model_of_ours_is_loaded_without_the_code_that_trains(model):
     code = (
         "import sys\nfrom pathlib import Path\nfrom magms_nnunet.model.model import load_model\n"

@@ -136,15 +136,8 @@ def test_torch_compile_captures_the_whole_pass(tiny):
     assert torch.equal(torch.compile(network, backend="eager", fullgraph=True)(x), network(x))
 
 
-@pytest.mark.parametrize("sizes", [TINY, {}], ids=["tiny", "default"])
-def test_it_computes_what_monais_unetr_does(sizes):
-    """With our default sizes, too: the paper's. MONAI has weights for cross-attention as well, and never uses them."""
-    nets = pytest.importorskip("monai.networks.nets.unetr", reason="the extra `unetr` is not installed")
-    from magms_nnunet.networks.unetr import UNETR
-
-    paper = {"feature_size": 16, "hidden_size": 768, "mlp_dim": 3072, "num_heads": 12}
-    theirs = nets.UNETR(2, CLASSES, (16, 32, 16), **(sizes or paper)).eval()
-    ours = UNETR(2, CLASSES, (16, 32, 16), **sizes).eval()
+def weights_of_monai(theirs) -> dict[str, torch.Tensor]:
+    """Under our names. MONAI has weights for cross-attention as well, and never uses them."""
     names = {
         "vit": "encoder.vit",
         "encoder1": "encoder.image_block",
@@ -157,11 +150,31 @@ def test_it_computes_what_monais_unetr_does(sizes):
         part, _, rest = key.partition(".")
         if "cross_attn" not in key:
             weights[f"{names[part]}.{rest}"] = weight
-    ours.load_state_dict(weights)
+    return weights
+
+
+def test_it_computes_what_monais_unetr_does():
+    nets = pytest.importorskip("monai.networks.nets.unetr", reason="the extra `unetr` is not installed")
+    from magms_nnunet.networks.unetr import UNETR
+
+    theirs = nets.UNETR(2, CLASSES, (16, 32, 16), **TINY).eval()
+    ours = UNETR(2, CLASSES, (16, 32, 16), **TINY).eval()
+    ours.load_state_dict(weights_of_monai(theirs))
     assert len(ours.encoder.vit.blocks) == 12
     x = torch.randn(1, 2, 16, 32, 16)
     with torch.no_grad():
         assert torch.equal(ours(x), theirs(x))
+
+
+def test_default_sizes_are_the_papers():
+    nets = pytest.importorskip("monai.networks.nets.unetr", reason="the extra `unetr` is not installed")
+    from magms_nnunet.networks.unetr import UNETR
+
+    paper = {"feature_size": 16, "hidden_size": 768, "mlp_dim": 3072, "num_heads": 12}
+    with torch.device("meta"):
+        ours = UNETR(2, CLASSES, (16, 32, 16)).state_dict()
+        theirs = weights_of_monai(nets.UNETR(2, CLASSES, (16, 32, 16), **paper))
+    assert {name: weight.shape for name, weight in ours.items()} == {n: weight.shape for n, weight in theirs.items()}
 
 
 def test_a_vit_b_16_of_the_papers_sizes_has_88_million_weights():
@@ -174,7 +187,8 @@ def test_a_vit_b_16_of_the_papers_sizes_has_88_million_weights():
     mlp = 768 * 3072 + 3072 + 3072 * 768 + 768
     layer_norm = 2 * 768
     expected = embedding + 12 * (attention + mlp + 2 * layer_norm) + layer_norm
-    vit = UNETR(1, 14, (96, 96, 96)).encoder.vit
+    with torch.device("meta"):
+        vit = UNETR(1, 14, (96, 96, 96)).encoder.vit
     assert sum(p.numel() for p in vit.parameters()) == expected == 88_340_736
 
 

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 COMPILED = """
 import sys
 import torch
@@ -33,10 +35,12 @@ def run(code: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.process
 def test_the_compiler_is_imported_only_to_compile_and_then_nnunet_knows_its_networks():
     run(COMPILED)
 
 
+@pytest.mark.process
 def test_a_compiler_that_is_there_is_used_as_it_is():
     run(IMPORTED_BEFORE)
 

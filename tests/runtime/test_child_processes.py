@@ -50,7 +50,7 @@ def start(tmp_path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def ended(processes: list[int], seconds: float = 20) -> bool:
+def ended(processes: list[int], seconds: float = 60) -> bool:
     for _ in range(int(seconds * 10)):
         if not any(map(runs, processes)):
             return True

@@ -106,7 +106,7 @@ def server(the_server) -> Server:
     """It holds no job before and no file after each test."""
     the_server.running.jobs._jobs.clear()
     yield the_server
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while the_server.files() and time.monotonic() < end:
         time.sleep(0.02)
     assert the_server.files() == []

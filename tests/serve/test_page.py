@@ -47,7 +47,7 @@ def pixels(page: Page, plane: str) -> tuple[str, str]:
 
 
 def drawn_anew(page: Page, plane: str, before: tuple[str, str]) -> tuple[str, str]:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while (now := pixels(page, plane)) == before:
         assert time.monotonic() < end, "the picture stays as it was"
     return now
@@ -95,7 +95,7 @@ def test_a_patient_from_files_to_download(page, server, images, magms_predict, t
     page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "downloads"))
     page.evaluate("document.getElementById('save').click()")
     saved = tmp_path / "downloads" / f"image{ENDING}"
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not saved.is_file() and time.monotonic() < end:
         time.sleep(0.1)
     code, _ = magms_predict(images["FLAIR"].parent, tmp_path / "expected", "--modalities", "FLAIR", "T1c")

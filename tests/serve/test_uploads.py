@@ -98,7 +98,7 @@ def test_zip(server, name):
 def raw(server, *sent: bytes) -> bytes:
     """What is answered to bytes on a socket, which is then closed."""
     address = urlsplit(server.running.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         for content in sent:
             connection.sendall(content)
         answer = http.client.HTTPResponse(connection)
@@ -127,9 +127,9 @@ def test_more_than_allowed_is_refused_where_no_length_is_declared(server):
 def test_an_upload_that_ends_in_the_middle_frees_its_slot(server):
     address = urlsplit(server.running.url)
     for _ in range(LIMITS.waiting + 1):
-        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
             connection.sendall(head(1000) + part("T1", FILE, b"1"))
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (status := problem(server.post(multipart()))[0]) == 429 and time.monotonic() < end:
         time.sleep(0.02)  # it has not seen yet that they have ended
     assert status == 422

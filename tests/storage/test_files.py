@@ -47,6 +47,7 @@ def test_two_that_write_one_file_at_once_do_not_mix(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.process
 def test_what_a_killed_process_leaves_is_hidden_and_removed(tmp_path):
     path = tmp_path / "a.json"
     script = (

@@ -110,6 +110,7 @@ def test_whenever_it_is_interrupted_all_are_old_or_all_are_new(home, tmp_path):
     assert OLD in outcomes
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("renames", "text"), [(1, "old"), (2, "old"), (3, "new")])
 def test_a_real_signal_between_the_renames(renames, text, tmp_path):
     fill(tmp_path / "home", "old", ["model"])

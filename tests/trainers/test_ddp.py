@@ -1,7 +1,7 @@
 """nnU-Net's ``-num_gpus 2``, as far as it goes without a GPU: two processes, gloo, half of the batch each."""
 
-import os
-import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_
 from tests.networks.conftest import configuration
 
 ANY_SUBSET = "AnySubsetTrainer's"
+SYSTEMS = (None, 1, ANY_SUBSET)  # of network_loss_and_data
 
 
 def network_loss_and_data(ddp: bool, system: int | str | None):
@@ -40,47 +41,54 @@ def network_loss_and_data(ddp: bool, system: int | str | None):
     return network, loss, x, y
 
 
-def train_half(rank: int, port: int, path: str, system: int | str | None) -> None:
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def train_half(rank: int, path: Path, system: int | str | None) -> None:
     network, loss, x, y = network_loss_and_data(True, system)
     network = DistributedDataParallel(network)
     for _ in range(2):  # the second pass is the one that complains about parameters without gradient
         network.zero_grad()
         torch.manual_seed(1 + rank)  # which nnU-Net leaves to chance
         loss(network(x[rank : rank + 1]), [scale[rank : rank + 1] for scale in y]).backward()
-    torch.save({name: p.grad for name, p in network.module.named_parameters()}, f"{path}/{rank}.pt")
-    dist.destroy_process_group()
+    torch.save({name: p.grad for name, p in network.module.named_parameters()}, path / f"{system}_{rank}.pt")
 
 
-def train_with_gaps(rank: int, port: int, path: str) -> None:
+def train_with_gaps(rank: int, path: Path, students: int | None) -> None:
     """No sample has modality 0, and the second process's lacks modality 1, too."""
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=2)
     available = torch.tensor([[False, True, True], [False, False, True]])
+    network, loss, x, y = network_loss_and_data(True, students)
+    network = DistributedDataParallel(network)
+    for _ in range(3):
+        network.zero_grad()
+        output = network(x[rank : rank + 1], available[rank : rank + 1])
+        loss(output, [scale[rank : rank + 1] for scale in y]).backward()
+    torch.save({name: p.grad for name, p in network.module.named_parameters()}, path / f"gaps_{students}_{rank}.pt")
+
+
+def train(rank: int, path: Path) -> None:
+    """One of two processes: everything that is compared below."""
+    dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=2)
+    for system in SYSTEMS:
+        train_half(rank, path, system)
     for students in (None, 1):
-        network, loss, x, y = network_loss_and_data(True, students)
-        network = DistributedDataParallel(network)
-        for _ in range(3):
-            network.zero_grad()
-            output = network(x[rank : rank + 1], available[rank : rank + 1])
-            loss(output, [scale[rank : rank + 1] for scale in y]).backward()
-        torch.save({name: p.grad for name, p in network.module.named_parameters()}, f"{path}/{students}_{rank}.pt")
+        train_with_gaps(rank, path, students)
     dist.destroy_process_group()
 
 
-def test_each_parameter_takes_part_in_both_processes_whatever_their_samples_lack(tmp_path):
-    with socket.socket() as s:
-        s.bind(("localhost", 0))
-        port = s.getsockname()[1]
-    mp.spawn(train_with_gaps, (port, str(tmp_path)), nprocs=2)
-    for students in (None, 1):
-        first, second = (torch.load(tmp_path / f"{students}_{rank}.pt") for rank in range(2))
-        assert all(gradient.isfinite().all() for gradient in first.values())  # and none is None
-        assert all(torch.equal(gradient, second[name]) for name, gradient in first.items())
-        of_encoders = [sum(g.abs().sum() for name, g in first.items() if f"encoders.{m}." in name) for m in range(3)]
-        assert of_encoders[0] == 0
-        assert of_encoders[2] > 0
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory) -> Callable[[str], tuple[dict, dict]]:
+    """gradients(training): parameter -> gradient, of the first process and of the second."""
+    path = tmp_path_factory.mktemp("ddp")
+    mp.spawn(train, (path,), nprocs=2)
+    return lambda training: tuple(torch.load(path / f"{training}_{rank}.pt") for rank in range(2))
+
+
+@pytest.mark.parametrize("students", [None, 1])
+def test_each_parameter_takes_part_in_both_processes_whatever_their_samples_lack(students, gradients):
+    first, second = gradients(f"gaps_{students}")
+    assert all(gradient.isfinite().all() for gradient in first.values())  # and none is None
+    assert all(torch.equal(gradient, second[name]) for name, gradient in first.items())
+    of_encoders = [sum(g.abs().sum() for name, g in first.items() if f"encoders.{m}." in name) for m in range(3)]
+    assert of_encoders[0] == 0
+    assert of_encoders[2] > 0
 
 
 def of_both_halves(network, loss, x, y) -> None:
@@ -93,18 +101,14 @@ def of_both_halves(network, loss, x, y) -> None:
             p.grad = gradient if p.grad is None else p.grad + gradient
 
 
-@pytest.mark.parametrize("system", [None, 1, ANY_SUBSET])
-def test_two_processes_agree_with_one_on_the_whole_batch(tmp_path, system):
-    with socket.socket() as s:
-        s.bind(("localhost", 0))
-        port = s.getsockname()[1]
-    mp.spawn(train_half, (port, str(tmp_path), system), nprocs=2)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_two_processes_agree_with_one_on_the_whole_batch(system, gradients):
     network, loss, x, y = network_loss_and_data(False, system)
     torch.manual_seed(1)  # what the first process draws, the other one must draw
     loss(network(x), y).backward()
     if system == ANY_SUBSET:
         of_both_halves(network, loss, x, y)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    first, second = gradients(str(system))
     assert first.keys() == second.keys() == dict(network.named_parameters()).keys()
     for name, p in network.named_parameters():
         assert torch.equal(first[name], second[name]), name

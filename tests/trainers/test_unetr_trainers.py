@@ -39,9 +39,10 @@ def test_the_constructor_is_nnunets(trainer_class):
 
 
 @pytest.mark.parametrize("trainer_class", TRAINERS)
-@pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize(
-    "dataset_json", [{}, {"labels": {**LABELS, "ignore": 3}}, REGIONS], ids=["", "ignore", "regions"]
+    ("dim", "dataset_json"),
+    [(2, {"labels": {**LABELS, "ignore": 3}}), (3, {}), (3, REGIONS)],
+    ids=["2D, ignore", "3D", "3D, regions"],
 )
 def test_steps_learn(make_trainer, trainer_class, dim, dataset_json):
     trainer = make_trainer(trainer_class, dim=dim, **dataset_json)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 
 import pytest
 import torch
@@ -18,12 +17,6 @@ from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.training.distributed import TrainRequest, train
 from magms_nnunet.training.stopping import Signals
 from tests.trainers.conftest import batch, make_trainer  # noqa: F401 (a fixture)
-
-
-def free_port() -> str:
-    with socket.socket() as s:
-        s.bind(("localhost", 0))
-        return str(s.getsockname()[1])
 
 
 @pytest.fixture
@@ -57,9 +50,8 @@ def test_nnunets_own_wrapper_is_back_afterwards():
     assert module.DDP is DistributedDataParallel
 
 
-def steps_until_stopped(rank: int, port: str, path: str) -> None:
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def steps_until_stopped(rank: int, path: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=2)
     signals, done = Signals(together=True), 0
     stopped = None
 
@@ -82,7 +74,7 @@ def steps_until_stopped(rank: int, port: str, path: str) -> None:
 
 
 def test_all_processes_stop_after_the_same_step(tmp_path):
-    mp.spawn(steps_until_stopped, (free_port(), str(tmp_path)), nprocs=2)
+    mp.spawn(steps_until_stopped, (str(tmp_path),), nprocs=2)
     assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["3 SIGTERM 143"] * 2
 
 

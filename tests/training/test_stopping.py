@@ -78,6 +78,7 @@ class Augmenter:
         self.process.join(timeout)
 
 
+@pytest.mark.process
 def test_a_process_that_augments_and_does_not_end_is_killed(monkeypatch):
     monkeypatch.setattr(stopping, "_AUGMENTING_SECONDS", 0.2)
     augmenter = Augmenter()
