@@ -117,7 +117,7 @@ def table(series: Sequence[Series]) -> str:
         found = known.get(one.uid) or Guess((), "-", str(one.problem))
         kinds = " or ".join(found.kinds) or "-"
         rows.append(
-            (one.number, str(len(one.files)), kinds, found.confidence, found.reason, one.description or "-", one.uid)
+            (one.number, str(len(one.headers)), kinds, found.confidence, found.reason, one.description or "-", one.uid)
         )
     shown = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]

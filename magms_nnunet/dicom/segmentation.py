@@ -39,9 +39,9 @@ def write_segmentation(
     except ImportError as error:
         raise InputError('DICOM-SEG needs highdicom: pip install "magms_nnunet[dicom]"') from error
     first = series.headers[0]
-    if labels.shape != (len(series.files), first.Rows, first.Columns):
+    if labels.shape != (len(series.headers), first.Rows, first.Columns):
         raise InputError(
-            f"a segmentation of {labels.shape} voxels does not lie on the {len(series.files)} slices of "
+            f"a segmentation of {labels.shape} voxels does not lie on the {len(series.headers)} slices of "
             f"{first.Rows}x{first.Columns} that DICOM-SEG refers to: give --grid a modality of the study"
         )
     if not labels.any():
@@ -64,6 +64,8 @@ def write_segmentation(
             )
         )
     masks = np.stack([np.isin(labels, values) for values in regions.values()], axis=-1)
+    if series.frames is not None:
+        masks = masks[np.argsort(series.frames)]  # in the order in which the frames are stored
     images = [pydicom.dcmread(file, stop_before_pixels=True) for file in series.files]
     written = hd.seg.Segmentation(
         source_images=images,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from magms_nnunet.dicom.enhanced import frame_headers
 from magms_nnunet.dicom.stack import stack_problem
 from magms_nnunet.errors import InputError
 from magms_nnunet.storage.files import folder_error, is_hidden
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _MR = "1.2.840.10008.5.1.4.1.1.4"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_MULTI_FRAME = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
+_ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")  # also converted from plain images
 _RT = "1.2.840.10008.5.1.4.1.1.481."
 _MAPS = {
     "ADC",
@@ -43,15 +44,17 @@ class Series:
 
     Attributes:
         uid: of the series.
-        files: in the order of the slices where it is a volume.
-        headers: of the files, without pixels, in the same order.
+        files: in the order of the slices where it is a volume; one, where a multi-frame image holds them all.
+        headers: of the slices, without pixels, in their order.
         problem: why it cannot be used, as the end of a sentence; None: it is a volume.
+        frames: of a multi-frame image, the number of each slice's frame, from 0; None: each slice is a file.
     """
 
     uid: str
     files: tuple[Path, ...]
     headers: tuple["Dataset", ...]
     problem: str | None
+    frames: tuple[int, ...] | None = None
 
     @property
     def number(self) -> str:
@@ -162,27 +165,44 @@ def _check_one(study: Path, headers: list["Dataset"], what: str, *keywords: str)
 
 
 def _series(uid: str, images: list[tuple[Path, "Dataset"]]) -> Series:
-    problem = _kind_problem([header for _, header in images])
+    headers = [header for _, header in images]
+    if len(images) == 1 and str(headers[0].get("SOPClassUID", "")) in _ENHANCED:
+        return _enhanced_series(uid, *images[0])
+    problem = _kind_problem(headers)
     if problem is None:
         order, problem = stack_problem([header for _, header in images])
         images = [images[index] for index in order]
     return Series(uid, tuple(path for path, _ in images), tuple(header for _, header in images), problem)
 
 
+def _enhanced_series(uid: str, path: Path, header: "Dataset") -> Series:
+    try:
+        headers = frame_headers(header)
+    except Exception:  # what a damaged file holds is anybody's guess
+        return Series(uid, (path,), (header,), "has functional groups that cannot be read: export it again")
+    order, problem = stack_problem(headers)
+    problem = _type_problem(headers) or problem
+    return Series(uid, (path,), tuple(headers[index] for index in order), problem, tuple(order))
+
+
 def _kind_problem(headers: list["Dataset"]) -> str | None:
     """Why images are none of a volume, whatever their positions."""
     classes = {str(header.get("SOPClassUID", "")) for header in headers}
-    types = {str(value).upper() for header in headers for value in _values(header, "ImageType")}
     first = next(iter(sorted(classes)))
     if any(one.startswith(_SECONDARY_CAPTURE) for one in classes):
         return "is a secondary capture"
     if any(one.startswith(_RT) for one in classes):
         return "is an RT object, not an image"
-    if classes & {*_MULTI_FRAME}:
-        return "is multi-frame (enhanced MR), which is not read: convert it with dcm2niix and use --image"
+    if classes & {*_ENHANCED}:
+        return f"holds {len(headers)} multi-frame images: convert it with dcm2niix, and use --image"
     if classes != {_MR}:
         modality = headers[0].get("Modality", "?")
         return f"is no MR image (modality {modality})" if first != _MR else "holds images of several kinds"
+    return _type_problem(headers)
+
+
+def _type_problem(headers: list["Dataset"]) -> str | None:
+    types = {str(value).upper() for header in headers for value in _values(header, "ImageType")}
     if "LOCALIZER" in types:
         return "is a localizer"
     if maps := sorted(types & _MAPS):

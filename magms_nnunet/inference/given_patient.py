@@ -110,7 +110,7 @@ def given_by_study(
         image = read_volume(series, labels[channel])
         files[channel] = _write(image, folder / f"image_{channel:04d}{file_ending}")
         guess = known[series.uid]
-        about[name] = {"series_number": series.number, "images": len(series.files), "confidence": guess.confidence}
+        about[name] = {"series_number": series.number, "images": len(series.headers), "confidence": guess.confidence}
         about[name] |= {"reason": guess.reason}
         if keep_identifiers:
             about[name] |= {keyword: str(series.headers[0].get(keyword, "")) for keyword in _IDENTIFIERS}
