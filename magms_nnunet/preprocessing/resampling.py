@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
@@ -13,7 +14,7 @@ MOST_VOXELS = 2**31  # 8 GB per modality; a CT of the whole body at 1 mm has 2**
 
 def run_preprocessor(
     case: str,
-    images,
+    images: list[np.ndarray],
     segmentation,
     properties: dict,
     plans_manager: PlansManager,
@@ -22,16 +23,21 @@ def run_preprocessor(
 ):
     """nnU-Net's ``run_case_npy``; what it takes and returns.
 
+    nnU-Net works on a copy of the images. So that the original does not stay in memory beside it, ``images`` is a list
+    of one array, ``(M, *spatial)``, which is taken out of it.
+
     Raises:
         CaseError: with the spacing in its header the case would be resampled to no voxels or to too many.
     """
     transpose = plans_manager.transpose_forward
-    spacing_mm, shape = ([values[axis] for axis in transpose] for values in (properties["spacing"], images.shape[1:]))
+    spacing_mm, shape = (
+        [values[axis] for axis in transpose] for values in (properties["spacing"], images[0].shape[1:])
+    )
     _check_shape(case, shape, spacing_mm, configuration_manager.spacing)
     preprocessor = configuration_manager.preprocessor_class(verbose=False)
     try:
         return preprocessor.run_case_npy(
-            images, segmentation, properties, plans_manager, configuration_manager, dataset_json
+            images.pop(), segmentation, properties, plans_manager, configuration_manager, dataset_json
         )
     except ValueError:
         cropped = properties.get("shape_after_cropping_and_before_resampling", shape)

@@ -84,8 +84,10 @@ def preprocess_case(
         check_same_grid(case.name, label, grids[0], first, grids[1], checks.geometry_tolerance, remedy)
         segmentation = whole_labels(segmentation)
         _check_labels(case.name, label, segmentation, label_manager.all_labels)
+    given = [images]
+    del images  # run_preprocessor is to hold the only reference
     data, segmentation, properties = run_preprocessor(
-        case.name, images, segmentation, properties, plans_manager, configuration_manager, dataset_json
+        case.name, given, segmentation, properties, plans_manager, configuration_manager, dataset_json
     )
     if previous_stage is not None:
         data = np.vstack(

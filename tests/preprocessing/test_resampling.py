@@ -1,12 +1,16 @@
 """What resampling would make nothing or everything of is refused in a line."""
 
+import weakref
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
 from magms_nnunet.environment.tiny_model import CONFIGURATION, dataset_json, plans
 from magms_nnunet.errors import CaseError
 from magms_nnunet.images.cases import Case
+from magms_nnunet.preprocessing import subset
 from magms_nnunet.preprocessing.subset import preprocess_case
 
 
@@ -49,3 +53,22 @@ def test_no_voxel_would_be_left_of_what_is_not_zero(preprocess):
 def test_metres_taken_for_millimetres(preprocess):
     with pytest.raises(CaseError, match=r"6x8x10 voxels of 1000x1000x1000 mm would become 6000x8000x10000 voxels"):
         preprocess(noise(6, 8, 10), (1000, 1000, 1000))
+
+
+def test_the_images_do_not_stay_in_memory_beside_nnunets_copy(preprocess, monkeypatch):
+    """At the peak, where nnU-Net normalises and resamples."""
+    read, normalize, references, kept = subset._read, DefaultPreprocessor._normalize, [], []
+
+    def reads(*arguments):
+        images, properties = read(*arguments)
+        references.append(weakref.ref(images))
+        return images, properties
+
+    def normalizes(self, *arguments):
+        kept.extend(reference() is not None for reference in references)
+        return normalize(self, *arguments)
+
+    monkeypatch.setattr(subset, "_read", reads)
+    monkeypatch.setattr(DefaultPreprocessor, "_normalize", normalizes)
+    preprocess(noise(6, 8, 10), (1, 1, 1))
+    assert kept == [False]
