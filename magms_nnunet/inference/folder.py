@@ -111,6 +111,7 @@ def predict_folder(
                 bar.update()
                 continue
             _, properties, report = prepared
+            del prepared, future  # the export needs the memory of the preprocessed voxels
             warned[job.case.name] = len(report["warnings"])
             shown = {model.modalities.names[channel]: job.case.files[channel] for channel in job.subset}
             beside = known[job.subset].residuals, replace(extras, images=shown, logits_of_folds=of_folds)
@@ -118,7 +119,7 @@ def predict_folder(
             where = (output, unfinished, job.case.name)
             future = export.submit(_export, *arguments, *where, report, save_probabilities, *beside)
             exports.append((job, failures.watch(job.case.name, future)))
-            del prepared, logits, of_folds, beside, arguments  # the next case needs the memory
+            del logits, of_folds, beside, arguments  # the next case needs the memory
             while len(exports) > export_processes + 1:
                 finish_one()
         while exports:

@@ -20,7 +20,7 @@ pytestmark = [
 
 CASES = 10_000
 LARGE = (700, 512, 512)  # z, y, x
-LARGE_MIB = 8 * 700  # the most that a prediction from one modality may take: 8 volumes of float32
+LARGE_MIB = 7 * 700  # the most that a prediction from one modality may take: 7 volumes of float32
 
 
 def peak_so_far_mib(pid: int) -> float:
