@@ -7,9 +7,9 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY constraints.txt ./
 RUN python -m venv /opt/magms \
-    && /opt/magms/bin/pip install -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
+    && /opt/magms/bin/pip install -c constraints.txt ${TORCH_INDEX:+--no-deps --index-url "$TORCH_INDEX"} torch
 COPY . .
-RUN /opt/magms/bin/pip install -c constraints.txt ".[serve]"
+RUN /opt/magms/bin/pip install -c constraints.txt ".[serve,dicom]"
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/magms /opt/magms

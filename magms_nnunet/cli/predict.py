@@ -5,8 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from magms_nnunet.cli import exits, flags
+
+if TYPE_CHECKING:
+    from magms_nnunet.inference.command import PredictionRequest
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_model(p, ("0", "1", "2", "3", "4"))
     flags.add_trust(p)
+    add(
+        "--dry-run",
+        action="store_true",
+        help="read names and headers of many cases, say what would be predicted and what would fail, write nothing",
+    )
     add("--continue_prediction", "--c", action="store_true", help="skip the cases that are predicted already")
     add(
         "-prev_stage_predictions",
@@ -81,6 +90,7 @@ def _misplaced(args: argparse.Namespace) -> str | None:
     study = args.dicom is not None
     folder = args.image is None and not study
     of_folders = {"-num_parts": args.num_parts > 1, "--continue_prediction": args.continue_prediction}
+    of_folders |= {"--dry-run": args.dry_run}
     of_folders |= {"--modalities": args.modalities is not None and not study}
     of_patients = {"--grid": args.grid is not None, "--register": args.register is not None}
     of_studies = {"--series": bool(args.series), "--keep-identifiers": args.keep_identifiers}
@@ -103,6 +113,8 @@ def _predict(args: argparse.Namespace) -> int:
     exits.starting("magms_predict", not args.disable_progress_bar)
     reports: list[dict] = []
     start, one = perf_counter(), args.image is not None or args.dicom is not None
+    if args.dry_run:
+        return _plan(args)
     failed = _predict_patient(args, reports) if one else _predict_many(args, reports)
     from magms_nnunet.trust.sentences import sentences, summary
 
@@ -113,33 +125,47 @@ def _predict(args: argparse.Namespace) -> int:
     return exits.failures("magms_predict", failed, args.debug)
 
 
+def _plan(args: argparse.Namespace) -> int:
+    from magms_nnunet.inference.dry_run import plan
+
+    found = plan(_request(args, []))
+    for subset, cases in sorted(found.subsets.items()):
+        exits.say(f"{cases} cases from {subset}")
+    exits.say(f"{found.subsets.total()} to predict, {found.finished} finished, {len(found.failed)} would fail")
+    return exits.failures("magms_predict", found.failed, args.debug)
+
+
 def _predict_many(args: argparse.Namespace, reports: list[dict]) -> dict[str, str]:
-    from magms_nnunet.inference.command import BIDS, COHORT, FOLDER, PredictionRequest, predict
+    from magms_nnunet.inference.command import predict
+
+    return predict(_request(args, reports))
+
+
+def _request(args: argparse.Namespace, reports: list[dict]) -> "PredictionRequest":
+    from magms_nnunet.inference.command import BIDS, COHORT, FOLDER, PredictionRequest
 
     given = {FOLDER: args.i, COHORT: args.cohort, BIDS: args.bids}
     kind = next(kind for kind, path in given.items() if path is not None)
-    return predict(
-        PredictionRequest(
-            input=Path(given[kind]),
-            kind=kind,
-            bids_suffixes=tuple(args.bids_suffix),
-            output=Path(args.o),
-            model=flags.model_request(args),
-            window=flags.window_request(args),
-            modalities=None if args.modalities is None else tuple(args.modalities),
-            checks=flags.input_checks(args),
-            previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
-            save_probabilities=args.save_probabilities == "npz",
-            continue_prediction=args.continue_prediction,
-            preprocessing_processes=args.npp,
-            export_processes=args.nps,
-            part=args.part_id,
-            parts=args.num_parts,
-            progress_bar=not args.disable_progress_bar,
-            extras=flags.extras(args),
-            weak_below=args.weak_below,
-            finished=reports.append,
-        )
+    return PredictionRequest(
+        input=Path(given[kind]),
+        kind=kind,
+        bids_suffixes=tuple(args.bids_suffix),
+        output=Path(args.o),
+        model=flags.model_request(args),
+        window=flags.window_request(args),
+        modalities=None if args.modalities is None else tuple(args.modalities),
+        checks=flags.input_checks(args),
+        previous_stage=Path(args.prev_stage_predictions) if args.prev_stage_predictions else None,
+        save_probabilities=args.save_probabilities == "npz",
+        continue_prediction=args.continue_prediction,
+        preprocessing_processes=args.npp,
+        export_processes=args.nps,
+        part=args.part_id,
+        parts=args.num_parts,
+        progress_bar=not args.disable_progress_bar,
+        extras=flags.extras(args),
+        weak_below=args.weak_below,
+        finished=reports.append,
     )
 
 

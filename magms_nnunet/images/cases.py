@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError, InputWarning, format_size, listing
-from magms_nnunet.images.files import ImageFileError, Voxels, read_image_file
+from magms_nnunet.images.files import ImageFileError, Voxels, read_header, read_image_file
 from magms_nnunet.images.grid import (
     GEOMETRY_TOLERANCE,
     MAKE_FORMS_AGREE,
@@ -197,14 +197,52 @@ def check_files(
         if content is None:
             continue
         grid, contents[channel] = content[0], content
-        if volumes and (len(grid.size) == 2 or min(grid.size) == 1):
-            kind = "2-D" if len(grid.size) == 2 else "a single slice"
-            raise CaseError(
-                case.name,
-                f"{label} is {kind} ({format_size(grid.size)}): this model reads 3-D images, give the whole volume",
-            )
-        if not allow_two_positions:
-            check_one_position(case.name, label, grid, geometry_tolerance, OR_ALLOW_TWO_POSITIONS)
         first = first or (label, grid)
-        check_same_grid(case.name, label, grid, *first, geometry_tolerance)
+        _check_grid(case.name, label, grid, first, geometry_tolerance, allow_two_positions, volumes)
     return contents
+
+
+def check_headers(
+    case: Case,
+    subset: Subset,
+    modalities: Modalities,
+    *,
+    geometry_tolerance: float = GEOMETRY_TOLERANCE,
+    allow_two_positions: bool = False,
+    volumes: bool = False,
+) -> None:
+    """As :func:`check_files`, as far as the headers tell.
+
+    Raises:
+        CaseError: names the file, its modality and what is wrong.
+    """
+    first: tuple[str, Grid] | None = None
+    known: dict[bytes, Grid] = {}  # the images of a patient often share a grid
+    for channel in subset:
+        label = case.label(channel, modalities)
+        try:
+            grid = read_header(case.files[channel], known)
+        except ImageFileError as error:
+            raise CaseError(case.name, f"{label} {error}") from error
+        if grid is not None:
+            first = first or (label, grid)
+            _check_grid(case.name, label, grid, first, geometry_tolerance, allow_two_positions, volumes)
+
+
+def _check_grid(
+    case: str,
+    label: str,
+    grid: Grid,
+    first: tuple[str, Grid],
+    geometry_tolerance: float,
+    allow_two_positions: bool,
+    volumes: bool,
+) -> None:
+    if volumes and (len(grid.size) == 2 or min(grid.size) == 1):
+        kind = "2-D" if len(grid.size) == 2 else "a single slice"
+        raise CaseError(
+            case, f"{label} is {kind} ({format_size(grid.size)}): this model reads 3-D images, give the whole volume"
+        )
+    if not allow_two_positions:
+        check_one_position(case, label, grid, geometry_tolerance, OR_ALLOW_TWO_POSITIONS)
+    check_same_grid(case, label, grid, *first, geometry_tolerance)

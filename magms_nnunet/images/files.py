@@ -3,11 +3,11 @@
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -24,11 +24,13 @@ from magms_nnunet.images.nifti_header import (
 if TYPE_CHECKING:
     import nibabel
 
+Content = TypeVar("Content")
 _CHUNK_BYTES = 1 << 20
 _SAMPLE = 1 << 16
 _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 348  # of NIfTI-1, whose first number this is
 _HEADER_SIZES = {_HEADER_BYTES, 540}  # the latter of NIfTI-2
+_ON_THE_GRID = ((0, 4), (40, 112), (120, 124), (252, 348))  # bytes of a NIfTI-1 header; no scaling, no texts
 _HEADER_OF = {".nii": ".nii", ".nii.gz": ".nii.gz", ".hdr": ".hdr", ".img": ".hdr", ".img.gz": ".hdr.gz"}
 _OTHER_READERS = (".tif", ".tiff", ".png", ".bmp", ".jpg")  # nnU-Net reads them without SimpleITK, and checks them
 
@@ -61,17 +63,47 @@ def read_image_file(path: Path) -> tuple[Grid, Voxels] | None:
         ImageFileError: it is missing, damaged, shorter than its header says, no image, or not one greyscale image with
             two or three axes at right angles.
     """
+    return _opened(path, _read)
+
+
+def read_header(path: Path, known: dict[bytes, Grid]) -> Grid | None:
+    """The grid of a file, whose voxels are not read. None: of a format that SimpleITK does not read.
+
+    Args:
+        path: of the file.
+        known: what NIfTI headers say of the grid -> the grid, of those that have been read.
+
+    Raises:
+        ImageFileError: as :func:`read_image_file`, as far as the header tells.
+    """
+
+    def read(path: Path) -> Grid:
+        header = _stored_header(path)
+        if header is None or not path.name.endswith((".nii", ".nii.gz")):
+            return read_grid(path, header)
+        said = b"".join(header.binaryblock[start:end] for start, end in _ON_THE_GRID)
+        if said not in known:
+            known[said] = read_grid(path, header)
+        return known[said]
+
+    return _opened(path, read)
+
+
+def _read(path: Path) -> tuple[Grid, Voxels]:
+    if path.name.endswith((".nii", ".nii.gz")):
+        return _read_nifti(path)
+    return read_grid(path), summarize(read_array(path))
+
+
+def _opened(path: Path, read: Callable[[Path], Content]) -> Content | None:
+    """What ``read`` says of a file that can be read; None: of a format that SimpleITK does not read."""
     try:
         str(path).encode()  # SimpleITK would end the whole process
         if path.is_dir():  # ITK would print a page on it
             raise ImageFileError("is a folder: give the image file")
         if path.stat().st_size == 0:
             raise ImageFileError("is empty (0 bytes): copy it again")
-        if path.name.endswith(_OTHER_READERS):
-            return None
-        if path.name.endswith((".nii", ".nii.gz")):
-            return _read_nifti(path)
-        return read_grid(path), summarize(read_array(path))
+        return None if path.name.endswith(_OTHER_READERS) else read(path)
     except UnicodeEncodeError as error:
         raise ImageFileError("has a name, or lies in a folder, that is not UTF-8: rename it") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

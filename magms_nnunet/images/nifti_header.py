@@ -51,9 +51,9 @@ def contradicting_forms(header: "nibabel.Nifti1Header", grid: Grid) -> Mapping[s
                 forms["qform"] = qform
     if header["sform_code"]:
         sform = Grid.from_nifti(grid.size, header.get_sform())
-        rounded = header["qform_code"] and not forms and _keeps(header, header.get_sform())
-        if grid.shift(sform) > _ROUNDING_VOXELS and not rounded:
-            forms["sform"] = sform
+        if grid.shift(sform) > _ROUNDING_VOXELS:
+            rounded = header["qform_code"] and not forms and _keeps(header, header.get_sform())
+            forms |= {} if rounded else {"sform": sform}
     return forms
 
 

@@ -87,15 +87,11 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     requested = None if request.modalities is None else modalities.parse(modalities.split(request.modalities))
     request.model.check(request.window, requested, modalities)
     request = replace(request, extras=request.extras.of_model(dataset_json, len(request.model.existing_folds())))
-    cases, misnamed = _cases(request, modalities, ending)
+    cases, misnamed = cases_of(request, modalities, ending)
     check_output(request.output, request.input)
     if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():
         raise InputError(f"-prev_stage_predictions and -o are the same folder, {request.output}: choose another -o")
-    failed = {
-        path.name: reserved_name(path.name)
-        or f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
-        for path in misnamed[request.part :: request.parts]
-    }
+    failed = {path.name: why_misnamed(path, ending) for path in misnamed[request.part :: request.parts]}
     mine = cases[request.part :: request.parts]
     given = request.input, request.output, request.model.folder(), *filter(None, [request.previous_stage])
     with locked_output(request.output, request.part, request.parts) as unfinished:
@@ -122,13 +118,31 @@ def _described(request: PredictionRequest, cases: int, requested: Subset | None,
     )
 
 
-def _cases(request: PredictionRequest, modalities: Modalities, ending: str) -> tuple[list[Case], list[Path]]:
+def cases_of(request: PredictionRequest, modalities: Modalities, ending: str) -> tuple[list[Case], list[Path]]:
     """All cases, and files of a folder that belong to none."""
     if request.kind == COHORT:
         return read_cohort(request.input, modalities, ending), []
     if request.kind == BIDS:
         return find_bids(request.input, modalities, ending, request.bids_suffixes), []
     return find_cases(request.input, ending)
+
+
+def why_misnamed(path: Path, ending: str) -> str:
+    """Why a file belongs to no case."""
+    return (
+        reserved_name(path.name)
+        or f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
+    )
+
+
+def check_name(case: Case, ending: str) -> None:
+    """Raise CaseError where results of this name would take the place of something else."""
+    if case.name.lower() in MODEL_FILES:
+        taken = f"{case.name.lower()}.json"
+        raise CaseError(case.name, f"its JSON would take the place of nnU-Net's {taken}: rename its files")
+    if reason := reserved_name(case.name):
+        raise CaseError(case.name, reason)
+    check_result_name(case, ending)
 
 
 def _jobs(
@@ -145,14 +159,9 @@ def _jobs(
     jobs = []
     for case in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
         try:
-            if case.name.lower() in MODEL_FILES:
-                taken = f"{case.name.lower()}.json"
-                raise CaseError(case.name, f"its JSON would take the place of nnU-Net's {taken}: rename its files")
-            if reason := reserved_name(case.name):
-                raise CaseError(case.name, reason)
-            check_result_name(case, ending)
+            check_name(case, ending)
             subset = choose_modalities(case, requested, modalities, ending)
-            job = Job(case, subset, _previous_stage(case, request.previous_stage, ending), checks=request.checks)
+            job = Job(case, subset, previous_stage_of(case, request.previous_stage, ending), checks=request.checks)
             done = is_finished(case.name, request.output, ending, request.save_probabilities, request.extras)
             if not (done and request.continue_prediction):
                 check_replaceable(case.name, request.output, ending)
@@ -218,7 +227,12 @@ def _predict(
     )
 
 
-def _previous_stage(case: Case, folder: Path | None, ending: str) -> Path | None:
+def previous_stage_of(case: Case, folder: Path | None, ending: str) -> Path | None:
+    """The file of the previous stage's segmentation of a case; None: the model has no such stage.
+
+    Raises:
+        CaseError: it is missing.
+    """
     if folder is None:
         return None
     path = folder / f"{case.name}{ending}"
