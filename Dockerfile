@@ -15,8 +15,7 @@ FROM python:3.11-slim-bookworm
 COPY --from=build /opt/magms /opt/magms
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin magms
 # Nothing is written but results and what lies in /tmp, so that the root file system can be read-only.
-ENV PATH=/opt/magms/bin:$PATH HOME=/tmp MPLCONFIGDIR=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    nnUNet_raw=/data/nnUNet_raw nnUNet_preprocessed=/data/nnUNet_preprocessed nnUNet_results=/models
+ENV PATH=/opt/magms/bin:$PATH HOME=/tmp MPLCONFIGDIR=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /tmp
 EXPOSE 8000

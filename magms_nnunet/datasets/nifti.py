@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from magms_nnunet.errors import CaseError, format_size
-from magms_nnunet.images.files import ImageFileError, misnamed, read_grid
+from magms_nnunet.images.files import ImageFileError, read_grid
 from magms_nnunet.images.grid import GEOMETRY_TOLERANCE, Grid, check_one_position, check_same_grid
+from magms_nnunet.images.nifti_header import misnamed
 from magms_nnunet.storage.files import open_regular
 
 if TYPE_CHECKING:

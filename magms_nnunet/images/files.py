@@ -14,10 +14,12 @@ import numpy as np
 from magms_nnunet.errors import format_size
 from magms_nnunet.images.grid import Grid, is_orthonormal
 from magms_nnunet.images.nifti_header import (
+    HEADER_BYTES,
     contradicting_forms,
     contradicting_scaling,
     has_form,
     is_finite,
+    misnamed,
     simpleitk_scaling,
 )
 
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 Content = TypeVar("Content")
 _CHUNK_BYTES = 1 << 20
 _SAMPLE = 1 << 16
-_GZIP = b"\x1f\x8b"
-_HEADER_BYTES = 348  # of NIfTI-1, whose first number this is
-_HEADER_SIZES = {_HEADER_BYTES, 540}  # the latter of NIfTI-2
 _ON_THE_GRID = ((0, 4), (40, 112), (120, 124), (252, 348))  # bytes of a NIfTI-1 header; no scaling, no texts
 _HEADER_OF = {".nii": ".nii", ".nii.gz": ".nii.gz", ".hdr": ".hdr", ".img": ".hdr", ".img.gz": ".hdr.gz"}
 _OTHER_READERS = (".tif", ".tiff", ".png", ".bmp", ".jpg")  # nnU-Net reads them without SimpleITK, and checks them
@@ -112,20 +111,6 @@ def _opened(path: Path, read: Callable[[Path], Content]) -> Content | None:
         raise ImageFileError(f"is truncated or damaged ({error}): copy it again") from error
     except OSError as error:
         raise ImageFileError(f"cannot be read ({error.strerror or error})") from error
-
-
-def misnamed(path: Path) -> str | None:
-    """Whether a NIfTI file is compressed and its name says otherwise, as the end of a sentence."""
-    if not path.is_file():  # a pipe would never end
-        return None
-    with open(path, "rb") as file:
-        start = file.read(4)
-    plain = path.with_suffix("").name if path.name.endswith(".gz") else path.name
-    if path.name.endswith(".nii.gz") and {int.from_bytes(start, order) for order in ("little", "big")} & _HEADER_SIZES:
-        return f"is not compressed, although its name ends in .gz: rename it to {plain} and gzip that"
-    if path.name.endswith(".nii") and start[:2] == _GZIP:
-        return f"is compressed, although its name does not end in .gz: rename it to {plain}.gz and gunzip that"
-    return None
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -327,10 +312,10 @@ def _stored_header(path: Path) -> "nibabel.Nifti1Header | None":
         return None
     try:
         with _open(file) as stream:
-            header = nibabel.Nifti1Header(stream.read(_HEADER_BYTES), check=False)
+            header = nibabel.Nifti1Header(stream.read(HEADER_BYTES), check=False)
     except nibabel.wrapstruct.WrapStructError:
         return None
-    if header["sizeof_hdr"] != _HEADER_BYTES or header["magic"].item() not in (b"n+1", b"ni1"):
+    if header["sizeof_hdr"] != HEADER_BYTES or header["magic"].item() not in (b"n+1", b"ni1"):
         return None
     if not is_finite(header):
         raise ImageFileError("has a position in its header that is NaN or infinite: export it again")

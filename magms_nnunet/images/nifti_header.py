@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +12,27 @@ from magms_nnunet.images.grid import Grid
 if TYPE_CHECKING:
     import nibabel
 
+HEADER_BYTES = 348  # of NIfTI-1, whose first number this is
+_SIZES = {HEADER_BYTES, 540}  # the latter of NIfTI-2
+_GZIP = b"\x1f\x8b"
 _QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
 _OFFSET = ("qoffset_x", "qoffset_y", "qoffset_z")
 _ROUNDING_VOXELS = 1e-4
 _ROUNDING = 2e-6  # of what a header keeps in single precision, relative to 1 or to the value
+
+
+def misnamed(path: Path) -> str | None:
+    """Whether a NIfTI file is compressed and its name says otherwise, as the end of a sentence."""
+    if not path.is_file():  # a pipe would never end
+        return None
+    with open(path, "rb") as file:
+        start = file.read(4)
+    plain = path.with_suffix("").name if path.name.endswith(".gz") else path.name
+    if path.name.endswith(".nii.gz") and {int.from_bytes(start, order) for order in ("little", "big")} & _SIZES:
+        return f"is not compressed, although its name ends in .gz: rename it to {plain} and gzip that"
+    if path.name.endswith(".nii") and start[:2] == _GZIP:
+        return f"is compressed, although its name does not end in .gz: rename it to {plain}.gz and gunzip that"
+    return None
 
 
 def is_finite(header: "nibabel.Nifti1Header") -> bool:
