@@ -58,7 +58,7 @@ class PredictionLog:
         with suppress(OSError), open(self._file, "a", encoding="utf-8", opener=open_own) as file:
             file.write(text)
 
-    def done(self, report: Mapping) -> None:
+    def done(self, report: dict) -> None:
         """A case is done; ``report``: content of its JSON."""
         self._reports.append(report)
         expected = report["expected_dice"]
