@@ -64,10 +64,9 @@ def compare(
     ]
     differences = differences_table(data)
     first = [cases, main] if differences is None else [differences, cases, main]
-    rest = [table for table in others if table is not None]
-    everything = [*first, *rest]
+    everything = [*first, *(table for table in others if table is not None)]
     check_writable(output)
-    write_comparison_page(output / "comparison.html", data, differences, [cases, main, *rest])
+    write_comparison_page(output / "comparison.html", data, differences, everything[len(first) - 2 :])
     _write(output / "comparison.md", "# Comparison\n\n" + "\n".join(map(markdown, everything)))
     _write(output / "comparison.tex", "% to \\input into a document\n" + "\n".join(map(latex, everything)))
     apart = [] if differences is None else [dict(zip(differences.header, r, strict=True)) for r in differences.rows]
