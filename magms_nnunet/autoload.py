@@ -113,7 +113,8 @@ def _adapt(module, name):
     if name in _CHANGES:
         import importlib
 
-        getattr(importlib.import_module("magms_nnunet.preprocessing.incomplete_cases"), _CHANGES[name])(module)
+        change = getattr(importlib.import_module("magms_nnunet.preprocessing.incomplete_cases"), _CHANGES[name])
+        change(module, PLANNERS)
 
 
 def add_names(module, names):

@@ -1,4 +1,4 @@
-"""What can be wrong with a user's input. Every message is one line: case, file, modality and what to do next."""
+"""Errors of a user's input. Every message is one line: case, file, modality and what to do next."""
 
 from collections.abc import Iterable
 
@@ -53,7 +53,13 @@ def format_size(values: Iterable[float]) -> str:
 
 
 def listing(texts: Iterable[str], most: int = 8, separator: str = ", ") -> str:
-    """Join texts for a message; of many, name the first ``most`` and count the others."""
+    """Join texts for a message.
+
+    Args:
+        texts: to join.
+        most: number of texts that are named; the others are counted.
+        separator: between the texts.
+    """
     texts = list(texts)
     more = len(texts) - most
     return separator.join(texts[:most]) + (f" and {more} more" if more > 0 else "")

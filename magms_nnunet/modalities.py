@@ -41,7 +41,7 @@ class Modalities:
 
         Raises:
             InputError: neither is there, the channels are not numbered 0 to M - 1, their names cannot be told apart, or
-                one cannot be part of a file's name, as evaluations name folders after them.
+                a name cannot be part of a file's name.
         """
         channels = dataset_json.get("channel_names") or dataset_json.get("modality")
         if not isinstance(channels, dict) or sorted(channels) != sorted(str(i) for i in range(len(channels))):
@@ -69,17 +69,17 @@ class Modalities:
         return tuple(range(len(self)))
 
     def subsets(self) -> list[Subset]:
-        """All 2^M - 1 non-empty subsets in the paper's order: by size, then by channel."""
+        """Return all 2^M - 1 non-empty subsets in the paper's order: by size, then by channel."""
         return [s for size in range(1, len(self) + 1) for s in combinations(range(len(self)), size)]
 
     def split(self, tokens: Sequence[str]) -> list[str]:
-        """Tokens of a flag, each of which may also join several with commas: ``T1c,F``."""
-        known = {name.lower() for name in self.names}  # which may hold commas themselves
-        joined = [[token] if token.lower() in known else token.split(",") for token in tokens]
+        """Split the tokens of a flag, each of which may join several names with commas: ``T1c,F``."""
+        names = {name.lower() for name in self.names}  # which may hold commas themselves
+        joined = [[token] if token.lower() in names else token.split(",") for token in tokens]
         return [name for names in joined for name in names if name]
 
     def parse(self, tokens: Sequence[str]) -> Subset:
-        """Subset that the user means by names, unambiguous aliases (upper or lower case) or channel indices.
+        """Return the subset that a user names by names, unambiguous aliases (in any case) or channel indices.
 
         Raises:
             InputError: a token is unknown or ambiguous, a modality is given twice, or there is none.
@@ -121,21 +121,21 @@ class Modalities:
         return candidates[0]
 
     def listing(self) -> str:
-        """All names for a message: ``FLAIR, T1, T1c, T2``."""
+        """Return all names for a message: ``FLAIR, T1, T1c, T2``."""
         return ", ".join(self.names)
 
     def format(self, subset: Iterable[int]) -> str:
-        """Names of a subset joined by ``+``: ``FLAIR+T1c``."""
+        """Return the names of a subset joined by ``+``: ``FLAIR+T1c``."""
         return "+".join(self.names[i] for i in subset)
 
     def dots(self, subset: Iterable[int]) -> str:
-        """The paper's notation, one mark per modality: ``● ○ ● ○`` (● available, ○ missing)."""
+        """Return the paper's notation, one mark per modality: ``● ○ ● ○`` (● available, ○ missing)."""
         available = set(subset)
         return " ".join("●" if i in available else "○" for i in range(len(self)))
 
 
 def union(subsets: Iterable[Subset]) -> Subset:
-    """The modalities that are in any of these subsets."""
+    """Return the modalities that are in any of these subsets."""
     return tuple(sorted({m for subset in subsets for m in subset}))
 
 

@@ -1,4 +1,4 @@
-"""``-pl MAGMSPlanner``: nnU-Net's planner that knows what M encoders cost."""
+"""``-pl MAGMSPlanner``: nnU-Net's planner with the memory estimate of M encoders."""
 
 from pathlib import Path
 
@@ -31,8 +31,17 @@ class MAGMSPlanner(ExperimentPlanner):
     ``-gpu_memory_target`` is the memory of the GPU in GB, 24 by default: four modalities then have the patch that
     nnU-Net plans for 8 GB, and with 8 GB a smaller one.
 
+    Args:
+        dataset_name_or_id: as for nnU-Net's planner.
+        gpu_memory_target_in_gb: memory of the GPU in GB; None: 24.
+        preprocessor_name: as for nnU-Net's planner.
+        plans_name: as for nnU-Net's planner; None: MAGMSPlans, and for residual encoders their name.
+        overwrite_target_spacing: as for nnU-Net's planner.
+        suppress_transpose: as for nnU-Net's planner.
+
     Attributes:
-        takes_incomplete_cases: tells :mod:`magms_nnunet.preprocessing.incomplete_cases` that cases may lack modalities.
+        takes_incomplete_cases: marks a planner whose cases may lack modalities, for
+            :mod:`magms_nnunet.preprocessing.incomplete_cases`.
 
     Raises:
         InputError: no command would load a model of this dataset, for what its dataset.json says.
@@ -51,14 +60,14 @@ class MAGMSPlanner(ExperimentPlanner):
         overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
         suppress_transpose: bool = False,
     ):
-        """As nnU-Net's.
+        """Plan as nnU-Net's planner does.
 
         Raises:
             InputError: training cases lack files.
         """
         check_hooks(ExperimentPlanner, _HOOKS)
         warn_of_untested_nnunet()
-        # Without a memory target: nnU-Net's planners warn of any but their own.
+        # Without a memory target, because nnU-Net's planners warn of any value but their own.
         super().__init__(
             dataset_name_or_id,
             preprocessor_name=preprocessor_name,
@@ -71,7 +80,7 @@ class MAGMSPlanner(ExperimentPlanner):
         self.UNet_vram_target_GB = gpu_memory_target_in_gb or self.default_gpu_memory_gb
 
     def _find_files(self) -> dict[str, Files]:
-        """The images of each case by channel; prints how many cases lack some."""
+        """Return the images of each case by channel, and print the number of cases that lack some."""
         check_labels_have_images(Path(self.raw_dataset_folder), self.dataset_json, self.dataset.keys())
         files = incomplete_files(self.dataset, self.dataset_json)
         if files is None:
@@ -86,10 +95,10 @@ class MAGMSPlanner(ExperimentPlanner):
         return files
 
     def plan_experiment(self):
-        """nnU-Net's plans, of images that can be trained on.
+        """Make nnU-Net's plans, after a check of the images.
 
         Raises:
-            InputError: some cannot; see :func:`magms_nnunet.preprocessing.training_images.check_training_images`.
+            InputError: see :func:`magms_nnunet.preprocessing.training_images.check_training_images`.
         """
         check_training_images(self.dataset, Modalities.from_dataset_json(self.dataset_json))
         return super().plan_experiment()
@@ -103,22 +112,31 @@ class MAGMSPlanner(ExperimentPlanner):
         arch_kwargs: dict,
         arch_kwargs_req_import: tuple[str, ...],
     ) -> int:
-        """Voxels of all feature maps of one training pass, with one encoder for each of ``input_channels``."""
+        """Return the number of voxels of all feature maps of one training pass, with one encoder per input channel.
+
+        Args:
+            patch_size: in voxels.
+            input_channels: number of modalities.
+            output_channels: of the logits.
+            arch_class_name: of the network in the plans.
+            arch_kwargs: its arguments.
+            arch_kwargs_req_import: names of the arguments that are classes.
+        """
         unet = get_network_from_plans(
             arch_class_name, arch_kwargs, arch_kwargs_req_import, 1, output_channels, allow_init=False
         )
         return conv_feature_map_size(unet.encoder, unet.decoder, input_channels, patch_size)
 
     def determine_normalization_scheme_and_whether_mask_is_used_for_norm(self) -> tuple[list[str], list[bool]]:
-        """nnU-Net's choice of scheme per channel, each from the channel's own support."""
+        """Return nnU-Net's choice of scheme per channel, each from the channel's own support."""
         schemes, use_mask = super().determine_normalization_scheme_and_whether_mask_is_used_for_norm()
         return [OWN_SUPPORT.get(scheme, scheme) for scheme in schemes], use_mask
 
     def save_plans(self, plans: dict) -> None:
-        """With what each channel looks like, by which swapped files are noticed at prediction."""
+        """Save the plans with the appearance of each channel, by which prediction notices swapped files."""
         plans[PLANS_KEY] = learn_appearance([*self._files.values()])
         super().save_plans(plans)
 
     def generate_data_identifier(self, configuration_name: str) -> str:
-        """A folder of our own: our normalisation differs from that in nnU-Net's folders."""
+        """Return the name of a folder of our own: our normalisation differs from that in nnU-Net's folders."""
         return f"{self.plans_identifier}_{configuration_name}"

@@ -1,6 +1,7 @@
 """Imports flow one way, and what must start fast does not import torch."""
 
 import ast
+import graphlib
 import pkgutil
 import subprocess
 import sys
@@ -109,6 +110,17 @@ def test_the_table_has_no_arrow_that_runs_back():
                 reach[name] |= reach[via]
     assert [name for name in reach if name in reach[name]] == []
     assert not {"trainers", "planners"} & set().union(*ALLOWED.values())
+
+
+def test_no_modules_import_each_other():
+    """Also through imports within functions, and those for the type checker."""
+    modules = sources()
+    graph = {
+        module: {name for found in imports(module, file) for name in (found, found.rpartition(".")[0])}
+        & modules.keys() - {module}
+        for module, file in modules.items()
+    }
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
 
 
 def test_no_other_module_lies_outside_a_room():

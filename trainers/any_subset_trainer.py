@@ -9,7 +9,7 @@ from magms_nnunet.training.subset_trainer import SubsetTrainer
 
 
 class AnySubsetTrainer(SubsetTrainer):
-    """One U-Net that sees complete samples and random subsets in training, with a decision level for each subset.
+    """One U-Net that is trained on complete samples and random subsets, with a decision level for each subset.
 
     Derive from it and set ``law`` to change which subsets are trained; everything else is changed as in nnU-Net.
     """
@@ -17,7 +17,7 @@ class AnySubsetTrainer(SubsetTrainer):
     build = staticmethod(build_any_subset_unet)
 
     def configure_optimizers(self):
-        """Muon, with a learning rate that falls along a cosine."""
+        """Return Muon, with a learning rate that falls along a cosine."""
         return muon_and_schedule(self)
 
     def _build_loss(self) -> nn.Module:

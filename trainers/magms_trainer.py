@@ -23,11 +23,11 @@ class MAGMSTrainer(ModalityTrainer):
     settings = Settings()
 
     def describe(self) -> dict:
-        """The settings."""
+        """Return the settings."""
         return {"settings": asdict(self.settings)}
 
     def initialize(self):
-        """nnU-Net's; where it compiles the network, also the decoder, which the loss calls on its own."""
+        """Initialise as nnU-Net does; where it compiles the network, also compile the decoder, which the loss calls."""
         super().initialize()
         self.plain_network.recompute_encoders = self.settings.recompute_encoders
         if self._do_i_compile():
@@ -45,23 +45,23 @@ class MAGMSTrainer(ModalityTrainer):
         )
 
     def configure_optimizers(self):
-        """Muon, with a learning rate that falls along a cosine."""
+        """Return Muon, with a learning rate that falls along a cosine."""
         return muon_and_schedule(self)
 
     def get_tr_and_val_datasets(self):
-        """nnU-Net's, of which the weights of the modalities are taken."""
+        """Return nnU-Net's datasets, and set the weights of the modalities by their rarity."""
         training, validation = super().get_tr_and_val_datasets()
         self._modality_weights = self._available.rarity(training.identifiers, self.settings.rarity_cap)
         return training, validation
 
     def on_train_epoch_start(self):
-        """Also sets how much distillation and each modality count in this epoch."""
+        """Also set the weights of the distillation and of each modality in this epoch."""
         super().on_train_epoch_start()
         self.loss.modality_weights = self._modality_weights
         self.loss.distillation = self.settings.distillation(self.current_epoch / self.num_epochs)
 
     def train_step(self, batch: dict) -> dict:
-        """nnU-Net's step; its result also holds the loss's terms, ``(M + 1, 3)``."""
+        """Train a step as nnU-Net does; the result also holds the terms of the loss, ``(M + 1, 3)``."""
         if self.grad_scaler is not None:
             self.loss.gradient_scale = self.grad_scaler.scale(torch.ones((), device=self.device))
         available = self.available(batch)
@@ -70,7 +70,7 @@ class MAGMSTrainer(ModalityTrainer):
         return {**result, "terms": self.loss.last_terms.cpu().numpy()[None]}
 
     def on_train_epoch_end(self, train_outputs: list[dict]):
-        """Also writes each term's mean over the epoch into the log."""
+        """Also write the mean of each term over the epoch into the log."""
         super().on_train_epoch_end(train_outputs)
         terms = np.concatenate([output["terms"] for output in train_outputs]).mean(0)
         for name, (dc, kl, feature) in zip(("all", *self.modalities.names), terms, strict=True):

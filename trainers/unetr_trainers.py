@@ -9,10 +9,17 @@ from magms_nnunet.training.trainer import ModalityTrainer
 
 
 class UNETRTrainer(ModalityTrainer):
-    """nnU-Net's trainer and loss with UNETR, which sees all modalities as channels of one image.
+    """nnU-Net's trainer and loss with UNETR, which gets all modalities as channels of one image.
 
-    UNETR has logits of full resolution only, so there is no deep supervision; and nnU-Net's SGD at 0.01 does not suit
-    a transformer: AdamW at 1e-4 as in UNETR's own training (arXiv 2103.10504), with nnU-Net's schedule.
+    UNETR has logits of full resolution only, so there is no deep supervision. nnU-Net's SGD at 0.01 does not suit a
+    transformer; AdamW at 1e-4 is used as in UNETR's own training (arXiv 2103.10504), with nnU-Net's schedule.
+
+    Args:
+        plans: as for nnU-Net's trainer.
+        configuration: as for nnU-Net's trainer.
+        fold: as for nnU-Net's trainer.
+        dataset_json: as for nnU-Net's trainer.
+        device: as for nnU-Net's trainer.
     """
 
     build = staticmethod(lambda plans, inputs, outputs, _: build_unetr(plans, inputs, outputs))
@@ -31,7 +38,7 @@ class UNETRTrainer(ModalityTrainer):
         self.weight_decay = 1e-5
 
     def configure_optimizers(self):
-        """AdamW, with nnU-Net's polynomial schedule."""
+        """Return AdamW, with nnU-Net's polynomial schedule."""
         optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 

@@ -1,4 +1,4 @@
-"""``magms_compare``: evaluated systems side by side, in the layouts of the paper."""
+"""``magms_compare``: compares evaluated systems in tables with the layouts of the paper."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from magms_nnunet.cli import exits
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of the comparison."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_compare",
         description="Compares what magms_evaluate wrote: Dice and HD95 of every subset, wins and tests against the "
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     if not 0 <= args.tolerance <= 1:

@@ -1,4 +1,4 @@
-"""``magms_convert``: a published dataset becomes a dataset of nnU-Net."""
+"""``magms_convert``: converts a published dataset to a dataset of nnU-Net."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_convert",
         description="Writes an unpacked iSEG-2017, Medical Segmentation Decathlon Task01_BrainTumour or BraTS (2017 to "
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     if not 0 <= args.seed < 2**32:

@@ -1,4 +1,4 @@
-"""``magms_demo``: from nothing to predictions from incomplete patients, in minutes and without data or a GPU."""
+"""``magms_demo``: trains and predicts incomplete patients in minutes, without data or a GPU."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from magms_nnunet.cli import exits
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of the demo."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_demo",
         description="Makes a phantom dataset, plans and trains with nnU-Net's own commands on the CPU, predicts test "
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     if args.epochs < 1 or args.seed < 0:

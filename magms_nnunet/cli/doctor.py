@@ -1,15 +1,19 @@
-"""``magms_doctor``: can this machine train and predict, and if not, what to do."""
+"""``magms_doctor``: checks whether this machine can train and predict, and names remedies."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from magms_nnunet.cli import exits
+from magms_nnunet.environment.examination import examine
+from magms_nnunet.environment.finding import FAIL, WARN
 from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
-    """How it reports."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_doctor",
         description="Checks nnU-Net, the look-up of our trainers and planners, torch and the GPU, nnU-Net's folders, "
@@ -24,19 +28,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     return exits.run(p.prog, lambda: _examine(args), args.debug)
 
 
 def _examine(args: argparse.Namespace) -> int:
-    import json
-    from dataclasses import asdict
-
-    from magms_nnunet.environment.examination import examine
-    from magms_nnunet.environment.finding import FAIL, WARN
-
     findings = []
     for finding in examine(args.debug):
         findings.append(finding)

@@ -1,4 +1,4 @@
-"""``magms_evaluate``: Dice and HD95 of a model on every subset of its modalities, and what that says about them."""
+"""``magms_evaluate``: scores a model on every subset of its modalities."""
 
 import argparse
 import shlex
@@ -8,14 +8,15 @@ from pathlib import Path, PureWindowsPath
 
 from magms_nnunet.cli import exits, flags
 from magms_nnunet.errors import one_line
+from magms_nnunet.storage.output_lock import locked_output
 
 
 def parser() -> argparse.ArgumentParser:
-    """Which model and cases, which subsets, and how."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_evaluate",
         description="Scores a model on all subsets of its modalities: Dice and HD95 per case, region and subset, which "
-        "modalities matter, and a report to look at. The same command again goes on where it stopped.",
+        "modalities matter, and a report to look at. The same command continues an interrupted evaluation.",
     )
     add = p.add_argument
     add("-o", metavar="FOLDER", required=True, help="where scores.csv, summary.json and report.html go")
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     if args.merge is None or args.attach:
@@ -99,7 +100,6 @@ def _merge(args: argparse.Namespace) -> int:
     from magms_nnunet.evaluation import folder as evaluation
     from magms_nnunet.evaluation.evaluate import attach_summary
     from magms_nnunet.inference.request import check_output
-    from magms_nnunet.storage.output_lock import locked_output
 
     output = Path(args.o)
     check_output(output, None)
@@ -113,7 +113,7 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _print(summary: dict, output: str) -> None:
-    """A line per subset."""
+    """Print a line per subset."""
     names = {subset: one_line(subset) for subset in summary["subsets"]}
     width = max(map(len, names.values()))
     exits.say(f"{'subset':{width}}  Dice   SD     HD95/mm  cases")

@@ -1,4 +1,4 @@
-"""How every command ends: 0 done, 2 bad input, 3 some cases failed, 1 an internal error, 130 or 143 by a signal."""
+"""The exit codes of all commands: 0 done, 2 bad input, 3 failed cases, 1 internal error, 130 or 143 by a signal."""
 
 import os
 import sys
@@ -16,7 +16,16 @@ from magms_nnunet.runtime.streams import lasting_streams
 
 
 def run(command: str, function: Callable[[], int], debug: bool) -> int:
-    """Call ``function`` and turn what it raises into one line and an exit code, with ``debug`` after a traceback."""
+    """Call a command's function, and turn what it raises into one line and an exit code.
+
+    Args:
+        command: name of the command, for the line.
+        function: does the work and returns the exit code.
+        debug: print the traceback before the line.
+
+    Returns:
+        The exit code.
+    """
     read_names_as_utf8(command)
     with lasting_streams(), _no_imports_from_here():
         return _run(command, function, debug)
@@ -26,7 +35,7 @@ def _run(command: str, function: Callable[[], int], debug: bool) -> int:
     try:
         with exit_on_signal(), _warnings_as_lines(command):
             check_variables()
-            if command != "magms_doctor":  # whose report has a line on it
+            if command != "magms_doctor":  # its report has a line on this
                 warn_of_untested_nnunet()
             return function()
     except KeyboardInterrupt as stop:
@@ -47,7 +56,7 @@ def _run(command: str, function: Callable[[], int], debug: bool) -> int:
 
 @contextmanager
 def _no_imports_from_here() -> Iterator[None]:
-    """While the block runs, Python processes that it starts do not import from the working directory."""
+    """Keep Python processes that are started within the block from importing from the working directory."""
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
@@ -80,9 +89,9 @@ def _warnings_as_lines(command: str) -> Iterator[None]:
         yield
 
 
-def starting(command: str, shown: bool) -> None:
-    """Show at once that something happens: what comes next imports torch, which takes seconds."""
-    if shown:
+def starting(command: str, progress_bar: bool) -> None:
+    """Print a first line at once, because the import of torch takes seconds."""
+    if progress_bar:
         print(f"{command}: starting", file=sys.stderr, flush=True)
 
 
@@ -93,7 +102,16 @@ def say(text: object, file: TextIO | None = None) -> None:
 
 
 def failures(command: str, failed: dict[str, str], debug: bool) -> int:
-    """Name the cases that failed, with ``debug`` also the place of an internal error; the exit code."""
+    """Print a line for every case that failed.
+
+    Args:
+        command: name of the command, for the lines.
+        failed: case -> message.
+        debug: print the traceback of an internal error, too.
+
+    Returns:
+        The exit code: 0 without failures, 3 where cases failed, 1 where one of them is an internal error.
+    """
     for case, message in failed.items():
         if debug and isinstance(message, FaultMessage):
             say(message.traceback, sys.stderr)

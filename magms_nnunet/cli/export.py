@@ -1,4 +1,4 @@
-"""``magms_export``: a trained model as a zip to give to others."""
+"""``magms_export``: packs a trained model into a zip."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of nnUNetv2_export_model_to_zip, meaning the same."""
+    """Make the parser of the flags, those of nnUNetv2_export_model_to_zip with the same meaning."""
     p = argparse.ArgumentParser(
         prog="magms_export",
         description="Packs a trained model into a zip for magms_import (or nnU-Net's own import), with a manifest of "
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     flags.check_folds(p, args.f)

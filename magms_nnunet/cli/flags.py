@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from magms_nnunet.cli.parts import find_part
 from magms_nnunet.errors import InputError
+from magms_nnunet.trust.advice import WEAK_BELOW
 
 if TYPE_CHECKING:
     from magms_nnunet.images.checks import InputChecks
@@ -20,7 +21,7 @@ TRUST = "unpickle the checkpoint whatever it holds, code included: only if you t
 
 
 def add_model(p: argparse.ArgumentParser, default_folds: tuple[str, ...]) -> None:
-    """Which model."""
+    """Add the flags that name a model."""
     add = p.add_argument
     add("-d", metavar="DATASET", help="name or id of the dataset that the model was trained on")
     add("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
@@ -33,7 +34,7 @@ def add_model(p: argparse.ArgumentParser, default_folds: tuple[str, ...]) -> Non
 
 
 def add_window(p: argparse.ArgumentParser) -> None:
-    """How it predicts, and with how many processes."""
+    """Add the flags of the prediction and of its processes."""
     add = p.add_argument
     add(
         "--fill",
@@ -71,7 +72,7 @@ def add_checks(p: argparse.ArgumentParser, *, treat_empty: bool) -> None:
 
 
 def add_patient(p: argparse.ArgumentParser) -> None:
-    """How one patient's images are found and brought together."""
+    """Add the flags for the images of one patient."""
     add = p.add_argument
     add("--series", metavar="NAME=UID", nargs="+", default=[], help="the series of a modality, by UID or number")
     add(
@@ -85,9 +86,7 @@ def add_patient(p: argparse.ArgumentParser) -> None:
 
 
 def add_trust(p: argparse.ArgumentParser) -> None:
-    """What is said and written on how far a result can be trusted."""
-    from magms_nnunet.trust.advice import WEAK_BELOW
-
+    """Add the flags on the trust in a result."""
     add = p.add_argument
     add(
         "--save_probabilities",
@@ -114,13 +113,13 @@ def add_trust(p: argparse.ArgumentParser) -> None:
 
 
 def add_tolerance(p: argparse.ArgumentParser) -> None:
-    """How exactly the grids of a case must agree."""
+    """Add the flag of the tolerance between the grids of a case."""
     p.add_argument(
         "--geometry-tolerance",
         metavar="VOXELS",
         type=float,
         default=1e-3,
-        help="how far the same voxel may lie apart in two files of a case, default: %(default)s",
+        help="largest distance between the positions of one voxel in two files of a case, default: %(default)s",
     )
 
 
@@ -162,26 +161,26 @@ def check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 
 def check_trust(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """As :func:`check`, of :func:`add_trust`'s flags."""
+    """Check the flags of :func:`add_trust`, as :func:`check` does."""
     if not 0 <= args.weak_below <= 1:
         p.error(f"--weak-below must be from 0 to 1, got {args.weak_below}")
 
 
 def check_tolerance(p: argparse.ArgumentParser, tolerance: float) -> None:
-    """As :func:`check`, of ``--geometry-tolerance`` alone."""
+    """Check ``--geometry-tolerance``, as :func:`check` does."""
     if not 0 <= tolerance < float("inf"):
         p.error(f"--geometry-tolerance must be 0 or more voxels, got {tolerance}")
 
 
 def check_folds(p: argparse.ArgumentParser, folds: Sequence[str]) -> None:
-    """As :func:`check`, of ``-f`` alone."""
+    """Check ``-f``, as :func:`check` does."""
     for fold in folds:
         if fold != "all" and not fold.isdecimal():
             p.error(f"-f takes numbers or 'all', got {fold!r}")
 
 
 def model_request(args: argparse.Namespace) -> "ModelRequest":
-    """Of :func:`add_model`'s flags."""
+    """Make the request from the flags of :func:`add_model`."""
     from magms_nnunet.inference.request import ModelRequest
 
     return ModelRequest(
@@ -197,7 +196,7 @@ def model_request(args: argparse.Namespace) -> "ModelRequest":
 
 
 def input_checks(args: argparse.Namespace) -> "InputChecks":
-    """Of :func:`add_checks`'s flags."""
+    """Make the checks from the flags of :func:`add_checks`."""
     from magms_nnunet.images.checks import InputChecks
 
     return InputChecks(
@@ -210,7 +209,7 @@ def input_checks(args: argparse.Namespace) -> "InputChecks":
 
 
 def extras(args: argparse.Namespace) -> "Extras":
-    """Of :func:`add_trust`'s flags."""
+    """Make the optional files from the flags of :func:`add_trust`."""
     from magms_nnunet.inference.extras import Extras
 
     maps = args.save_probabilities == "nifti"
@@ -218,7 +217,7 @@ def extras(args: argparse.Namespace) -> "Extras":
 
 
 def window_request(args: argparse.Namespace) -> "WindowRequest":
-    """Of :func:`add_window`'s flags."""
+    """Make the request from the flags of :func:`add_window`."""
     from magms_nnunet.inference.request import WindowRequest
 
     return WindowRequest(

@@ -1,4 +1,4 @@
-"""``magms_import``: install a model from a zip, after checking all that is in it."""
+"""``magms_import``: installs a model from a zip, after a check of its content."""
 
 import argparse
 import sys
@@ -7,13 +7,14 @@ from pathlib import Path
 
 from magms_nnunet.cli import exits, flags
 from magms_nnunet.errors import listing, one_line
+from magms_nnunet.nnunet.folders import nnunet_folder
 
 _NAMED = 5
 _LONGEST = 200  # characters of a name
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_import",
         description="Installs the models of a zip that magms_export or nnUNetv2_export_model_to_zip wrote in "
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     return exits.run(p.prog, lambda: _import(args), args.debug)
@@ -36,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _import(args: argparse.Namespace) -> int:
     from magms_nnunet.model.install import install_models
-    from magms_nnunet.nnunet.folders import nnunet_folder
 
     installed, left_out = install_models(
         Path(args.i),

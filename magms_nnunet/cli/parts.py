@@ -1,10 +1,10 @@
-"""``-num_parts auto``: which part of the cases this process has, as the cluster that started it says."""
+"""``-num_parts auto``: reads the part of the cases of this process from the variables of a cluster."""
 
 from collections.abc import Mapping
 
 from magms_nnunet.errors import InputError
 
-# rank and number of processes, as launchers say them; the launcher that is nearest to the process first
+# variables of the rank and the number of processes, of the launcher nearest to the process first
 _LAUNCHERS = {
     "torchrun": ("RANK", "WORLD_SIZE"),
     "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -16,10 +16,10 @@ _STEP = "SLURM_ARRAY_TASK_STEP"
 
 
 def find_part(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Part and number of parts. In a SLURM array whose tasks start several processes each, both count.
+    """Return part and number of parts. In a SLURM array whose tasks start several processes, both count.
 
     Raises:
-        InputError: nothing says so, or what does is no number or an array with gaps.
+        InputError: no variable is set, a value is no number, or the array has gaps.
     """
     task, tasks = _of_array(environment)
     rank, size = _of_launcher(environment)
@@ -53,7 +53,7 @@ def _of_array(environment: Mapping[str, str]) -> tuple[int, int]:
     step = _number(environment, _STEP) if environment.get(_STEP) else 1
     if (last - first) // step + 1 != count or (task - first) % step:
         raise InputError(
-            f"-num_parts auto: the SLURM array {first}-{last} has gaps, so that its tasks are not numbered through: "
+            f"-num_parts auto: the SLURM array {first}-{last} has gaps: "
             f"use --array=0-{count - 1}, or give -num_parts and -part_id"
         )
     return (task - first) // step, count

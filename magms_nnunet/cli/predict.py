@@ -1,4 +1,4 @@
-"""``magms_predict``: nnUNetv2_predict for patients who do not have all modalities."""
+"""``magms_predict``: nnUNetv2_predict for patients who lack modalities."""
 
 import argparse
 import sys
@@ -8,13 +8,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from magms_nnunet.cli import exits, flags
+from magms_nnunet.trust.sentences import sentences, summary
 
 if TYPE_CHECKING:
     from magms_nnunet.inference.command import PredictionRequest
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of nnUNetv2_predict, meaning the same, ``--modalities``, and named files of one patient."""
+    """Make the parser: the flags of nnUNetv2_predict with the same meaning, and our own."""
     p = argparse.ArgumentParser(
         prog="magms_predict",
         description="Segment cases from whichever modalities they have, with a model that takes any subset of them. "
@@ -73,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     flags.check(p, args)
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _misplaced(args: argparse.Namespace) -> str | None:
-    """What is wrong with flags that were given and make no sense for this kind of input."""
+    """Return the error of flags that do not fit this kind of input; None: all fit."""
     study = args.dicom is not None
     folder = args.image is None and not study
     of_folders = {"-num_parts": args.num_parts > 1, "--continue_prediction": args.continue_prediction}
@@ -116,8 +117,6 @@ def _predict(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _plan(args)
     failed = _predict_patient(args, reports) if one else _predict_many(args, reports)
-    from magms_nnunet.trust.sentences import sentences, summary
-
     for sentence in sentences(reports):
         exits.say(sentence)
     if not one:

@@ -1,4 +1,4 @@
-"""``magms_series``: the series of a DICOM study, and which modality each is taken for."""
+"""``magms_series``: shows the series of a DICOM study and the modality of each."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from magms_nnunet.cli import exits
 
 
 def parser() -> argparse.ArgumentParser:
-    """The study's folder."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_series",
         description="Shows the series of a DICOM study: number, images, the modality that magms_predict --dicom takes "
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     return exits.run(p.prog, lambda: _show(Path(args.study)), args.debug)

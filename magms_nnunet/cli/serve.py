@@ -1,4 +1,4 @@
-"""``magms_serve``: models are loaded once and predict what clients send over HTTP; a page to look at the result."""
+"""``magms_serve``: loads models once, predicts the images of clients over HTTP, and shows results on a page."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ _MIB = 1 << 20
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_serve",
         description="Serve models over HTTP, with a page at /. Listens on this machine alone unless --host says "
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     _check(p, args)

@@ -1,4 +1,4 @@
-"""``magms_subset_dataset``: a dataset with some of another's modalities."""
+"""``magms_subset_dataset``: makes a dataset with some modalities of another."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from magms_nnunet.errors import one_line
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags."""
+    """Make the parser of the flags."""
     p = argparse.ArgumentParser(
         prog="magms_subset_dataset",
         description="Makes a raw dataset with some of another's modalities and the same cases, labels and splits, to "
@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     return exits.run(p.prog, lambda: _make(args), args.debug)

@@ -1,4 +1,4 @@
-"""What the shell brings along: variables that nnU-Net and torch read as they are imported, and the locale."""
+"""Checks of the shell: variables that nnU-Net and torch read when they are imported, and the locale."""
 
 import os
 import sys
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from magms_nnunet.errors import InputError, shorten
 
-# Variable -> the smallest number that it takes. nnU-Net fails in its import over the first two.
+# Variable -> its smallest number. With the first two, the import of nnU-Net would fail.
 _NUMBERS = {"nnUNet_def_n_proc": 1, "nnUNet_n_proc_DA": 0, "nnUNet_npp": 0, "nnUNet_nps": 0, "OMP_NUM_THREADS": 1}
 
 
 def check_variables() -> None:
-    """See that variables which must be whole numbers are.
+    """Check that certain variables are whole numbers.
 
     Raises:
-        InputError: one is not.
+        InputError: a variable is not.
     """
     for name, smallest in _NUMBERS.items():
         text = os.environ.get(name, "")
@@ -29,8 +29,8 @@ def check_variables() -> None:
 def read_names_as_utf8(command: str) -> None:
     """Start the command again in Python's UTF-8 mode where the locale would read file names as ASCII or Latin-1.
 
-    Linux keeps names as bytes, and they are UTF-8 whatever a cluster job's locale says; SimpleITK takes nothing else.
-    A program that calls the command is left as it is.
+    Linux stores names as bytes, which are UTF-8 in any locale of a cluster job, and SimpleITK accepts nothing else. A
+    program that calls the command is not restarted.
     """
     is_a_process_of_its_own = Path(sys.argv[0]).name == command
     if os.name == "posix" and sys.getfilesystemencoding() != "utf-8" and is_a_process_of_its_own:

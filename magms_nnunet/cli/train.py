@@ -7,7 +7,7 @@ from magms_nnunet.cli import exits, flags
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of nnUNetv2_train, meaning the same, but for ``-num_gpus``, which torchrun decides."""
+    """Make the parser: the flags of nnUNetv2_train with the same meaning, except ``-num_gpus``, which torchrun sets."""
     p = argparse.ArgumentParser(
         prog="magms_nnunet.train",
         description="Train a fold with all processes that torchrun starts, on one machine or several. Without "
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     p = parser()
     args = p.parse_args(argv)
     if args.pretrained_weights and args.c:

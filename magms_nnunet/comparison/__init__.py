@@ -1,1 +1,1 @@
-"""Systems side by side."""
+"""Compares systems on the same cases."""

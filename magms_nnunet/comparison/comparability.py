@@ -1,4 +1,4 @@
-"""What makes systems that are compared no fair comparison: they were predicted, chosen or trained otherwise."""
+"""Differences between systems other than their models: in prediction, selection or training."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ UNKNOWN = "–"
 
 
 def differences_table(data: Comparison) -> TextTable | None:
-    """What else than their models sets the systems apart, a row each; None: nothing that the evaluations tell of."""
+    """Return the differences between the systems other than their models, a row each; None: none is recorded."""
     rows = []
     for aspect, of_evaluation in _ASPECTS.items():
         cells = [_cell(system.evaluations, of_evaluation) for system in data.systems]

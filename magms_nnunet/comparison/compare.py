@@ -30,12 +30,12 @@ def compare(
     Args:
         arguments: ``[NAME=]FOLDER[,FOLDER...]`` per system.
         output: folder for the files.
-        published: quote the paper's figures, too.
+        published: whether to quote the paper's figures.
         tolerance: loss of Dice that guidance accepts for a smaller subset.
-        overwrite: write into a folder that holds something.
+        overwrite: whether to write into a folder that is not empty.
 
     Returns:
-        what makes the comparison unfair, the compared cases and the main table, as Markdown.
+        The differences other than the models, the compared cases and the main table, as Markdown.
 
     Raises:
         InputError: the folders cannot be compared, or the output folder is not free or cannot be written to.
@@ -89,7 +89,7 @@ def _check_free(output: Path, overwrite: bool) -> None:
 
 
 def _score_rows(data: Comparison) -> list[dict]:
-    """A row per system, subset, region (empty for their mean) and metric; entropy is one of the metrics."""
+    """Return a row per system, subset, region (empty for their mean) and metric; entropy is one of the metrics."""
     wanted = [(metric, region) for metric in METRICS for region in (None, *data.regions)] + [("entropy_nats", None)]
     return [
         {
@@ -135,7 +135,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _write_csv(path: Path, rows: Sequence[dict]) -> None:
-    """An empty table is no file: what an earlier comparison left there would not belong to this one."""
+    """Write a table; for an empty one remove the file of an earlier comparison."""
     if not rows:
         path.unlink(missing_ok=True)
         return

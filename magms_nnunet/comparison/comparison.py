@@ -20,12 +20,12 @@ TESTED = ("dice", "hd95_mm")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the tables are made from.
+    """The data of the tables.
 
     Attributes:
-        modalities: of the model that knows most of them; they give the order of subsets.
-        systems: what is compared; the others are tested against the first.
-        cases: those that every system was scored on, from the same subsets; they may lack modalities.
+        modalities: of the model with most modalities; they give the order of subsets.
+        systems: to compare; the others are tested against the first.
+        cases: that every system was scored on, from the same subsets; they may lack modalities.
         tolerance: loss of Dice that guidance accepts for a smaller subset.
     """
 
@@ -36,23 +36,23 @@ class Comparison:
 
     @cached_property
     def subsets(self) -> list[Subset]:
-        """Subsets that any system has."""
+        """Return the subsets that any system has."""
         present = set().union(*(system.scores["subset"] for system in self.systems))
         return [subset for subset in self.modalities.subsets() if self.modalities.format(subset) in present]
 
     @cached_property
     def regions(self) -> list[str]:
-        """Regions in the order of the first system."""
+        """Return the regions in the order of the first system."""
         return list(dict.fromkeys(self.systems[0].scores["region"]))
 
     def values(self, system: System, subset: Subset, metric: str, region: str | None = None) -> "pd.Series | None":
-        """A value per shared case, indexed by case; None where the system does not have the subset.
+        """Return a value per shared case, indexed by case; None where the system does not have the subset.
 
         Args:
             system: one of ``systems``.
             subset: one of ``subsets``.
             metric: one of ``METRICS``, or ``entropy_nats``, which has no regions and may lack cases.
-            region: None for the mean over regions.
+            region: None: the mean over regions.
         """
         table = self._tables.get((system.name, metric, region))
         name = self.modalities.format(subset)
@@ -60,7 +60,7 @@ class Comparison:
 
     @cached_property
     def _tables(self) -> dict[tuple[str, str, str | None], "pd.DataFrame"]:
-        """(system, metric, region or None) -> values, a row per case and a column per subset."""
+        """Return (system, metric, region or None) -> values, a row per case and a column per subset."""
         tables = {}
         for system in self.systems:
             scores = system.scores[system.scores["case"].isin(self.cases)]
@@ -76,7 +76,7 @@ class Comparison:
         return tables
 
     def tests(self) -> list[dict]:
-        """Wilcoxon's test of every other system against the first, for Dice and HD95 of every subset that both have.
+        """Test every other system against the first with Wilcoxon's test, for Dice and HD95 of every common subset.
 
         ``difference`` is the mean over cases of the other system minus the first, ``low`` and ``high`` its 95 %
         bootstrap interval; ``p_holm`` is corrected for all the tests of the list.
@@ -102,7 +102,7 @@ class Comparison:
         return [test | {"p_holm": p} for test, p in zip(tests, corrected, strict=True)]
 
     def more_is_worse(self, system: System) -> tuple[int, int]:
-        """How often one more modality lowers the Dice of a case by more than ``tolerance``; of how many additions."""
+        """Count additions of a modality that lower the Dice of a case by more than ``tolerance``, and all additions."""
         dice = {
             frozenset(subset): values.reindex(self.cases)
             for subset in self.subsets
@@ -111,14 +111,14 @@ class Comparison:
         return more_is_worse(dice, self.tolerance)
 
     def guidance(self, system: System, region: str | None = None) -> dict | None:
-        """Which modalities the system needs, from the cases that have them all; ``cases`` says how many these are.
+        """Return the value of each modality for the system, from the cases that have all; ``cases`` is their number.
 
-        None unless the system has all subsets of the modalities that it knows, and such a case.
+        None unless the system has all subsets of its modalities, and a case has all of them.
         """
         import pandas as pd
 
-        known = {name for evaluation in system.evaluations for name in evaluation.run["modalities"]}
-        own = Modalities(tuple(name for name in self.modalities.names if name in known))
+        evaluated = {name for evaluation in system.evaluations for name in evaluation.run["modalities"]}
+        own = Modalities(tuple(name for name in self.modalities.names if name in evaluated))
         dice = {
             self.modalities.format(subset): values
             for subset in self.subsets
@@ -135,14 +135,14 @@ class Comparison:
 
 
 def shared_cases(systems: Sequence[System]) -> tuple[str, ...]:
-    """Cases that every system was scored on, from the same subsets as far as two systems have a subset.
+    """Return the cases that every system was scored on, from the same subsets where two systems have a subset.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such case.
     """
     shared = set.intersection(*(system.cases for system in systems))
     for subset in set().union(*(system.scores["subset"] for system in systems)):
-        # a case that only some were given an image of would make their means those of other cases
+        # with a case that only some systems have an image of, their means would be of different cases
         have = [{case for case, of in system.scored if of == subset} for system in systems]
         have = [cases for cases in have if cases]
         shared -= set.union(*have) - set.intersection(*have)
@@ -153,7 +153,7 @@ def shared_cases(systems: Sequence[System]) -> tuple[str, ...]:
 
 
 def trainings(system: System) -> list[dict]:
-    """``training`` of run.json of every model of the system, each model once; {} where it is not known."""
+    """Return ``training`` of run.json of every model of the system, each model once; {} where it is unknown."""
     return list(
         {
             str(evaluation.run["model"].get("sha256") or evaluation.folder): evaluation.run.get("training") or {}

@@ -1,4 +1,4 @@
-"""What the paper printed, in the rows of a comparison: always apart from what was measured here."""
+"""The printed results of the paper, in the rows of a comparison, always apart from our measurements."""
 
 import csv
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class PublishedTable:
     Attributes:
         number: of the table in the paper.
         metric: ``dice`` or ``hd95_mm``.
-        what: of which data and what the number after the mean is.
-        columns: title -> subset of the comparison's channels -> what is printed, ``0.656 (0.016)``.
+        what: data, and meaning of the number after the mean.
+        columns: title -> subset of the comparison's channels -> printed text, ``0.656 (0.016)``.
     """
 
     number: int
@@ -30,16 +30,16 @@ class PublishedTable:
 
     @property
     def title(self) -> str:
-        """Says that none of it was measured here."""
+        """Title that marks the table as quoted."""
         return f"Published, other data set: arXiv {ARXIV}, Table {self.number}, {self.what}"
 
 
 def published_tables(modalities: Modalities) -> list[PublishedTable]:
-    """The tables of the paper's data set with these modalities, by whatever names and in whatever order; or none."""
+    """Return the tables of the paper's data set with these modalities, in any names and any order; or none."""
     for theirs, tables in ((BRAIN, _brain_tables), (TUMOUR, _tumour_tables)):
         try:
             channels = {modalities.names[i]: theirs.parse([modalities.names[i]])[0] for i in modalities.complete}
-        except InputError:  # a modality that this data set has not
+        except InputError:  # this data set lacks a modality
             continue
         if sorted(channels.values()) == list(theirs.complete):
             ours = {theirs.names[channel]: modalities.names.index(name) for name, channel in channels.items()}

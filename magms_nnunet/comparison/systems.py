@@ -1,4 +1,4 @@
-"""Evaluation folders read back: a system is one of them, or several whose models share the subsets among them."""
+"""Reads evaluation folders: a system is one of them, or several whose models share the subsets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,20 +14,20 @@ from magms_nnunet.storage.json_files import read_json_object
 if TYPE_CHECKING:
     import pandas as pd
 
-# What is read of run.json -> what it must be
+# Key of run.json -> its type
 RUN = {"model": dict, "protocol": str, "modalities": list, "regions": dict, "subsets": list, "cases": list}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What magms_evaluate wrote into one folder.
+    """An evaluation by magms_evaluate.
 
     Attributes:
-        folder: where it stands.
-        run: of run.json.
+        folder: of the evaluation.
+        run: content of run.json.
         scores: as :func:`magms_nnunet.metrics.scores.read_scores` returns it.
         entropy: columns case, subset, entropy_nats; None where it was not measured.
-        lacking: case and subset that have no score, as the case lacks a modality of the subset.
+        lacking: case and subset without a score, because the case lacks a modality.
     """
 
     folder: Path
@@ -38,19 +38,19 @@ class Evaluation:
 
     @property
     def modalities(self) -> Modalities:
-        """What its model knows."""
+        """Modalities of its model."""
         return Modalities(tuple(self.run["modalities"]))
 
 
 @dataclass(frozen=True)
 class System:
-    """What is compared with others: all rows of its evaluations.
+    """A system to compare: all rows of its evaluations.
 
     Attributes:
-        name: as the tables call it.
+        name: in the tables.
         evaluations: one, or one per individually trained model.
-        scores: of all of them.
-        entropy: of all of them that measured it; None where none did.
+        scores: of all evaluations.
+        entropy: of all evaluations that measured it; None where none did.
     """
 
     name: str
@@ -60,12 +60,12 @@ class System:
 
     @property
     def scored(self) -> set[tuple[str, str]]:
-        """Case and subset that have a score."""
+        """Return case and subset of all scores."""
         return set(zip(self.scores["case"], self.scores["subset"], strict=True))
 
     @property
     def cases(self) -> set[str]:
-        """Cases that were scored on all of the system's subsets whose modalities they have."""
+        """Return the cases that were scored on all subsets of the system whose modalities they have."""
         done = self.scored.union(*(evaluation.lacking for evaluation in self.evaluations))
         subsets = set(self.scores["subset"])
         return {case for case in set(self.scores["case"]) if all((case, subset) in done for subset in subsets)}
@@ -75,7 +75,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     """Read one folder.
 
     Raises:
-        InputError: it is not there, or its files are damaged or do not belong together.
+        InputError: the folder is missing, or its files are damaged or do not belong together.
     """
     if not folder.is_dir():
         raise InputError(f"no folder {folder}: name folders that magms_evaluate wrote")
@@ -117,13 +117,13 @@ def _read_run(path: Path) -> dict:
 
 
 def read_systems(arguments: Sequence[str]) -> tuple[Modalities, list[System]]:
-    """Read what is to be compared, and check that it can be.
+    """Read the systems, and check that they can be compared.
 
     Args:
         arguments: ``[NAME=]FOLDER[,FOLDER...]`` per system; without a name, that of its first folder.
 
     Returns:
-        the modalities of the model that knows most of them, which give the order, and the systems, their subsets
+        The modalities of the model with most modalities, which give the order, and the systems, whose subsets are
         named in that order.
 
     Raises:

@@ -10,7 +10,7 @@ from magms_nnunet.metrics.scores import spread
 from magms_nnunet.metrics.statistics import SMALLEST_N
 
 TITLES = {"dice": "Dice", "hd95_mm": "HD95 in mm"}
-SIGN = {"dice": 1, "hd95_mm": -1}  # times the value: more is better
+SIGN = {"dice": 1, "hd95_mm": -1}  # factor with which more is better
 NOTHING = "–"
 BEST = "Bold: the best of the compared systems, ties to 3 decimals."
 
@@ -19,7 +19,7 @@ Column = tuple[str, Sequence[str | Cell]]
 
 
 def cases_table(data: Comparison) -> TextTable:
-    """Which cases are compared, and which are left out."""
+    """Make the table of the compared cases and of those that are left out."""
     rows = []
     for system in data.systems:
         own = set(system.scores["case"])
@@ -33,7 +33,7 @@ def cases_table(data: Comparison) -> TextTable:
 
 
 def main_table(data: Comparison, quoted: PublishedTable | None) -> TextTable:
-    """Tables 1 and 2: the mean Dice of every subset, a system per column."""
+    """Make tables 1 and 2 of the paper: the mean Dice of every subset, a system per column."""
     columns: list[Column] = [(system.name, _cells(data, system, "dice", variance=True)) for system in data.systems]
     note = f"Mean over cases of the mean over regions ± standard deviation (variance). {BEST}"
     if quoted:
@@ -44,7 +44,7 @@ def main_table(data: Comparison, quoted: PublishedTable | None) -> TextTable:
 
 
 def side_by_side(data: Comparison) -> TextTable:
-    """Table 3: Dice and HD95."""
+    """Make table 3 of the paper: Dice and HD95."""
     columns: list[Column] = [
         (f"{title}: {system.name}", _cells(data, system, metric))
         for metric, title in TITLES.items()
@@ -58,7 +58,13 @@ def side_by_side(data: Comparison) -> TextTable:
 
 
 def per_region(data: Comparison, system: System, metric: str) -> TextTable:
-    """Tables 4 and 5: every region of one system."""
+    """Make tables 4 and 5 of the paper: every region of one system.
+
+    Args:
+        data: the comparison.
+        system: one of its systems.
+        metric: a column of scores.csv, ``dice`` or ``hd95_mm``.
+    """
     columns: list[Column] = [("mean", _cells(data, system, metric))]
     columns += [(region, _cells(data, system, metric, region)) for region in data.regions]
     note = f"Mean ± standard deviation over cases. {BEST}"
@@ -66,12 +72,12 @@ def per_region(data: Comparison, system: System, metric: str) -> TextTable:
 
 
 def published_table(data: Comparison, table: PublishedTable) -> TextTable:
-    """One of the paper's tables, in our rows."""
+    """Make the table of printed results of the paper, in our rows."""
     return _by_subset(data, table.title, _quoted_columns(data, table), "Quoted, not measured here, and never ranked.")
 
 
 def wins_table(data: Comparison) -> TextTable:
-    """How many subsets each other system is better at than the first."""
+    """Make the table of the subsets in which each other system is better, equal or worse than the first."""
     first, rows = data.systems[0], []
     for system in data.systems[1:]:
         row = [system.name]
@@ -89,7 +95,7 @@ def wins_table(data: Comparison) -> TextTable:
 
 
 def tests_table(data: Comparison, tests: Sequence[dict]) -> TextTable:
-    """Differences to the first system, with p-values."""
+    """Make the table of differences to the first system, with p-values."""
     rows = [
         [
             *(test["system"], test["subset"], TITLES[test["metric"]], str(test["n"])),
@@ -109,18 +115,18 @@ def tests_table(data: Comparison, tests: Sequence[dict]) -> TextTable:
 
 
 def training_table(data: Comparison) -> TextTable:
-    """What training each system cost."""
+    """Make the table of the cost of each system's training."""
     rows = []
     for system in data.systems:
-        known = trainings(system)
-        seconds = [training.get("seconds") for training in known]
+        of_system = trainings(system)
+        seconds = [training.get("seconds") for training in of_system]
         total = sum(value for value in seconds if value is not None)
         hours = f"{total / 3600:.2f}" if total else NOTHING
         if total and None in seconds:
             hours += f" for {len(seconds) - seconds.count(None)} of {len(seconds)}"
         own = system.scores["subset"].nunique()
-        epochs, pace = (_range(training.get(key) for training in known) for key in ("epochs", "seconds_per_epoch"))
-        rows.append([system.name, str(len(known)), str(own), epochs, pace, hours])
+        epochs, pace = (_range(training.get(key) for training in of_system) for key in ("epochs", "seconds_per_epoch"))
+        rows.append([system.name, str(len(of_system)), str(own), epochs, pace, hours])
     header = ["System", "Models trained", "Subsets evaluated", "Epochs", "Seconds per epoch", "Hours in all"]
     subsets = len(data.modalities.subsets())
     note = (
@@ -131,7 +137,7 @@ def training_table(data: Comparison) -> TextTable:
 
 
 def entropy_table(data: Comparison) -> TextTable | None:
-    """Mean predictive entropy: the paper's Theorem 1 as a measurement; None where nobody measured it."""
+    """Make the table of predictive entropy, which measures the paper's Theorem 1; None where it was not measured."""
     columns, first = [], data.systems[0]
     for system in data.systems:
         columns.append((system.name, [_entropy(data, system, subset) for subset in data.subsets]))
@@ -153,7 +159,7 @@ def entropy_table(data: Comparison) -> TextTable | None:
 
 
 def guidance_table(data: Comparison, system: System) -> TextTable | None:
-    """Which modalities the system needs; None unless it has all subsets."""
+    """Make the table of the value of each modality for the system; None unless it has all subsets."""
     found = data.guidance(system)
     if found is None:
         return None
@@ -178,7 +184,7 @@ def guidance_table(data: Comparison, system: System) -> TextTable | None:
 
 
 def models_table(data: Comparison) -> TextTable:
-    """What was evaluated, folder by folder."""
+    """Make the table of the evaluations, folder by folder."""
     rows = []
     for system in data.systems:
         for evaluation in system.evaluations:
@@ -197,20 +203,20 @@ def models_table(data: Comparison) -> TextTable:
 
 
 def _by_subset(data: Comparison, title: str, columns: Sequence[Column], note: str) -> TextTable:
-    """A row per subset, a dot per modality."""
+    """Make a table with a row per subset and a dot per modality."""
     dots = [data.modalities.dots(subset).split() for subset in data.subsets]
     rows = [[*marks, *cells] for marks, *cells in zip(dots, *(cells for _, cells in columns), strict=True)]
     return TextTable(title, [*data.modalities.names, *(title for title, _ in columns)], rows, note)
 
 
 def _counts(data: Comparison) -> list[str]:
-    """Number of cases of each subset, the same for every system that has it."""
+    """Return the number of cases of each subset, which is the same for every system that has it."""
     of_systems = ([data.values(system, subset, "dice") for system in data.systems] for subset in data.subsets)
     return [str(next(len(values) for values in of_subset if values is not None)) for of_subset in of_systems]
 
 
 def _with_counts(data: Comparison, columns: list[Column]) -> list[Column]:
-    """The columns, and the number of cases where subsets differ in it."""
+    """Return the columns, with the number of cases where subsets differ in it."""
     counts = _counts(data)
     return columns if len(set(counts)) == 1 else [*columns, ("n", counts)]
 
@@ -225,9 +231,9 @@ def _cells(
             cells.append(Cell(NOTHING))
             continue
         means = [_mean(data, other, subset, metric, region) for other in data.systems]
-        known = [SIGN[metric] * mean for mean in means if mean is not None]
+        comparable = [SIGN[metric] * mean for mean in means if mean is not None]
         own = _mean(data, system, subset, metric, region)
-        best = len(known) > 1 and own is not None and SIGN[metric] * own == max(known)
+        best = len(comparable) > 1 and own is not None and SIGN[metric] * own == max(comparable)
         cells.append(Cell(_mean_sd(values, variance=variance), best))
     return cells
 
@@ -235,7 +241,7 @@ def _cells(
 def _mean(
     data: Comparison, system: System, subset: tuple[int, ...], metric: str, region: str | None = None
 ) -> float | None:
-    """To the 3 decimals at which ties are ties; None where the system does not have the subset."""
+    """Return the mean to 3 decimals, at which ties are decided; None where the system lacks the subset."""
     values = data.values(system, subset, metric, region)
     return None if values is None else round(float(values.mean()), 3)
 
@@ -261,8 +267,8 @@ def _quoted_columns(data: Comparison, table: PublishedTable, mark: str = "") -> 
 
 
 def _range(values: Iterable[float | None]) -> str:
-    known = sorted({f"{value:g}" for value in values if value is not None}, key=float)
-    return " to ".join(dict.fromkeys([known[0], known[-1]])) if known else NOTHING
+    texts = sorted({f"{value:g}" for value in values if value is not None}, key=float)
+    return " to ".join(dict.fromkeys([texts[0], texts[-1]])) if texts else NOTHING
 
 
 def _p(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown for reading, LaTeX for papers. Whatever a name holds stays text in both."""
+"""Tables as text: Markdown for reading, LaTeX for papers. Any name stays text in both."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ LATEX = {
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a table; ``best`` prints it bold."""
+    """A text in a table; ``best`` prints it bold."""
 
     text: str
     best: bool = False
@@ -31,7 +31,7 @@ class TextTable:
         title: one line.
         header: titles of the columns.
         rows: cells of every row, as many as there are titles.
-        note: what a reader must know about it.
+        note: for the reader.
     """
 
     title: str
@@ -41,7 +41,7 @@ class TextTable:
 
 
 def markdown(table: TextTable) -> str:
-    """Title, table and note."""
+    """Return title, table and note as Markdown."""
     header = [escape_markdown(title) for title in table.header]
     rows = [[_markdown_cell(cell) for cell in row] for row in table.rows]
     widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
@@ -52,7 +52,7 @@ def markdown(table: TextTable) -> str:
 
 
 def latex(table: TextTable) -> str:
-    """A ``table`` environment that needs no package."""
+    """Return a LaTeX ``table`` environment that needs no package."""
     rows = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in table.rows]
     caption = ". ".join(escape_latex(text.rstrip(".")) for text in (table.title, table.note) if text)
     return "\n".join(
@@ -73,13 +73,13 @@ def latex(table: TextTable) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """No HTML, no column, no emphasis comes out of a name; an underscore inside a word is none."""
+    """Escape a text, so that it cannot become HTML, a column or emphasis; underscores inside a word are left."""
     escaped = "".join(MARKDOWN.get(character, character) for character in one_line(" ".join(text.split())))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)
 
 
 def escape_latex(text: str) -> str:
-    """Every character stands for itself."""
+    """Escape a text, so that every character stands for itself."""
     return "".join(LATEX.get(character, character) for character in one_line(" ".join(text.split())))
 
 

@@ -1,1 +1,1 @@
-"""The same networks, faster on a CPU."""
+"""Layers that compute the same as PyTorch's and nnU-Net's, faster on a CPU."""

@@ -1,8 +1,8 @@
-"""3-D convolutions that on a CPU take about half the time for a small single sample.
+"""3-D convolutions that take about half the time for a small single sample on a CPU.
 
-For float32 PyTorch takes its fast kernels, oneDNN's, only from a batch of two or from a certain size on, which it
-reads from the first four dimensions: of ``(1, 1, 128, 128, 128)`` it sees 16,384 values, too few. So nearly every first
-convolution of an encoder with one modality, and those of the coarse levels, go through a slow one.
+For float32 PyTorch uses its fast kernels, those of oneDNN, only for a batch of two or more or above a certain size,
+which it computes from the first four dimensions: ``(1, 1, 128, 128, 128)`` counts as 16,384 values, too few. So nearly
+every first convolution of an encoder with one modality, and those of the coarse levels, use a slow kernel.
 """
 
 from math import prod
@@ -15,21 +15,21 @@ _WORTH_IT = 200
 
 
 def uses_onednn(shape: tuple[int, ...]) -> bool:
-    """Whether PyTorch convolves an input of this shape, ``(B, C, *spatial)``, with oneDNN's kernels on a CPU.
+    """Return whether PyTorch convolves an input of this shape, ``(B, C, *spatial)``, with oneDNN on a CPU.
 
     This is the rule of ``use_mkldnn`` in PyTorch's ``aten/src/ATen/native/Convolution.cpp`` for kernels of 3 and one
-    group. ``tests/cpu/test_convolution.py`` compares it with what the installed PyTorch chooses.
+    group. ``tests/cpu/test_convolution.py`` compares it with the choice of the installed PyTorch.
     """
     return shape[0] > 1 or prod(shape[:4]) > 20480
 
 
 def on_plain_cpu(x: Tensor) -> bool:
-    """Whether what is quicker on a CPU may be done; compiled and in mixed precision nothing of it was measured."""
+    """Return whether the faster layers apply; they were measured neither compiled nor in mixed precision."""
     return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 
 class Conv3d(nn.Conv3d):
-    """``nn.Conv3d`` that predicts with the fast kernel also where PyTorch does not choose it."""
+    """``nn.Conv3d`` that predicts with the fast kernel also where PyTorch would choose the slow one."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if isinstance(self.padding, tuple) and self._chooses_slow_kernel(x):

@@ -1,4 +1,4 @@
-"""nnU-Net's decoder, quicker on a CPU."""
+"""nnU-Net's decoder, faster on a CPU."""
 
 from math import prod
 
@@ -22,11 +22,11 @@ _LARGE = 10_000
 class Decoder(UNetDecoder):
     """``UNetDecoder`` with the same weights and the same logits, up to rounding, at less cost on a CPU.
 
-    Where it pays, the upsampling and the first convolution of a stage are one (``merged_convolution.py``), and in
-    prediction large features are kept channels-last. On other devices, compiled or in mixed precision it is nnU-Net's.
+    Where that is faster, the upsampling and the first convolution of a stage are one (``merged_convolution.py``), and
+    in prediction large features are channels-last. On other devices, compiled or in mixed precision it is nnU-Net's.
 
     Args:
-        decoder: whose layers it takes over.
+        decoder: whose layers are used.
     """
 
     def __init__(self, decoder: UNetDecoder):
@@ -34,7 +34,7 @@ class Decoder(UNetDecoder):
         self.__dict__ |= decoder.__dict__  # its layers and its settings
 
     def forward(self, features: list[Tensor]) -> Tensor | list[Tensor]:
-        """Logits, ``(B, classes, *spatial)``; with deep supervision those of every resolution, highest first.
+        """Return logits ``(B, classes, *spatial)``; with deep supervision those of every resolution, highest first.
 
         Args:
             features: ``(B, C_l, *spatial_l)`` of every level, highest resolution first, bottleneck last.
@@ -42,10 +42,10 @@ class Decoder(UNetDecoder):
         return self.decode_linear_parts(self.linear_parts(features))
 
     def linear_parts(self, features: list[Tensor]) -> list[Tensor]:
-        """What the decoder computes from the skips alone, shaped like ``features`` and linear in them.
+        """Return the part of the decoder's output that depends on the skips alone and is linear in them.
 
-        Where it is averaged over modalities, :meth:`decode_linear_parts` gives the logits of their averaged features,
-        up to rounding.
+        From its average over modalities, :meth:`decode_linear_parts` computes the logits of the averaged features, up
+        to rounding.
         """
         if not on_plain_cpu(features[0]):
             return features
@@ -57,7 +57,7 @@ class Decoder(UNetDecoder):
         return [*parts, bottleneck]
 
     def decode_linear_parts(self, parts: list[Tensor]) -> Tensor | list[Tensor]:
-        """Logits as of :meth:`forward`."""
+        """Return logits as :meth:`forward` does, from :meth:`linear_parts`."""
         if not on_plain_cpu(parts[0]):
             return super().forward(parts)
         *parts, x = parts
@@ -75,15 +75,15 @@ class Decoder(UNetDecoder):
         return logits[::-1] if self.deep_supervision else logits[0]
 
     def _linear_layers(self) -> list[tuple[Upsampling, Convolution]]:
-        """The upsampling of every stage and the convolution behind it, lowest resolution first."""
+        """Return the upsampling of every stage and the convolution behind it, lowest resolution first."""
         return [(up, blocks.convs[0].conv) for up, blocks in zip(self.transpconvs, self.stages, strict=True)]
 
 
 class _Pointwise(nn.Module):
-    """A convolution with a kernel of 1 whose input is brought into the layout that a CPU computes from fastest."""
+    """A convolution with a kernel of 1 whose input gets the layout that is fastest on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As in PyTorch's layer."""
+        """Convolve ``x``, ``(B, C, *spatial)``."""
         return super().forward(channels_last_if_quicker(x))
 
 
@@ -96,7 +96,7 @@ class PointwiseConv3d(_Pointwise, nn.Conv3d):
 
 
 def channels_last_if_quicker(features: Tensor) -> Tensor:
-    """Features of one level in the layout that a CPU predicts from fastest; in training as they are."""
+    """Return the features of one level in the layout that is fastest on a CPU; in training they are unchanged."""
     if torch.is_grad_enabled() or not on_plain_cpu(features):
         return features
     if prod(features.shape[2:]) < _LARGE or not uses_onednn(features.shape):

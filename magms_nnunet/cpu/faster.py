@@ -1,4 +1,4 @@
-"""The door to this room: a network computes the same with other layers, faster on a CPU."""
+"""Replaces the layers of a network by faster ones; the only function of this package that others need."""
 
 from typing import TypeVar
 
@@ -20,13 +20,13 @@ _PROJECTIONS: dict[type, type] = {nn.Conv2d: PointwiseConv2d, nn.Conv3d: Pointwi
 
 
 def faster_on_cpu(network: Network) -> Network:
-    """Return the network itself, with the faster layers of this room in place of PyTorch's and nnU-Net's.
+    """Return the network itself, with faster layers in place of PyTorch's and nnU-Net's.
 
-    The weights and their names stay, and results agree up to rounding. nnU-Net tells the number of dimensions from
-    PyTorch's own classes while it builds a network, so layers are replaced after that.
+    The weights and their names stay, and results agree up to rounding. nnU-Net derives the number of dimensions
+    from PyTorch's own classes while it builds a network, so layers are replaced after that.
 
     Args:
-        network: built by nnU-Net's parts. Its ``projections``, if it has any, are the 1x1x1 convolutions of skips.
+        network: made of nnU-Net's parts. Its ``projections``, if it has any, are the 1x1x1 convolutions of skips.
     """
     for layer in getattr(network, "projections", nn.Module()).modules():
         if type(layer) in _PROJECTIONS:

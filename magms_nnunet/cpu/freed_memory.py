@@ -1,4 +1,4 @@
-"""Memory of the CPU is kept for the next tile or step; glibc would hand each large tensor back to the system."""
+"""Keeps freed memory for the next tile or step; glibc would return each large tensor to the system."""
 
 import ctypes
 import sys

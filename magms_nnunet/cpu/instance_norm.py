@@ -1,9 +1,9 @@
-"""Instance normalisation that on a CPU takes half the time.
+"""Instance normalisation that takes half the time on a CPU.
 
 PyTorch computes it as batch normalisation with each sample and channel as a channel of its own. Group normalisation
-with a group per channel is the same function; on a CPU its kernel is about twice as fast. Not so for channels-last
-features, where both kernels add up all voxels one by one in single precision and are off by 0.001 standard deviations
-at 128^3; matrix products of blocks give their variances. Half precision is left to PyTorch, whose group normalisation
+with a group per channel is the same function; on a CPU its kernel is about twice as fast. For channels-last
+features both kernels add up all voxels one by one in single precision, with an error of 0.001 standard deviations at
+128^3; there, matrix products of blocks give the variances. Half precision is left to PyTorch, whose group normalisation
 rounds more there.
 """
 
@@ -17,9 +17,9 @@ _BLOCK = 2048
 
 class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised ``x``, ``(B, C, *spatial)``; without gradients a channels-last ``x`` is overwritten with it.
+        """Normalise ``x``, ``(B, C, *spatial)``; without gradients a channels-last ``x`` is overwritten.
 
-        In nnU-Net's networks it always is the output of a convolution, which nothing else reads.
+        In nnU-Net's networks ``x`` is always the output of a convolution, which nothing else reads.
         """
         self._check_input_dim(x)
         if x.device.type != "cpu" or x.dtype != torch.float32 or self.track_running_stats:
@@ -31,7 +31,7 @@ class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
         return self._of_channels_last(x)
 
     def _of_channels_last(self, x: Tensor) -> Tensor:
-        """The same, in place, with the sums of squares from matrix products, which are fast."""
+        """Normalise in place, with the sums of squares from matrix products, which are fast."""
         rows = x.movedim(1, -1).flatten(1, -2)  # of channels, one per voxel
         rows -= rows.mean(1, keepdim=True)
         variance = _sum_of_squares(rows)[:, None] / rows.shape[1]
@@ -44,7 +44,7 @@ class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
 
 
 def _sum_of_squares(rows: Tensor) -> Tensor:
-    """Of every channel, ``(B, C)`` from ``(B, voxels, C)``. In blocks: some CPUs add up a long product one by one."""
+    """Return ``(B, C)`` from ``(B, voxels, C)``, in blocks, because some CPUs add up a long product one by one."""
     B, voxels, C = rows.shape
     in_blocks = voxels // _BLOCK * _BLOCK
     blocks, rest = rows[:, :in_blocks].reshape(-1, _BLOCK, C), rows[:, in_blocks:]

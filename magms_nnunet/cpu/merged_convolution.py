@@ -20,11 +20,11 @@ Upsampling = nn.ConvTranspose2d | nn.ConvTranspose3d
 Convolution = nn.Conv2d | nn.Conv3d
 
 _WORTH_IT = 4
-"""How many times what composing the kernels costs must be saved."""
+"""The saving that is required, as a multiple of the cost of composing the kernels."""
 
 
 def pays_to_merge(upsampling: Upsampling, convolution: Convolution, shape: tuple[int, ...]) -> bool:
-    """Whether :func:`merged_convolution` saves more than composing the kernels costs.
+    """Return whether :func:`merged_convolution` saves more than composing the kernels costs.
 
     Args:
         upsampling: nnU-Net's transposed convolution, whose kernel is its stride.
@@ -44,19 +44,28 @@ def pays_to_merge(upsampling: Upsampling, convolution: Convolution, shape: tuple
 
 
 def convolved_skip(upsampling: Upsampling, convolution: Convolution, skip: Tensor) -> Tensor:
-    """What the convolution makes of the skip and its bias, ``(B, C_out, *spatial)``; linear in ``skip``."""
+    """Return the part of the convolution that depends on the skip, with its bias; it is linear in ``skip``.
+
+    Args:
+        upsampling: transposed convolution whose output is concatenated with the skip.
+        convolution: convolution of both.
+        skip: ``(B, C_skip, *spatial)``.
+
+    Returns:
+        ``(B, C_out, *spatial)``
+    """
     weight = convolution.weight[:, upsampling.out_channels :]
     return _convolve(skip, weight, convolution.bias, _padding(convolution))
 
 
 def merged_convolution(upsampling: Upsampling, convolution: Convolution, x: Tensor, of_skip: Tensor) -> Tensor:
-    """``convolution(cat(upsampling(x), skip))``, up to rounding.
+    """Compute ``convolution(cat(upsampling(x), skip))``, up to rounding.
 
     Args:
         upsampling: nnU-Net's transposed convolution, whose kernel is its stride.
         convolution: of stride 1 and odd kernel, which keeps the size.
         x: ``(B, C_in, *coarse)``.
-        of_skip: :func:`convolved_skip`, ``(B, C_out, *spatial)``, of ``stride`` times that size.
+        of_skip: output of :func:`convolved_skip`, ``(B, C_out, *spatial)``, of ``stride`` times that size.
 
     Returns:
         ``(B, C_out, *spatial)``
@@ -67,7 +76,7 @@ def merged_convolution(upsampling: Upsampling, convolution: Convolution, x: Tens
     kernel = upsample(upsampling.weight, weight.transpose(0, 1).flip(*range(2, weight.ndim)))
     inside = at_border = None
     if upsampling.bias is not None:
-        # The convolution makes of its bias a constant, but at the border, beyond which there is none.
+        # The convolution turns the bias into a constant, except at the border, beyond which it is 0.
         bias = upsampling.bias.view(1, -1, *[1] * (x.ndim - 2)).expand(1, -1, *convolution.kernel_size)
         response = _convolve(bias, weight, None, padding)
         middle = response[(..., *(slice(border, border + 1) for border in padding))]
@@ -108,7 +117,7 @@ class _AddToBorder(torch.autograd.Function):
 
 
 def _border(size: tuple[int, ...], kernel: tuple[int, ...]) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Faces, edges and corners of an image, each beside the part of a kernel-sized image that it repeats."""
+    """Return the faces, edges and corners of an image, each with the part of a kernel-sized image that it repeats."""
     axes = []
     for edge, k in zip(size, kernel, strict=True):
         border = k // 2

@@ -1,8 +1,8 @@
 """BraTS glioma challenges, 2017 to 2024, in the folders in which they are published.
 
-The names of the files tell which labels they hold: until 2021 (``BraTS20_..._flair.nii.gz``) 1 is the necrotic and
-non-enhancing core, 2 edema, 4 enhancing tumour; from 2023 (``BraTS-GLI-...-t2f.nii.gz``) 3 is enhancing tumour and 4,
-in the post-treatment cases of 2024, the resection cavity.
+The names of the files show the convention of their labels: until 2021 (``BraTS20_..._flair.nii.gz``) 1 is the necrotic
+and non-enhancing core, 2 edema, 4 enhancing tumour; from 2023 (``BraTS-GLI-...-t2f.nii.gz``) 3 is enhancing tumour and
+4, in the post-treatment cases of 2024, the resection cavity.
 """
 
 import re
@@ -25,7 +25,7 @@ _UNTIL_2021 = re.compile(
 )
 _FROM_2023 = re.compile(r"(?P<case>(?P<patient>BraTS-(GLI|SSA)-\d+)-\d+)-(?P<part>t2f|t1n|t1c|t2w|seg)\.nii(\.gz)?")
 _OTHER_TUMOURS = re.compile(r"BraTS-(?!GLI|SSA)(?P<tumour>[A-Z]+)-.+\.nii(\.gz)?")
-_SEGMENTATION_355 = re.compile(r"W39_1998\.09\.19_Segm\.nii(\.gz)?")  # so it was published in 2020
+_SEGMENTATION_355 = re.compile(r"W39_1998\.09\.19_Segm\.nii(\.gz)?")  # published so in 2020
 _PARTS = {  # in the order of our channels
     False: ("flair", "t1", "t1ce", "t2"),
     True: ("t2f", "t1n", "t1c", "t2w"),
@@ -34,10 +34,10 @@ _LABEL_VALUES = {False: {0: 0, 1: 2, 2: 1, 4: 3}, True: {0: 0, 1: 2, 2: 1, 3: 3,
 
 
 def find(folder: Path) -> Source:
-    """The cases of an unpacked training set; split by patient, 80 to 20, as nobody publishes a split.
+    """Find the cases of an unpacked training set; they are split by patient, 80 to 20, as no split is published.
 
     Raises:
-        InputError: there is none, or there are cases of both conventions or of other tumours.
+        InputError: there are no cases, or cases of both conventions or of other tumours.
     """
     styles: dict[bool, dict[str, dict[str, Path]]] = {False: {}, True: {}}
     patients = {}

@@ -1,4 +1,4 @@
-"""``magms_convert``: a published dataset becomes a raw dataset of nnU-Net, with a split."""
+"""``magms_convert``: converts a published dataset to a raw dataset of nnU-Net, with a split."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,12 +31,12 @@ FILE_ENDING = ".nii.gz"
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was made.
+    """A converted dataset.
 
     Attributes:
         name: of the new dataset.
-        folder: where it is.
-        split: its cases.
+        folder: of the new dataset.
+        split: of its cases.
         seed: of the split.
         notes: for the user.
     """
@@ -67,13 +67,13 @@ def convert(
         folder: the published dataset.
         dataset: id of the new dataset, or its name.
         seed: of the split.
-        overwrite: replace a dataset of that name.
-        skip_incomplete: leave out cases that lack a file; else those with a label and an image are converted with the
-            images that they have, and the others are refused.
-        geometry_tolerance: how far the same voxel may lie apart in two files of a case, in voxels.
+        overwrite: whether to replace a dataset of that name.
+        skip_incomplete: whether to leave out cases that lack a file; otherwise cases with a label and an image are
+            converted with the images that they have, and the others are refused.
+        geometry_tolerance: largest distance between the positions of one voxel in two files of a case, in voxels.
 
     Raises:
-        InputError: says what is wrong with the folder, with which cases, or with the target.
+        InputError: the folder or the target cannot be used, or cases cannot be converted; the message names them.
     """
     source = CONVERTERS[kind](folder)
     source, incomplete = _without_unusable(source, skip_incomplete)
@@ -87,7 +87,7 @@ def convert(
         values = _write_cases(source, set(split.test), building, geometry_tolerance)
         sizes = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
         description = _dataset_json(source, values, sizes["train"] + sizes["val"])
-        description["split"] = {"seed": seed, **sizes}  # nnU-Net passes over keys that it does not know
+        description["split"] = {"seed": seed, **sizes}  # nnU-Net ignores unknown keys
         write_json(building / "dataset.json", description)
         write_json(building / SPLITS_FILE, [{"train": split.train, "val": split.val}])
         write_json(building / "test_cases.json", split.test)
@@ -95,7 +95,7 @@ def convert(
 
 
 def _without_unusable(source: Source, skip_incomplete: bool) -> tuple[Source, list[str]]:
-    """The source with the cases to convert, and what to tell of incomplete ones.
+    """Return the source with the cases to convert, and notes on incomplete ones.
 
     Raises:
         InputError: a case has no label or no image and may not be skipped, or no case is left.
@@ -126,7 +126,7 @@ def _list(incomplete: Mapping[str, str]) -> str:
 
 
 def _write_cases(source: Source, test: set[str], building: Path, tolerance: float) -> set[int]:
-    """Write all images and labels; the label values that occur."""
+    """Write all images and labels; return the label values that occur."""
     from tqdm import tqdm
 
     values, failed = set(), []
@@ -154,7 +154,7 @@ def _write_case(source: Source, case: SourceCase, building: Path, part: str, tol
 
 
 def _read_images(source: Source, case: SourceCase) -> dict[int, tuple[str, "nibabel.Nifti1Image"]]:
-    """New channel -> ``file (channel)`` and its 3-D volume, of the channels that the case has."""
+    """Return new channel -> ``file (channel)`` and its 3-D volume, of the channels that the case has."""
     if not source.volumes:
         return {
             channel: (f"{path.name} ({name})", read_volume(case.name, path, name))
@@ -176,7 +176,7 @@ def _read_images(source: Source, case: SourceCase) -> dict[int, tuple[str, "niba
 
 
 def _map_labels(source: Source, case: SourceCase, voxels: np.ndarray) -> np.ndarray:
-    """Labels of the new dataset, uint8.
+    """Map labels to those of the new dataset, uint8.
 
     Raises:
         CaseError: a value has no meaning in this dataset.
@@ -185,8 +185,8 @@ def _map_labels(source: Source, case: SourceCase, voxels: np.ndarray) -> np.ndar
     values = np.unique(voxels).tolist()
     unknown = [value for value in values if value not in source.label_values]
     if unknown:
-        found, known = f"{format_values(unknown)}{fractional_note(unknown)}", format_values([*source.label_values])
-        raise CaseError(case.name, f"{case.label.name} has the values {found}: {source.name} labels have {known}")
+        found, allowed = f"{format_values(unknown)}{fractional_note(unknown)}", format_values([*source.label_values])
+        raise CaseError(case.name, f"{case.label.name} has the values {found}: {source.name} labels have {allowed}")
     mapped = np.zeros(voxels.shape, np.uint8)
     for value in values:
         mapped[voxels == value] = source.label_values[value]
@@ -194,7 +194,7 @@ def _map_labels(source: Source, case: SourceCase, voxels: np.ndarray) -> np.ndar
 
 
 def _dataset_json(source: Source, values: set[int], training_cases: int) -> dict:
-    """dataset.json, given the label ``values`` that occur."""
+    """Return the content of dataset.json, given the label ``values`` that occur."""
     optional = {name: value for name, value in source.optional_labels.items() if value in values}
     labels = {**source.labels, **optional}
     regions = any(isinstance(label, list) for label in labels.values())

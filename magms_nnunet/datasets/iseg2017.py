@@ -11,10 +11,10 @@ _FILE = re.compile(r"subject-(?P<number>\d+)-(?P<part>T1|T2|label)\.(hdr|nii|nii
 
 
 def find(folder: Path) -> Source:
-    """The labelled subjects of an unpacked iSEG-2017, Analyze or NIfTI; the split is the paper's 6, 1 and 3.
+    """Find the labelled subjects of an unpacked iSEG-2017, Analyze or NIfTI; the split is that of the paper, 6, 1, 3.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no labelled subject.
     """
     subjects: dict[int, dict[str, Path]] = {}
     for path in files_below(folder):

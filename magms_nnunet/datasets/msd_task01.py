@@ -17,14 +17,14 @@ from magms_nnunet.storage.files import is_hidden
 from magms_nnunet.storage.json_files import read_json
 
 _ENDING = ".nii.gz"
-_LABELS = {"1": "edema", "2": "non-enhancing", "3": "enhancing"}  # how their names in dataset.json begin
+_LABELS = {"1": "edema", "2": "non-enhancing", "3": "enhancing"}  # beginnings of their names in dataset.json
 
 
 def find(folder: Path) -> Source:
-    """The labelled cases of an unpacked Task01_BrainTumour; the split is in the paper's proportions, 388, 72 and 24.
+    """Find the labelled cases of an unpacked Task01_BrainTumour; the split has the paper's proportions, 388, 72, 24.
 
     Raises:
-        InputError: it is something else, or its dataset.json gives channels or labels another meaning.
+        InputError: the folder holds something else, or its dataset.json gives channels or labels another meaning.
     """
     description = folder / "dataset.json"
     if not all((description.is_file(), (folder / "imagesTr").is_dir(), (folder / "labelsTr").is_dir())):
@@ -61,7 +61,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _volumes(description: Path) -> tuple[int, ...]:
-    """Where our channels are along the fourth axis."""
+    """Return the positions of our channels along the fourth axis."""
     try:
         content = read_json(description)
         modalities = Modalities.from_dataset_json(content)

@@ -12,7 +12,7 @@ from magms_nnunet.storage.new_folders import new_folders
 
 SPLITS_FILE = "splits_final.json"
 TEMPORARY = ".magms-dataset_"
-"""What the folder's name begins with. It may hold a dataset that is being replaced: it is not taken for unfinished."""
+"""Prefix of the temporary folder. It may hold a dataset that is being replaced, so it does not count as unfinished."""
 
 
 @contextmanager
@@ -20,15 +20,15 @@ def new_dataset(name: str, overwrite: bool) -> Iterator[Path]:
     """Yield an empty folder to fill, hidden in nnUNet_raw; when the block ends well, it gets its name.
 
     Its splits_final.json, if it has one, is copied to nnUNet_preprocessed, where nnU-Net's training reads it. An old
-    one there is removed in any case: nnU-Net's planner refuses splits that differ from those in nnUNet_raw.
+    one there is always removed, because nnU-Net's planner refuses splits that differ from those in nnUNet_raw.
 
     Args:
         name: ``DatasetXXX_NAME``.
-        overwrite: replace a dataset of that name, after the block.
+        overwrite: whether to replace a dataset of that name, after the block.
 
     Raises:
         InputError: the dataset or its splits exist and ``overwrite`` is not set, or nnUNet_raw cannot be written to.
-        Whatever the block raises; everything is then as before.
+        Exception: whatever the block raises; existing datasets are then unchanged.
     """
     raw, preprocessed = nnunet_folder("nnUNet_raw"), nnunet_folder("nnUNet_preprocessed") / name
     target, splits = raw / name, preprocessed / SPLITS_FILE
@@ -56,8 +56,8 @@ def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
 
 
 def next_commands(name: str) -> str:
-    """What a user does next with a new dataset, as text to print."""
+    """Return the next commands for a new dataset, as text to print."""
     identifier = int(name[len("Dataset") :][:3])
     fingerprint = nnunet_folder("nnUNet_preprocessed") / name / "dataset_fingerprint.json"
-    clean = " --clean" if fingerprint.exists() else ""  # else nnU-Net keeps the fingerprint of the dataset before
+    clean = " --clean" if fingerprint.exists() else ""  # otherwise nnU-Net keeps the fingerprint of an earlier dataset
     return f"next: nnUNetv2_plan_and_preprocess -d {identifier} -pl MAGMSPlanner -c 3d_fullres{clean}"

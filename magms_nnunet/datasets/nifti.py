@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def read_volume(case: str, path: Path, modality: str) -> "nibabel.Nifti1Image":
-    """A volume with its voxels in memory, ``(X, Y, Z)`` or ``(X, Y, Z, volumes)``; no fourth axis of length 1.
+    """Read a volume with its voxels, ``(X, Y, Z)`` or ``(X, Y, Z, volumes)``; a fourth axis of length 1 is removed.
 
-    An Analyze file (``.hdr`` beside ``.img``) has a spacing but no orientation that could be relied on. It gets the
-    identity: the order of its voxels is kept and taken as x to the left, y to the back, z up.
+    An Analyze file (``.hdr`` beside ``.img``) has a spacing but no reliable orientation. It gets the identity: the
+    order of its voxels is kept, with x to the left, y to the back, z up.
 
     Args:
         case: for messages.
@@ -71,7 +71,7 @@ def read_volume(case: str, path: Path, modality: str) -> "nibabel.Nifti1Image":
 
 
 def volume_like(image: "nibabel.Nifti1Image", voxels: np.ndarray) -> "nibabel.Nifti1Image":
-    """Other voxels in the geometry of an image, which may have one axis more; stored in their own type."""
+    """Return an image of other voxels in the geometry of an image, which may have one axis more."""
     import nibabel
 
     header = image.header.copy()
@@ -82,10 +82,15 @@ def volume_like(image: "nibabel.Nifti1Image", voxels: np.ndarray) -> "nibabel.Ni
 def check_volumes(
     case: str, volumes: dict[str, "nibabel.Nifti1Image"], tolerance_voxels: float = GEOMETRY_TOLERANCE
 ) -> None:
-    """Check that all volumes (name -> volume) have three axes and lie on one grid.
+    """Check that all volumes of a case have three axes and lie on one grid.
+
+    Args:
+        case: name of the case, for messages.
+        volumes: file and modality, for messages -> volume.
+        tolerance_voxels: largest distance between the positions of one voxel, in voxels.
 
     Raises:
-        CaseError: names the first that does not.
+        CaseError: a volume has another number of axes or another grid; the message names the first.
     """
     grids: dict[str, Grid] = {}
     for name, volume in volumes.items():

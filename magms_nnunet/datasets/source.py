@@ -1,4 +1,4 @@
-"""What a published dataset holds, as its converter found it; and what converters share in looking for it."""
+"""The content of a published dataset, as its converter finds it, and functions that converters share."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,16 +10,16 @@ from magms_nnunet.storage.files import folder_error, is_hidden
 
 BRAIN_TUMOUR_CHANNELS = ("FLAIR", "T1", "T1c", "T2")
 BRAIN_TUMOUR_REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [2, 3], "enhancing_tumor": 3}
-"""Of the labels 1 edema, 2 necrotic or non-enhancing core, 3 enhancing tumour."""
+"""Regions of the labels 1 edema, 2 necrotic or non-enhancing core, 3 enhancing tumour."""
 
 _CASE_NAME = re.compile(r"\w[\w .+-]*")
 
 
 def check_case_name(name: str) -> str:
-    """The name, if it can be part of a file name everywhere and cannot lead out of a folder.
+    """Return the name, if it can be part of a file name on all systems and cannot lead out of a folder.
 
     Raises:
-        InputError: it cannot.
+        InputError: the name has other characters.
     """
     if not _CASE_NAME.fullmatch(name):
         raise InputError(f"case {name!r}: rename its files to letters, digits, spaces and _ . + - alone")
@@ -32,8 +32,8 @@ class SourceCase:
 
     Attributes:
         name: in the new dataset.
-        patient: whose cases the split keeps together.
-        images: one 3-D file per channel of the new dataset, None where there is none; or a single 4-D file.
+        patient: the split keeps the cases of a patient together.
+        images: one 3-D file per channel of the new dataset, None where it is missing; or a single 4-D file.
         label: the reference segmentation.
 
     Raises:
@@ -58,12 +58,12 @@ class Source:
         channels: names of the channels of the new dataset.
         labels: as in dataset.json.
         label_values: value in the source -> value in the new dataset.
-        cases: those with a label and an image; they may lack others.
-        incomplete: case -> what it lacks.
+        cases: with a label and an image; they may lack other images.
+        incomplete: case -> text on its missing files.
         proportions: of training, validation and test cases.
         volumes: for 4-D images, the place of each channel along their last axis.
-        optional_labels: further ones, each left out if no case has it.
-        notes: what a user should know: what was left out, what was assumed.
+        optional_labels: further labels, each left out if no case has it.
+        notes: for the user, on omissions and assumptions.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Source:
 
 
 def files_below(folder: Path, depth: int = 4) -> Iterator[Path]:
-    """Files of a folder and of those inside, ``depth`` levels down, through links; hidden ones left out.
+    """Yield the files of a folder and of those inside, ``depth`` levels down, through links, except hidden ones.
 
     Raises:
         InputError: the folder does not exist.
@@ -96,10 +96,15 @@ def files_below(folder: Path, depth: int = 4) -> Iterator[Path]:
 
 
 def register(found: dict[str, Path], part: str, path: Path) -> None:
-    """Keep the file of a part (an image or the label) of a case.
+    """Record the file of a part of a case.
+
+    Args:
+        found: part -> file; the new file is added.
+        part: name of the modality, or of the label.
+        path: the file.
 
     Raises:
-        InputError: it has another one already.
+        InputError: the part has another file.
     """
     if part in found:
         raise InputError(f"{found[part]} and {path} are the same image of the same case: move one of them away")
@@ -107,13 +112,13 @@ def register(found: dict[str, Path], part: str, path: Path) -> None:
 
 
 def lacking(found: Mapping[str, Path], parts: Mapping[str, str]) -> str:
-    """``lacks T1c and the label``, of ``parts`` (part -> what to call it) that were not found; empty if none."""
+    """Return ``lacks T1c and the label`` for the ``parts`` (part -> its name) that were not found; empty if none."""
     missing = [name for part, name in parts.items() if part not in found]
     return f"lacks {' and '.join(missing)}" if missing else ""
 
 
 def unexpected(folder: Path, looked_for: str) -> InputError:
-    """The error for a source folder that holds something else."""
+    """Return the error for a source folder that holds something else."""
     if not folder.is_dir():
         return folder_error("source", folder)
     names = sorted(path.name for path in folder.iterdir() if not is_hidden(path))

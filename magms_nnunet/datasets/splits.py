@@ -18,7 +18,7 @@ class Split:
 
 
 def random_split(patients: Mapping[str, str], proportions: tuple[int, int, int], seed: int) -> Split:
-    """Split the cases as :func:`split_sizes` says, at random; the same seed gives the same split everywhere.
+    """Split the cases at random, in the sizes of :func:`split_sizes`; a seed gives the same split on all machines.
 
     Args:
         patients: case -> patient.
@@ -40,7 +40,7 @@ def random_split(patients: Mapping[str, str], proportions: tuple[int, int, int],
 
 
 def split_sizes(patients: int, proportions: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Number of patients in each part: validation and test rounded, but at least 1 where wanted; training the rest.
+    """Return the numbers of patients: validation and test rounded, at least 1 where wanted; training the rest.
 
     Raises:
         InputError: there are fewer patients than parts.

@@ -1,4 +1,4 @@
-"""``magms_subset_dataset``: a raw dataset with some of another's channels, for models trained on those alone."""
+"""``magms_subset_dataset``: makes a raw dataset with some channels of another, for models of these alone."""
 
 import os
 import shutil
@@ -19,17 +19,17 @@ from magms_nnunet.storage.json_files import read_json, read_json_object, write_j
 
 @dataclass(frozen=True)
 class SubsetDataset:
-    """What was made.
+    """A new dataset.
 
     Attributes:
-        name: of the new dataset.
-        folder: where it is.
+        name: of the dataset.
+        folder: of the dataset.
         modalities: names of its channels.
-        training_cases: their number.
-        test_cases: likewise.
-        splits_from: the file that its splits were copied from, or None.
+        training_cases: number of training cases.
+        test_cases: number of test cases.
+        splits_from: file that the splits were copied from, or None.
         incomplete: number of cases, of training and test, that lack one of the modalities.
-        left_out: cases that have none of them.
+        left_out: cases that have no modality.
     """
 
     name: str
@@ -43,16 +43,16 @@ class SubsetDataset:
 
 
 def make_subset_dataset(source: str, modalities: Sequence[str], target: str, overwrite: bool = False) -> SubsetDataset:
-    """Link the images of these modalities and their labels to a new dataset in nnUNet_raw; the splits stay the same.
+    """Link the images of these modalities and their labels to a new dataset in nnUNet_raw, with the same splits.
 
-    Files are hard links where the file system allows it, else copies. A case that lacks some of the modalities has
-    fewer images there; one that has none is left out, also of the splits.
+    Files are hard links where the file system allows it, otherwise copies. A case that lacks some of the modalities has
+    fewer images; one that has none is left out, also of the splits.
 
     Args:
         source: name or id of a raw dataset.
         modalities: names, aliases or channel numbers, also joined by commas.
-        target: id of the new dataset, whose name is then made from the source's and the modalities, or its full name.
-        overwrite: replace a dataset of that name.
+        target: id of the new dataset, which is named after the source and the modalities, or its full name.
+        overwrite: whether to replace a dataset of that name.
 
     Raises:
         InputError: a dataset or modality is unknown, training cases lack labels (all are named), no training case has
@@ -61,16 +61,16 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
     folder = find_raw_dataset(source)
     file = folder / "dataset.json"
     description = read_json_object(file, f"{file} does not exist: is it a raw dataset of nnU-Net?", "correct it")
-    known = Modalities.from_dataset_json(description)
-    subset = known.parse(known.split(modalities))
+    all_modalities = Modalities.from_dataset_json(description)
+    subset = all_modalities.parse(all_modalities.split(modalities))
     channels = description.get("channel_names") or description["modality"]
-    names = tuple(str(channels[str(channel)]) for channel in subset)  # as they are: they choose the normalisation
+    names = tuple(str(channels[str(channel)]) for channel in subset)  # unchanged, because they choose the normalisation
     name = new_dataset_name(target, "_".join([folder.name[len("DatasetXXX_") :], *map(_as_file_name, names)]))
     if name == folder.name:
         raise InputError(f"-d and -o are the same dataset, {name}: choose another -o")
     ending = file_ending(folder, description)
-    training, without = _having(subset, _training_cases(folder, description, ending, len(known)))
-    _check_training(training, subset, known)
+    training, without = _having(subset, _training_cases(folder, description, ending, len(all_modalities)))
+    _check_training(training, subset, all_modalities)
     test, test_without = _having(subset, _test_cases(folder, ending))
     splits_from = _find_splits(folder)
     with new_dataset(name, overwrite) as building:
@@ -95,7 +95,7 @@ def make_subset_dataset(source: str, modalities: Sequence[str], target: str, ove
 
 
 def _training_cases(folder: Path, description: dict, ending: str, count: int) -> list[tuple[Case, Path]]:
-    """Cases and their labels, from imagesTr and labelsTr or from the lists that dataset.json may hold instead."""
+    """Return the cases and their labels, from imagesTr and labelsTr or from the lists of dataset.json."""
     if "dataset" not in description:
         cases, misnamed = find_cases(folder / "imagesTr", ending)
         if misnamed:
@@ -113,22 +113,22 @@ def _training_cases(folder: Path, description: dict, ending: str, count: int) ->
 
 
 def _having(subset: Subset, cases: list[tuple[Case, Path]]) -> tuple[list[tuple[Case, Path]], list[str]]:
-    """The cases that have one of the modalities, and the names of the others."""
+    """Return the cases that have one of the modalities, and the names of the others."""
     having = [(case, label) for case, label in cases if case.files.keys() & set(subset)]
     return having, [case.name for case, _ in cases if not case.files.keys() & set(subset)]
 
 
-def _check_training(training: list[tuple[Case, Path]], subset: Subset, known: Modalities) -> None:
+def _check_training(training: list[tuple[Case, Path]], subset: Subset, all_modalities: Modalities) -> None:
     if without := [f"{case.name} lacks its label {label.name}" for case, label in training if not label.is_file()]:
         raise InputError(
             f"{len(without)} of {len(training)} training cases have no label: {'; '.join(without)}: add the files"
         )
-    if nowhere := [known.names[m] for m in subset if not any(m in case.files for case, _ in training)]:
+    if nowhere := [all_modalities.names[m] for m in subset if not any(m in case.files for case, _ in training)]:
         raise InputError(f"no training case has {' or '.join(nowhere)}: choose other --modalities")
 
 
 def _test_cases(folder: Path, ending: str) -> list[tuple[Case, Path]]:
-    """Test cases, with the place of their labels."""
+    """Return the test cases and the paths of their labels."""
     test = folder / "imagesTs"
     if not test.is_dir() or all(is_hidden(path) for path in test.glob(f"*{ending}")):
         return []
@@ -137,7 +137,7 @@ def _test_cases(folder: Path, ending: str) -> list[tuple[Case, Path]]:
 
 
 def _copy_splits(source: Path, target: Path, without: list[str]) -> None:
-    """Copy splits_final.json, but for the cases ``without`` images in the new dataset."""
+    """Copy splits_final.json, except the cases ``without`` images in the new dataset."""
     if not without:
         shutil.copyfile(source, target)
         return
@@ -152,7 +152,7 @@ def _copy_splits(source: Path, target: Path, without: list[str]) -> None:
 
 
 def _find_splits(folder: Path) -> Path | None:
-    """splits_final.json that nnU-Net trains the source with; else the one beside its images."""
+    """Return splits_final.json of nnU-Net's preprocessed source; without it the one beside its images."""
     for path in (nnunet_folder("nnUNet_preprocessed") / folder.name / SPLITS_FILE, folder / SPLITS_FILE):
         if path.is_file():
             return path
@@ -164,7 +164,7 @@ def _link(source: Path, target: Path) -> None:
     source = source.resolve()  # a hard link to a symbolic link would be another symbolic link
     try:
         os.link(source, target)
-    except OSError:  # another device, a file system without links, or somebody else's files
+    except OSError:  # another device, a file system without links, or files of another user
         shutil.copyfile(source, target)
 
 

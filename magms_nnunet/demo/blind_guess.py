@@ -1,4 +1,4 @@
-"""A baseline that looks at no image: what any system must beat before its Dice means anything."""
+"""A baseline without images, which any system must exceed for its Dice to mean anything."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from magms_nnunet.metrics.dice import Regions, dice
 
 
 def blind_guess(training_labels: Sequence[np.ndarray], regions: Regions) -> dict[str, np.ndarray]:
-    """For every region the one mask to give for every case: where it is frequent enough in the training labels.
+    """Return one mask per region for all cases: the voxels where the region is frequent in the training labels.
 
     The threshold of the voxel-wise frequency is the one with the best mean Dice over the training cases.
 
     Args:
-        training_labels: label maps ``(*spatial)`` of one and the same shape.
+        training_labels: label maps ``(*spatial)`` of one shape.
         regions: label values of each region.
 
     Returns:
-        region -> boolean mask ``(*spatial)``.
+        Region -> boolean mask ``(*spatial)``.
 
     Raises:
         ValueError: there are no label maps, or their shapes differ.

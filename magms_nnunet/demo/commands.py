@@ -1,4 +1,4 @@
-"""Runs a command as a user would: its output goes to a log, and one line on the terminal says how far it is."""
+"""Runs a command as a user would; its output is logged, and one line on the terminal shows its progress."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from magms_nnunet.storage.files import open_own
 
 
 class CommandError(Exception):
-    """A command ended with an error; the message has the end of its output and says where the rest is."""
+    """A command ended with an error; the message has the end of its output and the path of its log."""
 
 
 def run_command(
@@ -27,12 +27,12 @@ def run_command(
 
     Args:
         command: name and arguments.
-        environment: variables that it gets besides ours.
-        log: file that its output is appended to.
-        status_from: gets each line of the output and returns what to show of it, or None to go on showing the last.
+        environment: variables of the command besides ours.
+        log: file to which its output is appended.
+        status_from: gets each line of the output and returns the status to show; None: the last one stays.
 
     Raises:
-        CommandError: it ended with an error.
+        CommandError: the command ended with an error.
     """
     beside_python = (str(Path(sys.executable).parent), sysconfig.get_path("scripts"), os.environ.get("PATH", ""))
     executable = shutil.which(command[0], path=os.pathsep.join(beside_python))
@@ -40,7 +40,7 @@ def run_command(
         raise CommandError(f"there is no command {command[0]} beside {sys.executable} or on PATH: is it installed?")
     start, status, output, seen = time.perf_counter(), "", "", 0
     terminal = sys.stdout.isatty()
-    # A file, not a pipe: a pipe stays open as long as any worker that outlives its killed parent.
+    # A file, because a pipe stays open as long as any worker that outlives its killed parent.
     with open(log, "a", opener=open_own) as sink, log.open(encoding="utf-8", errors="replace") as source:
         source.seek(0, os.SEEK_END)
         process = subprocess.Popen(
@@ -82,7 +82,7 @@ class TrainingStatus:
         self.epochs, self.epoch, self.loss = epochs, 0, ""
 
     def __call__(self, line: str) -> str | None:
-        """What to show after this line: after each epoch ``epoch 3/16, loss -0.1234``."""
+        """Return the status after this line; after each epoch ``epoch 3/16, loss -0.1234``."""
         if match := re.search(r"Epoch (\d+)\s*$", line):
             self.epoch = int(match[1]) + 1
         elif match := re.search(r"train_loss (-?[\d.]+|nan)", line):

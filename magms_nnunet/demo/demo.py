@@ -1,6 +1,6 @@
-"""The demo: phantom data, nnU-Net's and our commands as a user would type them, and what came out of it.
+"""The demo: phantom data, nnU-Net's and our commands as a user would type them, and their results.
 
-Every finished step is kept in demo.json, so the same command goes on where it was interrupted.
+Every finished step is recorded in demo.json, so the same command continues an interrupted demo.
 """
 
 import json
@@ -57,7 +57,7 @@ class Demo:
     seed: int
 
     def run(self) -> None:
-        """Do what has not been done yet, then print the table and write the picture.
+        """Do all steps that are not finished, then print the table and write the picture.
 
         Raises:
             InputError: ``out`` holds something else, or a demo with other settings.
@@ -105,10 +105,10 @@ class Demo:
         return self.out / "demo.json"
 
     def open(self) -> None:
-        """Start a demo in ``out``, or find the one that is there.
+        """Start a demo in ``out``, or continue an existing one.
 
         Raises:
-            InputError: something else is there, or a demo with other settings.
+            InputError: ``out`` holds something else, or a demo with other settings.
         """
         settings = {"version": __version__, "epochs": self.epochs, "seed": self.seed}
         if self._state.is_file():
@@ -124,7 +124,7 @@ class Demo:
             self._keep({"settings": settings, "done": []})
 
     def once(self, name: str, step: Callable[[], None]) -> None:
-        """Do a step that has not been done in this folder; say how long it took."""
+        """Do a step, unless it is finished in this folder, and print its duration."""
         state = json.loads(self._state.read_text())
         if name not in state["done"]:
             start = time.perf_counter()
@@ -160,7 +160,7 @@ class Demo:
         self._call(*command, status_from=TrainingStatus(self.epochs))
 
     def _predict(self, label: str) -> None:
-        """Predict from a folder that holds no other files than those of the subset."""
+        """Predict from a folder that holds only the files of the subset."""
         channels = Modalities(phantom.MODALITIES).parse(SUBSETS[label])
         given = self.out / "given" / label.replace(" ", "_")
         given.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ class Demo:
         self._call("magms_predict", *flags, "-npp", "0", "-nps", "0", "--modalities", *SUBSETS[label])
 
     def _evaluate(self) -> None:
-        """All 15 subsets of the test cases in one sweep, and the report on them."""
+        """Evaluate all 15 subsets of the test cases in one sweep, with a report."""
         test = self.out / "test"
         flags = ["-i", str(test / "images"), "-l", str(test / "labels"), "-o", str(self.out / "evaluation")]
         flags += [*TRAINED, "-npp", "0", "-nps", "0"]
@@ -185,7 +185,7 @@ class Demo:
         run_command(command, self._folders | self._settings, self.out / "log.txt", status_from)
 
     def _scores(self) -> dict[str, Scores]:
-        """Dice of every row of the table."""
+        """Return the Dice of every row of the table."""
         references = self.out / "test" / "labels"
         cases = sorted(path.name.removesuffix(phantom.FILE_ENDING) for path in visible_files(references, "label"))
         scores = {
@@ -202,7 +202,7 @@ class Demo:
         return scores
 
     def _draw(self, scores: dict[str, Scores]) -> None:
-        """The case whose Dice from T1c+F is the median, so that the picture neither flatters nor blames."""
+        """Draw the case of median Dice from T1c+F, which is representative."""
         means = {
             label: {case: np.mean(list(d.values())) for case, d in cases.items()} for label, cases in scores.items()
         }
@@ -223,7 +223,7 @@ class Demo:
 
 
 def dice_table(scores: dict[str, Scores]) -> str:
-    """Mean Dice over the cases per row and label, and the mean over the labels."""
+    """Return the mean Dice over the cases per row and label, and the mean over the labels."""
     labels = list(next(iter(next(iter(scores.values())).values())))
     lines = [f"{'predicted from':<16}" + "".join(f"{label:>8}" for label in [*labels, "mean"])]
     for row, cases in scores.items():

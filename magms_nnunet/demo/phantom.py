@@ -1,8 +1,7 @@
 """A small synthetic dataset in nnU-Net's raw format: skull-stripped "brains" with a tumour, in four modalities.
 
-Made so that leaving a modality out matters: edema is bright on FLAIR, fainter on T2 and not to be seen on T1 and T1c;
-the core is bright on T1c and hardly to be seen elsewhere. The edema lies on one side of the core, so that the core
-alone does not tell where.
+Each modality matters: edema is bright on FLAIR, fainter on T2 and invisible on T1 and T1c; the core is bright on T1c
+and hardly visible elsewhere. The edema lies on one side of the core, so that the core does not show its position.
 """
 
 from pathlib import Path
@@ -20,7 +19,7 @@ SHAPE = (26, 30, 25)
 SPACING_MM = 6.0
 FILE_ENDING = ".nii.gz"
 
-# Mean intensity of CSF, grey and white matter; what edema and core add to the tissue they grow in.
+# Mean intensity of CSF, grey and white matter; intensity that edema and core add to the tissue.
 CONTRAST = {
     "FLAIR": {"tissue": (0.15, 0.62, 0.50), "edema": 0.40, "core": 0.02},
     "T1": {"tissue": (0.20, 0.50, 0.68), "edema": -0.01, "core": -0.03},
@@ -34,11 +33,11 @@ CSF, GREY, WHITE = range(3)
 
 
 def phantom_case(seed: int, case: int) -> tuple[np.ndarray, np.ndarray]:
-    """One patient; the same ``seed`` and ``case`` always give the same voxels.
+    """Make one patient; the same ``seed`` and ``case`` always give the same voxels.
 
     Returns:
-        images: ``(4, Z, Y, X)`` int16 in the order of MODALITIES, arbitrary units; above 0 in the brain, 0 outside.
-        labels: ``(Z, Y, X)`` uint8, the values of LABELS.
+        Images ``(4, Z, Y, X)`` int16 in the order of MODALITIES, in arbitrary units, above 0 in the brain and 0
+        outside; and labels ``(Z, Y, X)`` uint8, the values of LABELS.
     """
     rng = np.random.default_rng((seed, case))
     position = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SHAPE), indexing="ij"))  # voxels from centre
@@ -59,7 +58,7 @@ def phantom_case(seed: int, case: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _anatomy(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tissue ``(Z, Y, X)`` of 0, 1, 2 for CSF, grey and white matter, and the brain's mask."""
+    """Return tissue ``(Z, Y, X)`` of 0, 1, 2 for CSF, grey and white matter, and the mask of the brain."""
     depth = np.sqrt(sum((p / a) ** 2 for p, a in zip(position, semi_axes, strict=True)))  # 0 centre, 1 surface
     folded = depth + 0.05 * _smooth_noise(rng, 1.2)
     tissue = np.select([folded > 0.95, folded > 0.74], [CSF, GREY], WHITE)
@@ -71,7 +70,7 @@ def _anatomy(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarr
 
 
 def _tumour(rng: np.random.Generator, position: np.ndarray, semi_axes: np.ndarray) -> np.ndarray:
-    """Label map ``(Z, Y, X)`` uint8: a core anywhere in the brain, and edema on one side of it."""
+    """Return a label map ``(Z, Y, X)`` uint8: a core anywhere in the brain, and edema on one side of it."""
     core_radius, edema_radius = rng.uniform(3.2, 4.5), rng.uniform(5, 6.5)  # voxels
     core_centre = _direction(rng) * semi_axes * rng.uniform(0.25, 0.6)
     edema_centre = core_centre + _direction(rng) * edema_radius * rng.uniform(0.6, 0.9)
@@ -90,15 +89,20 @@ def _direction(rng: np.random.Generator) -> np.ndarray:
 
 
 def _smooth_noise(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """Noise ``(Z, Y, X)`` of mean 0 and standard deviation 1; ``sigma`` in voxels."""
+    """Return noise ``(Z, Y, X)`` of mean 0 and standard deviation 1; ``sigma`` in voxels."""
     noise = gaussian_filter(rng.standard_normal(SHAPE), sigma)
     return (noise - noise.mean()) / noise.std()
 
 
 def write_phantom(dataset: Path, test: Path, train_cases: int, test_cases: int, seed: int = 0) -> None:
-    """Write a raw dataset (imagesTr, labelsTr, dataset.json) and held-out cases (``test``/images, ``test``/labels).
+    """Write a raw dataset and held-out cases; existing files of the same names are replaced.
 
-    Existing files of the same names are replaced.
+    Args:
+        dataset: folder of the dataset: imagesTr, labelsTr, dataset.json.
+        test: folder of the held-out cases: images, labels.
+        train_cases: number of cases of the dataset.
+        test_cases: number of held-out cases.
+        seed: of the voxels.
     """
     for case in range(train_cases + test_cases):
         if case < train_cases:

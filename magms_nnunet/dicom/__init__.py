@@ -1,1 +1,1 @@
-"""DICOM in and out: the series of a study, which modality each is, their voxels, and segmentations as DICOM-SEG."""
+"""Reads DICOM studies: series, their modalities and voxels; writes segmentations as DICOM-SEG."""

@@ -1,4 +1,4 @@
-"""Which series of a study stands for which of a model's modalities. What is ambiguous is not guessed."""
+"""Assigns the series of a study to the modalities of a model. Ambiguous series are not guessed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,10 +9,10 @@ from magms_nnunet.modalities import Modalities, Subset
 
 
 class UnclearSeriesError(InputError):
-    """A study does not say which series is meant.
+    """The series of a modality is not clear.
 
     Attributes:
-        table: what it holds, to choose from.
+        table: of the series, to choose from.
     """
 
     def __init__(self, message: str, series: Sequence[Series]):
@@ -21,24 +21,27 @@ class UnclearSeriesError(InputError):
 
 
 def guesses(series: Sequence[Series]) -> dict[str, Guess]:
-    """UID -> what each volume could be."""
+    """Return UID -> possible modalities of each volume."""
     return {one.uid: guess(one.headers[0]) for one in series if one.problem is None}
 
 
 def choose_series(
     series: Sequence[Series], named: Mapping[int, Series], modalities: Modalities, requested: Subset | None
 ) -> dict[int, Series]:
-    """Channel -> series.
+    """Choose the series of each channel.
 
     Args:
         series: of the study.
         named: channels whose series the user has named.
-        modalities: the model's.
-        requested: channels that are wanted; None: all that there are.
+        modalities: of the model.
+        requested: channels that are wanted; None: all that the study has.
+
+    Returns:
+        Channel -> series.
 
     Raises:
-        UnclearSeriesError: a modality could be several series, or a series several modalities, or there is none that
-            is wanted.
+        UnclearSeriesError: a modality could be several series, a series could be several modalities, or no series is
+            a wanted modality.
     """
     known, usable = guesses(series), [one for one in series if one.problem is None]
     chosen, unclear = dict(named), []
@@ -68,10 +71,18 @@ def choose_series(
 
 
 def parse_series(tokens: Sequence[str], series: Sequence[Series], modalities: Modalities) -> dict[int, Series]:
-    """Channel -> series, of tokens ``NAME=UID`` or ``NAME=NUMBER``.
+    """Read tokens ``NAME=UID`` or ``NAME=NUMBER``.
+
+    Args:
+        tokens: of the flag ``--series``.
+        series: of the study.
+        modalities: of the model.
+
+    Returns:
+        Channel -> series.
 
     Raises:
-        InputError: a token is none, there is no such series, several have the number, or it is no volume.
+        InputError: a token has another form, no series or several have that UID or number, or the series is no volume.
     """
     named: dict[int, Series] = {}
     for token in tokens:
@@ -94,10 +105,10 @@ def parse_series(tokens: Sequence[str], series: Sequence[Series], modalities: Mo
 
 
 def check_frames(chosen: Mapping[int, Series], modalities: Modalities) -> None:
-    """See that positions in the chosen series mean the same.
+    """Check that the chosen series share a frame of reference.
 
     Raises:
-        InputError: they have several frames of reference.
+        InputError: they have several.
     """
     frames: dict[str, list[str]] = {}
     for channel, one in chosen.items():
@@ -111,7 +122,7 @@ def check_frames(chosen: Mapping[int, Series], modalities: Modalities) -> None:
 
 
 def table(series: Sequence[Series]) -> str:
-    """A line per series: number, images, what it is or why it is none, and its UID."""
+    """Return a line per series: number, images, modality or problem, and UID."""
     known, rows = guesses(series), [("number", "images", "modality", "confidence", "reason", "description", "UID")]
     for one in series:
         found = known.get(one.uid) or Guess((), "-", str(one.problem))
@@ -127,7 +138,7 @@ def table(series: Sequence[Series]) -> str:
 
 
 def kinds_of(modalities: Modalities) -> dict[int, str]:
-    """Channel -> the kind that its name stands for, of those that the rule knows."""
+    """Return channel -> the kind that its name stands for, if the rule has it."""
     found = {}
     for kind in KINDS:
         try:

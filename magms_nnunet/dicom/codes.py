@@ -1,4 +1,4 @@
-"""Coded terms of what is segmented, from SNOMED CT; a model's owner adds others in dataset.json, ``segment_codes``."""
+"""Coded terms of segments, from SNOMED CT; the owner of a model adds others in dataset.json, ``segment_codes``."""
 
 from collections.abc import Mapping
 
@@ -26,10 +26,10 @@ _WORDS = {
 
 
 def codes_of(region: str, dataset_json: Mapping) -> tuple[Term, Term]:
-    """Category and type of a label or region: as dataset.json says, or of a word in its name, or else ``Tissue``.
+    """Return category and type of a label or region: from dataset.json, by a word in its name, or ``Tissue``.
 
     Raises:
-        InputError: what dataset.json says is none.
+        InputError: ``segment_codes`` of dataset.json has another form.
     """
     listed = dataset_json.get("segment_codes", {})
     given = listed.get(region) if isinstance(listed, Mapping) else listed

@@ -1,4 +1,4 @@
-"""Enhanced (multi-frame) MR: one file holds all slices, and says of each frame what a plain image's header says."""
+"""Enhanced (multi-frame) MR: one file holds all slices, with the attributes of a plain image's header per frame."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ _WHERE = {
 
 
 def frame_headers(image: "Dataset") -> list["Dataset"]:
-    """A header per frame, in the order in which they are stored, with the keywords of plain MR images.
+    """Return a header per frame, in the stored order, with the keywords of plain MR images.
 
     Args:
         image: header of an enhanced MR image.
@@ -52,7 +52,7 @@ def _header(image: "Dataset", number: int) -> "Dataset":
 
 
 def _value(image: "Dataset", number: int, group: str, keyword: str):
-    """Of a frame's own functional group, or of the one that all frames share."""
+    """Return a value of the functional group of a frame, or of the group that all frames share."""
     own = image.get("PerFrameFunctionalGroupsSequence") or []
     shared = image.get("SharedFunctionalGroupsSequence") or []
     for groups in (own[number : number + 1], shared[:1]):

@@ -1,8 +1,8 @@
-"""Which modality a series of MR images is: a rule over standard attributes, with its reason and its confidence.
+"""A rule for the modality of a series of MR images, from standard attributes, with a reason and a confidence.
 
-Two witnesses are heard. The physics: ScanningSequence, InversionTime, EchoTime, RepetitionTime, ContrastBolusAgent. The
-text: SeriesDescription and ProtocolName. Where both say the same the confidence is high; where one is silent, medium;
-where they contradict each other the series could be either and nothing is guessed.
+The rule has two sources. The physics: ScanningSequence, InversionTime, EchoTime, RepetitionTime, ContrastBolusAgent.
+The text: SeriesDescription and ProtocolName. Where both agree, the confidence is high; where one is missing, medium;
+where they contradict each other, the series could be either, and nothing is guessed.
 """
 
 import re
@@ -32,11 +32,11 @@ _NO_AGENT = {"", "NO", "NONE", "N/A", "NATIVE", "WITHOUT"}
 
 @dataclass(frozen=True)
 class Guess:
-    """What a series could be.
+    """The possible modalities of a series.
 
     Attributes:
-        kinds: of :data:`KINDS`; none: it is something else; several: it is ambiguous.
-        confidence: ``high``, ``medium``, or ``-`` where it is not one.
+        kinds: of :data:`KINDS`; empty for another series; several for an ambiguous one.
+        confidence: ``high``, ``medium``, or ``-`` without exactly one kind.
         reason: in a few words.
     """
 
@@ -46,7 +46,7 @@ class Guess:
 
 
 def guess(header: "Dataset") -> Guess:
-    """By the header of one of its images."""
+    """Apply the rule to the header of one image of a series."""
     text = f"{header.get('SeriesDescription', '')} {header.get('ProtocolName', '')}".replace("_", " ")
     if other := _OTHER.search(text):
         return Guess((), "-", f"its description says {other[0].strip()!r}")
@@ -68,21 +68,21 @@ def guess(header: "Dataset") -> Guess:
 
 
 def _with_contrast(header: "Dataset", text: str, sure: bool, source: str) -> Guess:
-    """T1 before or after contrast."""
+    """Decide between T1 before and after contrast."""
     agent = str(header.get("ContrastBolusAgent", "") or "").strip()
     given = agent.upper() not in _NO_AGENT
     denied = _NO_CONTRAST.search(text) is not None
-    said = _CONTRAST.search(_NO_CONTRAST.sub(" ", text)) is not None
-    if denied and (given or said):
+    contrast = _CONTRAST.search(_NO_CONTRAST.sub(" ", text)) is not None
+    if denied and (given or contrast):
         return Guess((T1, T1C), "-", f"{source}; a contrast agent is named, and denied by the description")
-    if given or said:
+    if given or contrast:
         why = "ContrastBolusAgent" if given else "contrast by description"
         return Guess((T1C,), "high" if sure and given else "medium", f"{source}, {why}")
     return Guess((T1,), "high" if sure else "medium", f"{source}, no contrast agent")
 
 
 def _by_physics(header: "Dataset") -> tuple[str | None, str]:
-    """The kind that sequence and times tell, and these in words.
+    """Return the kind by sequence and times, and a text with these.
 
     FLAIR: inversion recovery with TI of 1500 to 3500 ms and TE of 60 ms or more. T2: TR of 2000 ms and TE of 60 ms or
     more. T1: TE of 30 ms or less, with TR of 1200 ms or less or TI of 400 to 1400 ms.

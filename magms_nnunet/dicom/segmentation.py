@@ -1,23 +1,19 @@
-"""A segmentation as a DICOM-SEG that refers to the images it was made on."""
+"""Writes a segmentation as a DICOM-SEG that refers to the segmented images."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from magms_nnunet import __version__
 from magms_nnunet.dicom.codes import codes_of
-from magms_nnunet.dicom.study import require_pydicom
+from magms_nnunet.dicom.study import Series, require_pydicom
 from magms_nnunet.errors import InputError
 from magms_nnunet.metrics.dice import Regions
 
-if TYPE_CHECKING:
-    from magms_nnunet.dicom.study import Series
-
 
 def write_segmentation(
-    path: Path, labels: np.ndarray, regions: Regions, series: "Series", dataset_json: Mapping, model: str
+    path: Path, labels: np.ndarray, regions: Regions, series: Series, dataset_json: Mapping, model: str
 ) -> None:
     """Write a segment per label or region; attributes of the patient and the study are those of the images.
 
@@ -27,7 +23,7 @@ def write_segmentation(
         regions: label values of each region.
         series: the images.
         dataset_json: of the model, for coded terms.
-        model: its name.
+        model: name of the model.
 
     Raises:
         InputError: highdicom is not installed, nothing is segmented, or the shapes differ.
@@ -35,7 +31,6 @@ def write_segmentation(
     pydicom = require_pydicom()
     try:
         import highdicom as hd
-        from highdicom.sr.coding import CodedConcept
     except ImportError as error:
         raise InputError('DICOM-SEG needs highdicom: pip install "magms_nnunet[dicom]"') from error
     first = series.headers[0]
@@ -46,23 +41,6 @@ def write_segmentation(
         )
     if not labels.any():
         raise InputError("nothing is segmented, and a DICOM-SEG cannot be empty: use --output-type nifti")
-    descriptions = []
-    for number, region in enumerate(regions, 1):
-        category, kind = (CodedConcept(*term) for term in codes_of(region, dataset_json))
-        descriptions.append(
-            hd.seg.SegmentDescription(
-                segment_number=number,
-                segment_label=region[:64],
-                segmented_property_category=category,
-                segmented_property_type=kind,
-                algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-                algorithm_identification=hd.AlgorithmIdentificationSequence(
-                    name=model[:64],
-                    version=__version__,
-                    family=CodedConcept("123109", "DCM", "Artificial Intelligence"),
-                ),
-            )
-        )
     masks = np.stack([np.isin(labels, values) for values in regions.values()], axis=-1)
     if series.frames is not None:
         masks = masks[np.argsort(series.frames)]  # in the order in which the frames are stored
@@ -71,7 +49,7 @@ def write_segmentation(
         source_images=images,
         pixel_array=masks,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=descriptions,
+        segment_descriptions=_descriptions(regions, dataset_json, model),
         series_instance_uid=hd.UID(),
         series_number=int(first.get("SeriesNumber") or 0) + 1000,
         sop_instance_uid=hd.UID(),
@@ -83,3 +61,29 @@ def write_segmentation(
         series_description="Segmentation by magms_nnunet, for research",
     )
     written.save_as(path)
+
+
+def _descriptions(regions: Regions, dataset_json: Mapping, model: str) -> list:
+    """Describe each segment by coded terms for its region and for the model that made it."""
+    import highdicom as hd
+    from highdicom.sr.coding import CodedConcept
+
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=model[:64],
+        version=__version__,
+        family=CodedConcept("123109", "DCM", "Artificial Intelligence"),
+    )
+    descriptions = []
+    for number, region in enumerate(regions, 1):
+        category, kind = (CodedConcept(*term) for term in codes_of(region, dataset_json))
+        descriptions.append(
+            hd.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=region[:64],
+                segmented_property_category=category,
+                segmented_property_type=kind,
+                algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_identification=algorithm,
+            )
+        )
+    return descriptions

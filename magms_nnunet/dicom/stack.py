@@ -1,4 +1,4 @@
-"""Whether slices make a volume: one orientation, one grid, one image per position, equal distances."""
+"""Checks that slices make a volume: one orientation, one grid, one image per position, equal distances."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,16 +8,16 @@ import numpy as np
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_SHIFT_MM = 0.01  # between slices: in-plane shift, and difference of distances, that headers' rounding explains
+_SHIFT_MM = 0.01  # between slices: in-plane shift, and difference of distances, by the rounding of headers
 _TURN = 1e-4  # of direction cosines
 _NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 
 
 def stack_problem(headers: Sequence["Dataset"]) -> tuple[list[int], str | None]:
-    """The order of slices along their normal, and why they are no volume.
+    """Return the order of slices along their normal, and the reason why they are no volume.
 
     Returns:
-        Indices, and the end of a sentence or None.
+        Indices, and the end of a sentence; None: they are a volume.
     """
     unordered = list(range(len(headers)))
     for keyword in _NEEDED:
@@ -59,7 +59,7 @@ def _distance_problem(gaps_mm: np.ndarray) -> str | None:
 
 
 def _tilt_problem(positions: np.ndarray, along: np.ndarray, normal: np.ndarray) -> str | None:
-    """Whether slices are shifted in their plane, as a tilted gantry does."""
+    """Return the problem of slices that are shifted in their plane, as by a tilted gantry; None: they are not."""
     shifts = positions - positions[0] - np.outer(along - along[0], normal)
     shift_mm = float(np.linalg.norm(shifts, axis=1).max())
     return (

@@ -1,4 +1,4 @@
-"""The series of a study: found by the headers of its files, and refused by name where they are no volume."""
+"""Finds the series of a study by the headers of its files, and the reasons why some are no volume."""
 
 import logging
 import os
@@ -44,10 +44,10 @@ class Series:
 
     Attributes:
         uid: of the series.
-        files: in the order of the slices where it is a volume; one, where a multi-frame image holds them all.
-        headers: of the slices, without pixels, in their order.
-        problem: why it cannot be used, as the end of a sentence; None: it is a volume.
-        frames: of a multi-frame image, the number of each slice's frame, from 0; None: each slice is a file.
+        files: of a volume, in the order of the slices; one file for a multi-frame image.
+        headers: of the slices, without pixels, in the same order.
+        problem: reason why the series cannot be used, as the end of a sentence; None: it is a volume.
+        frames: frame of each slice, from 0, in a multi-frame image; None: each slice is a file.
     """
 
     uid: str
@@ -58,21 +58,21 @@ class Series:
 
     @property
     def number(self) -> str:
-        """Its number in the study, as the scanner counts."""
+        """Number of the series in the study."""
         return str(self.headers[0].get("SeriesNumber", "") or "-")
 
     @property
     def description(self) -> str:
-        """What the scanner calls it."""
+        """Description by the scanner."""
         return str(self.headers[0].get("SeriesDescription", "") or self.headers[0].get("ProtocolName", ""))
 
 
 def find_series(study: Path) -> list[Series]:
-    """All series of a folder and the folders in it, by number; names of files say nothing.
+    """Find all series of a folder and the folders in it, sorted by number; the names of files are not used.
 
     Raises:
-        InputError: it is no folder, holds no DICOM, a file is damaged or encrypted, or there are several patients or
-            studies.
+        InputError: the path is no folder or holds no DICOM, a file is damaged or encrypted, or there are several
+            patients or studies.
     """
     if not study.is_dir():
         raise folder_error("--dicom", study)
@@ -89,7 +89,7 @@ def find_series(study: Path) -> list[Series]:
 
 
 def _headers(study: Path) -> Iterator[tuple[Path, "Dataset"]]:
-    """Files that are DICOM, and their headers."""
+    """Yield the DICOM files and their headers."""
     pydicom = require_pydicom()
     for folder, folders, names in os.walk(study):
         folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
@@ -103,7 +103,7 @@ def _headers(study: Path) -> Iterator[tuple[Path, "Dataset"]]:
                     header.decode()
                 missing = [keyword for keyword in ("SOPClassUID", "SeriesInstanceUID") if keyword not in header]
                 size = _pixel_bytes(header)
-            except Exception as error:  # it has many of its own
+            except Exception as error:  # pydicom has many of its own
                 raise InputError(f"{path} is truncated or damaged ({type(error).__name__}): copy it again") from error
             if "EncryptedAttributesSequence" in header:
                 raise InputError(f"{path} is encrypted: export the study without encryption of attributes")
@@ -114,7 +114,7 @@ def _headers(study: Path) -> Iterator[tuple[Path, "Dataset"]]:
 
 
 def require_pydicom():
-    """The module.
+    """Import pydicom.
 
     Raises:
         InputError: it is not installed.
@@ -133,7 +133,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _pixel_bytes(header: "Dataset") -> int:
-    """How many bytes the element of the pixels takes where they are not compressed; else 0."""
+    """Return the bytes of the element of uncompressed pixels; 0 for compressed ones."""
     syntax = header.file_meta.get("TransferSyntaxUID")
     if "Rows" not in header or syntax is None or syntax.is_compressed:
         return 0
@@ -145,7 +145,7 @@ def _pixel_bytes(header: "Dataset") -> int:
 
 @contextmanager
 def _quiet_pydicom() -> Iterator[None]:
-    """While headers are read: what pydicom says of a value may hold it, and it may be a patient's name."""
+    """Silence pydicom while headers are read, because its messages may hold a patient's name."""
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -158,7 +158,7 @@ def _quiet_pydicom() -> Iterator[None]:
 
 
 def _check_one(study: Path, headers: list["Dataset"], what: str, *keywords: str) -> None:
-    """See that all images are of one patient or study; the message does not say of which."""
+    """Check that all images are of one patient or study, without its name in the message."""
     different = {tuple(str(header.get(keyword, "")) for keyword in keywords) for header in headers}
     if len(different) > 1:
         raise InputError(f"{study} holds images of {len(different)} {what}: give the folder of one")
@@ -186,7 +186,7 @@ def _enhanced_series(uid: str, path: Path, header: "Dataset") -> Series:
 
 
 def _kind_problem(headers: list["Dataset"]) -> str | None:
-    """Why images are none of a volume, whatever their positions."""
+    """Return the reason why images are no volume, whatever their positions."""
     classes = {str(header.get("SOPClassUID", "")) for header in headers}
     first = next(iter(sorted(classes)))
     if any(one.startswith(_SECONDARY_CAPTURE) for one in classes):

@@ -1,22 +1,20 @@
-"""The voxels of a series, by SimpleITK, of a multi-frame image by pydicom; where they lie, from the headers."""
+"""Reads the voxels of a series with SimpleITK, those of a multi-frame image with pydicom; the headers give positions."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magms_nnunet.dicom.study import require_pydicom
+from magms_nnunet.dicom.study import Series, require_pydicom
 from magms_nnunet.errors import InputError
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from magms_nnunet.dicom.study import Series
-
 _SCALING = (("Slope", 1), ("Intercept", 0))
 
 
-def read_volume(series: "Series", label: str) -> "sitk.Image":
-    """Voxels in the units of the scanner (RescaleSlope and RescaleIntercept applied), slices along their normal.
+def read_volume(series: Series, label: str) -> "sitk.Image":
+    """Read voxels with RescaleSlope and RescaleIntercept applied, and slices along their normal.
 
     Args:
         series: a volume.
@@ -38,20 +36,20 @@ def read_volume(series: "Series", label: str) -> "sitk.Image":
     return image
 
 
-def _read_frames(series: "Series", label: str) -> "sitk.Image":
-    """The frames of a multi-frame image in the order of the slices; each may have a scaling of its own."""
+def _read_frames(series: Series, label: str) -> "sitk.Image":
+    """Return the frames of a multi-frame image in the order of the slices; each may have a scaling of its own."""
     import SimpleITK as sitk
 
     try:
         pixels = require_pydicom().dcmread(series.files[0]).pixel_array[list(series.frames or ())]
-    except Exception as error:  # pydicom's decoders have many of their own
+    except Exception as error:  # the decoders of pydicom have many of their own
         raise _undecodable(series, label) from error
     scaling = [[float(header.get(f"Rescale{what}", usual)) for header in series.headers] for what, usual in _SCALING]
     slope, intercept = (np.array(values, np.float32)[:, None, None] for values in scaling)
     return sitk.GetImageFromArray(pixels.astype(np.float32) * slope + intercept)
 
 
-def _read_files(series: "Series", label: str) -> "sitk.Image":
+def _read_files(series: Series, label: str) -> "sitk.Image":
     import SimpleITK as sitk
 
     reader = sitk.ImageSeriesReader()
@@ -67,7 +65,7 @@ def _read_files(series: "Series", label: str) -> "sitk.Image":
         sitk.ProcessObject.SetGlobalWarningDisplay(warned)
 
 
-def _undecodable(series: "Series", label: str) -> InputError:
+def _undecodable(series: Series, label: str) -> InputError:
     syntax = series.headers[0].file_meta.get("TransferSyntaxUID")
     name = getattr(syntax, "name", syntax)
     return InputError(f"{label} cannot be decoded ({name}): export it without compression")

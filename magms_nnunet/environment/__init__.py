@@ -1,1 +1,1 @@
-"""Whether this machine can train and predict: what ``magms_doctor`` looks at."""
+"""Checks whether this machine can train and predict, for ``magms_doctor``."""

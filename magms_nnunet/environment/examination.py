@@ -1,4 +1,4 @@
-"""All checks in order: first what takes no time, then what imports torch."""
+"""Runs all checks: first those that take no time, then those that import torch."""
 
 import json
 import os
@@ -22,11 +22,11 @@ from magms_nnunet.environment.machine import (
     check_unetr,
 )
 
-LIMIT_S = 300.0  # of all that imports torch, which takes 10 s on an idle machine
+LIMIT_S = 300.0  # of all checks that import torch, which take 10 s on an idle machine
 
 
 def examine(debug: bool = False) -> Iterator[Finding]:
-    """Yield each finding as soon as it is known; ``debug`` shows what torch and nnU-Net print meanwhile."""
+    """Yield each finding at once; ``debug`` shows the output of torch and nnU-Net."""
     yield check_python()
     yield check_nnunet()
     yield check_hook()
@@ -38,7 +38,12 @@ def examine(debug: bool = False) -> Iterator[Finding]:
 
 
 def check_with_torch(limit_s: float, debug: bool = False) -> Iterator[Finding]:
-    """What :mod:`magms_nnunet.environment.with_torch` finds, and how it ended if that was not well."""
+    """Yield the findings of :mod:`magms_nnunet.environment.with_torch`, and its failure.
+
+    Args:
+        limit_s: seconds after which its process is ended.
+        debug: whether to show the output of torch and nnU-Net.
+    """
     with tempfile.TemporaryDirectory(prefix="magms_doctor_") as home, tempfile.TemporaryFile("w+") as errors:
         folders = dict.fromkeys(NEEDED_FOR, home)
         process = subprocess.Popen(
@@ -62,9 +67,9 @@ def check_with_torch(limit_s: float, debug: bool = False) -> Iterator[Finding]:
             process.wait()
             if process.returncode:
                 errors.seek(0)
-                said = (errors.read().strip().splitlines() or ["it said nothing"])[-1]
+                last_line = (errors.read().strip().splitlines() or ["without output"])[-1]
                 ended = "took too long" if monotonic() - start >= limit_s else _how_it_ended(process.returncode)
-                message = f"the checks that use torch {ended} after {last} ({said})"
+                message = f"the checks that use torch {ended} after {last} ({last_line})"
                 yield Finding(FAIL, "torch", message, "install torch again, the build for your CPU and GPU")
         finally:
             timer.cancel()
@@ -73,7 +78,7 @@ def check_with_torch(limit_s: float, debug: bool = False) -> Iterator[Finding]:
 
 
 def _finding(line: str) -> Finding | None:
-    """None: a library has printed the line."""
+    """Read a finding from a line of output; None: a library has printed the line."""
     try:
         return Finding(**json.loads(line))
     except (ValueError, TypeError):

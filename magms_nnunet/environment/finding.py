@@ -1,4 +1,4 @@
-"""What a check of the environment says."""
+"""The result of a check."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class Finding:
 
     Attributes:
         status: ``OK``, ``WARN`` (some uses are limited) or ``FAIL`` (training or prediction cannot work).
-        subject: what was looked at, such as nnUNet_raw.
-        message: what was found.
-        remedy: what to do about it; empty where there is nothing to do.
+        subject: of the check, such as nnUNet_raw.
+        message: the result.
+        remedy: for the user; empty where none is needed.
     """
 
     status: str
@@ -27,5 +27,5 @@ class Finding:
 
 
 def one_line(error: BaseException) -> str:
-    """Type and first line of an error."""
+    """Return type and first line of an error."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

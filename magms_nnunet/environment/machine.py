@@ -19,12 +19,12 @@ NEEDED_FOR = {
     "nnUNet_results": "training and prediction with -d",
 }
 LITTLE_SPACE_GB = 10  # a preprocessed case of BraTS takes 0.1 GB, a checkpoint with its optimiser 1 GB
-LITTLE_SHARED_MEMORY_GB = 1  # Docker gives 0.06; a batch of four modalities at 128^3 takes 0.07, and dozens wait
+LITTLE_SHARED_MEMORY_GB = 1  # Docker gives 0.06; a batch of four modalities at 128^3 takes 0.07, and dozens are queued
 SHARED_MEMORY = Path("/dev/shm")
 
 
 def check_python() -> Finding:
-    """Python and this package."""
+    """Report the versions of Python and of this package."""
     where = (
         f"magms_nnunet {__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     )
@@ -32,7 +32,7 @@ def check_python() -> Finding:
 
 
 def check_nnunet() -> Finding:
-    """nnU-Net is there, in the version that we test with or one that differs in the last number only."""
+    """Check that nnU-Net is installed, in the tested version or one that differs in the last number only."""
     try:
         found = version("nnunetv2")
     except PackageNotFoundError:
@@ -48,7 +48,7 @@ def check_nnunet() -> Finding:
 
 
 def check_hook() -> Finding:
-    """The .pth file that lets nnU-Net's own commands find our classes has been read when Python started."""
+    """Check that Python has read the .pth file that lets nnU-Net's own commands find our classes."""
     subject = "start-up hook"
     if os.environ.get("MAGMS_AUTOLOAD") == "0":
         message = "switched off by MAGMS_AUTOLOAD=0, so nnU-Net's commands do not find our trainers and planners"
@@ -64,14 +64,14 @@ def check_hook() -> Finding:
 
 
 def check_unetr() -> Finding:
-    """MONAI, which is optional."""
+    """Report whether MONAI, which is optional, is installed."""
     if find_spec("monai") is None:
         return Finding(OK, "UNETR", 'not available; its trainers need MONAI (pip install "magms_nnunet[unetr]")')
     return Finding(OK, "UNETR", "MONAI is installed")
 
 
 def check_folder(variable: str) -> Finding:
-    """One of nnU-Net's folders: the variable is set, the folder is there, can be written to and has space."""
+    """Check one of nnU-Net's folders: the variable is set, the folder exists, can be written to and has space."""
     value = os.environ.get(variable)
     if not value:
         return Finding(WARN, variable, f"not set, but needed for {NEEDED_FOR[variable]}", f"export {variable}=FOLDER")
@@ -80,7 +80,7 @@ def check_folder(variable: str) -> Finding:
         what = "is not a folder" if folder.exists() else "does not exist"
         return Finding(FAIL, variable, f"{folder} {what}", f"mkdir -p {folder}, or correct the variable")
     if (problem := _not_writable(folder)) is not None:
-        # raw images are only read, and whoever only predicts only reads the results of others
+        # raw images are only read, and prediction only reads the models of others
         return Finding(
             WARN, variable, f"{folder} cannot be written to ({problem})", f"{NEEDED_FOR[variable]} may need it"
         )
@@ -88,18 +88,18 @@ def check_folder(variable: str) -> Finding:
 
 
 def check_temporary_folder() -> Finding:
-    """Where Python puts temporary files."""
+    """Check the folder of temporary files."""
     try:
-        return _space("temporary folder", Path(tempfile.gettempdir()))  # it has tried to write there
+        return _space("temporary folder", Path(tempfile.gettempdir()))  # gettempdir has written to it
     except FileNotFoundError as error:
         return Finding(FAIL, "temporary folder", str(error), "set TMPDIR to a folder that can be written to")
 
 
 def check_shared_memory(folder: Path = SHARED_MEMORY) -> Finding:
-    """What the processes that load data pass batches through, on Linux."""
+    """Check the memory through which data-loading processes pass batches on Linux."""
     subject = "shared memory"
     if not folder.is_dir():
-        return Finding(OK, subject, f"no {folder} on this system, which does without")
+        return Finding(OK, subject, f"this system has no {folder} and needs none")
     size_gb = shutil.disk_usage(folder).total / 1e9
     if size_gb < LITTLE_SHARED_MEMORY_GB:
         remedy = "in Docker: --ipc=host or --shm-size=8g; or nnUNet_n_proc_DA=0"
@@ -108,7 +108,7 @@ def check_shared_memory(folder: Path = SHARED_MEMORY) -> Finding:
 
 
 def _not_writable(folder: Path) -> str | None:
-    """Why not; by writing, since permissions do not tell of a disk that is mounted read-only."""
+    """Return the error of a write, because permissions do not show a read-only disk; None: it succeeds."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return None

@@ -1,4 +1,4 @@
-"""A model so small that it is made, trained for a step and used within seconds: all of nnU-Net's path, no data."""
+"""A model that is made, trained for a step and used within seconds, with all of nnU-Net's code and without data."""
 
 import json
 import traceback
@@ -22,7 +22,7 @@ _STATISTICS = ("max", "mean", "median", "min", "percentile_00_5", "percentile_99
 
 
 def dataset_json(names: Sequence[str], classes: int = 2) -> dict:
-    """Content of dataset.json: these modalities, a background and ``classes - 1`` labels."""
+    """Return the content of dataset.json with these modalities, a background and ``classes - 1`` labels."""
     return {
         "channel_names": {str(channel): name for channel, name in enumerate(names)},
         "labels": {"background": 0} | {f"label{label}": label for label in range(1, classes)},
@@ -32,7 +32,7 @@ def dataset_json(names: Sequence[str], classes: int = 2) -> dict:
 
 
 def plans(modalities: int) -> dict:
-    """Content of plans.json, as MAGMSPlanner writes it, for that number of modalities."""
+    """Return the content of plans.json, as MAGMSPlanner writes it, for that number of modalities."""
     statistics = dict.fromkeys(_STATISTICS, 0.0) | {"std": 1.0}
     return {
         "dataset_name": "Dataset999_Tiny",
@@ -96,11 +96,11 @@ def make_tiny_model(
     """Train one step on noise, with nnU-Net's look-up, trainer, loss and checkpoint.
 
     Args:
-        home: what nnUNet_preprocessed and nnUNet_results are set to.
+        home: value of nnUNet_preprocessed and nnUNet_results.
         names: of the modalities.
-        classes: with the background.
+        classes: number of labels, with the background.
         trainer: class name.
-        device: where it trains.
+        device: of the training.
 
     Returns:
         The model's folder, and the loss of the step.
@@ -109,7 +109,7 @@ def make_tiny_model(
 
     from magms_nnunet import autoload
 
-    autoload.install()  # where the .pth file is not read; another line of the report says so
+    autoload.install()  # where the .pth file is not read, which is a finding of its own
     content, dataset = plans(len(names)), dataset_json(names, classes)
     data = home / content["dataset_name"] / CONFIGURATION
     data.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def make_tiny_model(
 
 
 def self_test(home: Path, device: str) -> Finding:
-    """A training step, then a prediction from the first modality and one from all.
+    """Train a step, then predict from the first modality and from all modalities.
 
     Args:
         home: an empty folder that nnUNet_preprocessed and nnUNet_results point to.

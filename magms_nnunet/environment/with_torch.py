@@ -1,4 +1,4 @@
-"""The checks that import torch and nnU-Net, run by the others in a process of their own: it may crash or hang.
+"""The checks that import torch and nnU-Net; they run in a process of their own, because it may crash or hang.
 
 ``python -m magms_nnunet.environment.with_torch HOME`` prints a finding per line, as JSON.
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 from magms_nnunet.environment.finding import FAIL, OK, WARN, Finding, one_line
 
 COMPILE = "nnUNet_compile"  # nnU-Net's variable
-DRIVER = Path("/dev/nvidiactl")  # is there where NVIDIA's driver is loaded
+DRIVER = Path("/dev/nvidiactl")  # exists where NVIDIA's driver is loaded
 LAST_TRAINER = "nnUNetTrainer_5epochs"  # of nnU-Net's own; its search opens nearly all others before it
 _REMEDY = "install the two together, from the same index: pip install --force-reinstall torch torchvision"
 
 
 def checks(home: Path) -> Iterator[Finding]:
-    """One after the other; what cannot work without an earlier one is left out."""
+    """Yield the findings in order; checks that depend on a failed one are left out."""
     accelerator = check_accelerator()
     yield from accelerator
     if any(finding.status == FAIL and finding.subject == "torch" for finding in accelerator):
@@ -36,22 +36,22 @@ def checks(home: Path) -> Iterator[Finding]:
 
     from magms_nnunet.environment.tiny_model import self_test
 
-    torch.set_num_threads(1)  # more would wait for each other on a network this small, long if the machine is busy
+    torch.set_num_threads(1)  # more threads would wait for each other on a network this small
     yield self_test(home, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def main() -> None:
     """Entry point."""
     home, out = Path(sys.argv[1]), os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # also what libraries in C print
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # also the output of libraries in C
     os.environ[COMPILE] = "f"  # takes a minute
-    with redirect_stdout(sys.stderr):  # nnU-Net talks
+    with redirect_stdout(sys.stderr):  # nnU-Net prints
         for finding in checks(home):
             print(json.dumps(asdict(finding)), file=out, flush=True)
 
 
 def check_accelerator() -> list[Finding]:
-    """torch's version, and for every GPU its name, its memory and whether a convolution runs on it."""
+    """Check torch, and for every GPU its name, its memory and a convolution."""
     try:
         import torch
     except Exception as error:  # a broken installation raises OSError, too
@@ -91,7 +91,7 @@ def _check_gpu(torch, number: int) -> Finding:
 
 
 def _check_compiler() -> Finding:
-    """nnU-Net compiles its networks on a GPU, and that calls a C compiler."""
+    """Check that there is a C compiler, with which nnU-Net compiles its networks on a GPU."""
     subject = "torch.compile"
     if os.environ.get(COMPILE, "true").lower() not in ("true", "1", "t"):
         return Finding(OK, subject, f"switched off by {COMPILE}")
@@ -101,7 +101,7 @@ def _check_compiler() -> Finding:
 
 
 def check_look_up() -> list[Finding]:
-    """Whether nnU-Net finds each of our classes by its name; nothing is registered here, so the .pth file must be."""
+    """Check that nnU-Net finds each of our classes by its name, with the .pth file alone."""
     try:
         import nnunetv2
         from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
@@ -109,6 +109,7 @@ def check_look_up() -> list[Finding]:
     except Exception as error:
         remedy = "install nnunetv2 again, in an environment of its own"
         return [Finding(FAIL, "nnU-Net", f"cannot be imported: {one_line(error)}", remedy)]
+    # Imported after nnU-Net, because the import registers the hook where no .pth file has done so.
     from magms_nnunet.autoload import NORMALIZATIONS, PLANNERS, TRAINERS
 
     def find_in(folder: str):
@@ -124,7 +125,7 @@ def check_look_up() -> list[Finding]:
 
 
 def _check_other_trainers(find) -> Finding:
-    """nnU-Net's own and those of nnUNet_extTrainer: its search ends at the first module that cannot be imported."""
+    """Check nnU-Net's own trainers and those of nnUNet_extTrainer: its search ends at the first broken module."""
     status, found, remedy = OK, "nnU-Net finds its own and those of nnUNet_extTrainer", ""
     try:
         find(LAST_TRAINER)
@@ -138,7 +139,7 @@ def _check_other_trainers(find) -> Finding:
 
 
 def _problem_of_torchvision() -> str | None:
-    """Why torch and torchvision do not fit each other; None: they do, or there is none."""
+    """Return the mismatch of torch and torchvision; None: they match, or torchvision is not installed."""
     try:
         versions = " and ".join(f"{package} {version(package)}" for package in ("torch", "torchvision"))
     except PackageNotFoundError:

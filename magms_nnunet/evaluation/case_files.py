@@ -1,4 +1,4 @@
-"""Which files the scores of a case are of, by content: times of change are kept by copying, and clocks differ."""
+"""Identifies the files of a case's scores by content: copies keep times of change, and clocks differ."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from magms_nnunet.storage.files import sha256
 def files_of_case(
     labelled: LabelledCase, channels: Subset, modalities: Modalities, previous: dict[Subset, Path]
 ) -> dict[str, Path]:
-    """All that the scores depend on: modality, ``reference`` or ``previous stage of SUBSET`` -> file.
+    """Return the files that the scores depend on: modality, ``reference`` or ``previous stage of SUBSET`` -> file.
 
     Args:
         labelled: the case.
-        channels: that are read of it.
+        channels: that are read.
         modalities: for the names.
         previous: of a cascade, the previous stage's segmentation for each subset.
     """
@@ -25,21 +25,21 @@ def files_of_case(
 
 
 def digests(files: dict[str, Path]) -> dict[str, str]:
-    """SHA-256 of each; empty for one that is missing."""
+    """Return the SHA-256 of each file; empty for a missing one."""
     return {what: sha256(path) if path.is_file() else "" for what, path in files.items()}
 
 
 def check_scored_files(name: str, kept: object, files: dict[str, Path], scores: Path) -> None:
-    """See that the files of a case hold what they held when it was scored.
+    """Check that the files of a case have the same content as when it was scored.
 
     Args:
         name: of the case.
-        kept: what its scores keep of :func:`digests`, or anything else that a damaged file holds.
+        kept: result of :func:`digests` beside its scores, or anything else from a damaged file.
         files: see :func:`files_of_case`.
-        scores: the file, for the message.
+        scores: file of the scores, for the message.
 
     Raises:
-        InputError: one holds something else.
+        InputError: a file has another content.
     """
     now = digests(files)
     for what, path in files.items():

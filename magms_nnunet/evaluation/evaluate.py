@@ -1,4 +1,4 @@
-"""What ``magms_evaluate`` does: every subset of every case scored, each case's voxels encoded once."""
+"""``magms_evaluate``: scores every subset of every case, and encodes the voxels of a case once."""
 
 import hashlib
 import os
@@ -32,10 +32,10 @@ from magms_nnunet.storage.output_lock import locked_output
 
 
 def evaluate(request: EvaluationRequest) -> tuple[dict | None, dict[str, str]]:
-    """Score a model on all subsets of its modalities, going on where an earlier run stopped.
+    """Score a model on all subsets of its modalities, and continue an interrupted run.
 
     Returns:
-        The summary of the cases that are done (None: there is none), and case -> message of those that failed.
+        The summary of the finished cases (None: there are none), and case -> message of those that failed.
 
     Raises:
         InputError: nothing can be scored; nothing has been written.
@@ -73,12 +73,12 @@ def _evaluate(
     run = _run(request, predictor, subsets, cases)
     cases = scored_cases(cases, subsets, modalities)
     evaluation.begin(request.output, run | {"all_cases": [labelled.case.name for labelled in cases]})
-    mine = cases[request.part :: request.parts]
-    todo = [labelled for labelled in mine if not _is_done(request, labelled, subsets, predictor)]
+    own_cases = cases[request.part :: request.parts]
+    todo = [labelled for labelled in own_cases if not _is_done(request, labelled, subsets, predictor)]
     failed = score_cases(request, predictor, todo, subsets)
-    if not evaluation.finished_cases(request.output, [labelled.case.name for labelled in mine]):
-        if mine and not failed:
-            raise RuntimeError(f"none of {len(mine)} cases was scored, and none failed")
+    if not evaluation.finished_cases(request.output, [labelled.case.name for labelled in own_cases]):
+        if own_cases and not failed:
+            raise RuntimeError(f"none of {len(own_cases)} cases was scored, and none failed")
         return None, failed
     summary = evaluation.complete(request.output)
     if request.attach and not failed:
@@ -89,8 +89,16 @@ def _evaluate(
 def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
     """Keep the mean Dice of every subset beside the model, for ``magms_predict`` to quote.
 
+    Args:
+        model: folder of the model.
+        folder: of the evaluation.
+        summary: content of its summary.json.
+
+    Returns:
+        The file that was written.
+
     Raises:
-        InputError: the evaluation has only a part of its cases, or is not of this model.
+        InputError: the evaluation has only a part of its cases, or is of another model.
     """
     run = evaluation.read_run(folder)
     if run["cases"] != run["all_cases"]:
@@ -111,7 +119,7 @@ def attach_summary(model: Path, folder: Path, summary: dict) -> Path:
 
 
 def _kept(scores: dict, residuals: dict[str, list[float]]) -> dict:
-    """What is kept of a subset's part of the summary."""
+    """Return the part of a subset's summary that is kept beside the model."""
     dice = scores["mean"]["dice"]
     return {
         "cases": scores["cases"],
@@ -124,14 +132,14 @@ def _kept(scores: dict, residuals: dict[str, list[float]]) -> dict:
 
 
 def _location(folder: Path | None) -> str | None:
-    """Tells a folder from others of its name, and does not say where on this machine it is."""
+    """Return a hash of a folder's path, which distinguishes folders of one name without giving the path."""
     return None if folder is None else hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
 
 
 def _run(
     request: EvaluationRequest, predictor: Predictor, subsets: Sequence[Subset], cases: Sequence[LabelledCase]
 ) -> dict:
-    """Content of run.json before the first case, but for the names of the cases that are scored."""
+    """Return the content of run.json before the first case, except the names of the scored cases."""
     model = predictor.model
     lacks = {one.case.name: [m for m in model.modalities.complete if m not in one.case.files] for one in cases}
     absent = {case: [model.modalities.names[m] for m in channels] for case, channels in lacks.items() if channels}
@@ -168,10 +176,10 @@ def _run(
 def _is_done(
     request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], predictor: Predictor
 ) -> bool:
-    """Whether a case has been scored, and its segmentations are there where they are wanted.
+    """Return whether a case has its scores, and its segmentations where they are wanted.
 
     Raises:
-        InputError: it has been, with files that have changed since.
+        InputError: the case was scored with other files.
     """
     name, folder = labelled.case.name, request.output / evaluation.SEGMENTATIONS
     file = f"{name}{predictor.model.dataset_json['file_ending']}"

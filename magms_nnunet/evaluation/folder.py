@@ -1,7 +1,7 @@
-"""The folder of an evaluation: begun, resumed, completed, and merged from parts.
+"""The folder of an evaluation: begins, continues and completes it, and merges parts.
 
-``run.json`` says whose scores these are, ``cases/`` holds each finished case, ``slices/`` a slice of it to look at,
-``segmentations/SUBSET/`` what was predicted, where that was asked for.
+``run.json`` describes the evaluation, ``cases/`` holds each finished case, ``slices/`` a slice of it for the report,
+and ``segmentations/SUBSET/`` the predictions, where they are wanted.
 From these ``scores.csv``, ``entropy.csv``, ``soft_dice.csv``, ``summary.json`` and ``report.html`` are made at the end.
 """
 
@@ -30,10 +30,10 @@ from magms_nnunet.storage.files import (
 )
 from magms_nnunet.storage.json_files import read_json_object, replace_json
 
-# What must agree before rows may stand in one table; and, where an evaluation goes on, the folders that it reads, which
-# parts on other machines may call otherwise.
+# Keys that must agree for rows of one table. A continued evaluation must also read the same folders, whose paths may
+# differ between parts on several machines.
 _IDENTITY = ("model", "protocol", "fill", "settings", "checks", "modalities", "regions", "subsets", "all_cases")
-_ABSENT = ("absent_modalities",)  # run.json need not say: no case lacks any
+_ABSENT = ("absent_modalities",)  # missing in run.json where no case lacks a modality
 _FOLDERS = ("images", "labels", "previous_stage")
 SEGMENTATIONS = "segmentations"
 ENTROPY_COLUMNS = ("case", "subset", "entropy_nats")
@@ -41,7 +41,7 @@ SOFT_DICE_COLUMNS = ("case", "subset", "region", "soft_dice")
 
 
 def begin(folder: Path, run: dict) -> None:
-    """Write run.json, or check that what the folder holds is the same evaluation.
+    """Write run.json, or check that the folder holds the same evaluation.
 
     Args:
         folder: existing, and locked by :func:`magms_nnunet.storage.output_lock.locked_output`.
@@ -67,10 +67,10 @@ def begin(folder: Path, run: dict) -> None:
 
 
 def read_run(folder: Path) -> dict:
-    """Content of run.json.
+    """Read run.json.
 
     Raises:
-        InputError: it is not there or damaged.
+        InputError: the file is missing or damaged.
     """
     if not (folder / "run.json").is_file():
         raise InputError(f"{folder} is no evaluation: it has no run.json")
@@ -82,13 +82,13 @@ def read_run(folder: Path) -> dict:
 
 
 def _differing(one: dict, other: dict, keys: Sequence[str]) -> list[str]:
-    as_json = json.loads(json.dumps(other))  # tuples are lists there
-    one, as_json = (run | (run.get("folders_sha256") or {}) for run in (one, as_json))  # two may have one name
+    as_json = json.loads(json.dumps(other))  # tuples become lists
+    one, as_json = (run | (run.get("folders_sha256") or {}) for run in (one, as_json))  # two folders may have one name
     return [key.replace("_", " ") for key in keys if one.get(key) != as_json.get(key)]
 
 
 def check_case_names(names: Sequence[str]) -> None:
-    """Raise InputError where a case's name could lead out of the folder, or is that of something unfinished."""
+    """Raise InputError where the name of a case could lead out of the folder, or is that of an unfinished file."""
     for name in names:
         if reason := reserved_name(name):
             raise InputError(f"case name {name!r} {reason}")
@@ -97,12 +97,12 @@ def check_case_names(names: Sequence[str]) -> None:
 
 
 def finished_cases(folder: Path, names: Sequence[str]) -> list[str]:
-    """Which of these cases have been scored."""
+    """Return the cases that have been scored."""
     return [name for name in names if case_file(folder, name).is_file()]
 
 
 def case_file(folder: Path, name: str) -> Path:
-    """Where the scores of a case are kept."""
+    """Return the file of the scores of a case."""
     return folder / "cases" / f"{name}.json"
 
 
@@ -114,13 +114,15 @@ def save_case(
     image: dict,
     files_sha256: dict[str, str],
 ) -> None:
-    """Keep a finished case; the file that marks it as finished is written last.
+    """Keep the scores of a case; the file that marks the case as finished is written last.
 
     Args:
+        folder: of the evaluation.
+        name: of the case.
         scores: of every subset that the case has.
         subsets: in the order of run.json.
         image: as :func:`magms_nnunet.evaluation.score_logits.slice_of_images` returns it.
-        files_sha256: of its files, see :mod:`magms_nnunet.evaluation.case_files`.
+        files_sha256: of the files of the case, see :mod:`magms_nnunet.evaluation.case_files`.
     """
     nothing = np.zeros_like(next(iter(scores.values())).labels)
     predictions = np.stack([scores[subset].labels if subset in scores else nothing for subset in subsets])
@@ -139,10 +141,10 @@ def save_case(
 
 
 def files_sha256(folder: Path, name: str) -> object:
-    """What a finished case keeps of its files.
+    """Return the hashes that a finished case keeps of its files.
 
     Raises:
-        InputError: its file is damaged.
+        InputError: the file of the case is damaged.
     """
     return _read(case_file(folder, name)).get("files_sha256")
 
@@ -194,7 +196,7 @@ def complete(folder: Path) -> dict:
 
 
 def soft_dice_rows(cases: Mapping[str, dict]) -> list[tuple[str, str, str, float]]:
-    """Rows of soft_dice.csv; none of cases that were scored before the network was asked for its own estimate."""
+    """Return the rows of soft_dice.csv; cases without the network's own estimate have none."""
     return [
         (name, subset, region, dice)
         for name, case in cases.items()
@@ -204,11 +206,11 @@ def soft_dice_rows(cases: Mapping[str, dict]) -> list[tuple[str, str, str, float
 
 
 def merge(parts: Sequence[Path], folder: Path) -> None:
-    """Join the parts of an evaluation (``-num_parts``) into one; the parts stay.
+    """Join the parts of an evaluation (``-num_parts``) into one; the parts are kept.
 
     Raises:
-        InputError: a part is of another evaluation, unfinished, or there twice; or parts are missing; or ``folder`` is
-            one of them, or holds something else.
+        InputError: a part is of another evaluation, unfinished, or given twice; parts are missing; or ``folder`` is a
+            part, or holds something else.
     """
     if folder.resolve() in {part.resolve() for part in parts}:
         raise InputError(f"{folder} is one of the parts to merge: choose another -o")

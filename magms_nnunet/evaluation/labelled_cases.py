@@ -1,4 +1,4 @@
-"""Cases with a reference: those that a fold validates on, or those of two folders."""
+"""Finds cases with a reference: those that a fold validates on, or those of two folders."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ class LabelledCase:
     reference: Path
 
     def has(self, subsets: Sequence[Subset]) -> list[Subset]:
-        """Those of the subsets whose modalities the case has."""
+        """Return the subsets whose modalities the case has."""
         return [subset for subset in subsets if self.case.files.keys() >= set(subset)]
 
 
 def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[LabelledCase]:
-    """The cases that a fold of nnU-Net's cross-validation keeps for validation, sorted by name.
+    """Return the cases that a fold of nnU-Net's cross-validation keeps for validation, sorted by name.
 
     Args:
-        dataset: its full name.
-        fold: a number.
-        modalities: of the model, which the dataset must have as well.
+        dataset: full name of the dataset.
+        fold: number of the fold.
+        modalities: of the model, which must be those of the dataset.
 
     Raises:
         InputError: nnU-Net's folders, the split, or files are missing, the dataset has other channels, or its
@@ -75,7 +75,13 @@ def validation_cases(dataset: str, fold: Fold, modalities: Modalities) -> list[L
 
 
 def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modalities) -> list[LabelledCase]:
-    """All cases of two folders, ``CASE_XXXX.ending`` and ``CASE.ending``, sorted by name.
+    """Return all cases of two folders, ``CASE_XXXX.ending`` and ``CASE.ending``, sorted by name.
+
+    Args:
+        images: folder of the images.
+        labels: folder of the references.
+        ending: of the files that the model reads.
+        modalities: of the model.
 
     Raises:
         InputError: a folder or one side of a case is missing, a folder cannot be read, or the images, or the
@@ -109,13 +115,18 @@ def cases_of_folders(images: Path, labels: Path, ending: str, modalities: Modali
 def scored_cases(
     cases: Sequence[LabelledCase], subsets: Sequence[Subset], modalities: Modalities
 ) -> list[LabelledCase]:
-    """The cases that have one of the subsets.
+    """Return the cases that have at least one of the subsets.
+
+    Args:
+        cases: to choose from.
+        subsets: to predict from.
+        modalities: for messages.
 
     Raises:
-        InputError: no case has a subset; names it.
+        InputError: no case has a subset; the message names it.
 
     Warns:
-        InputWarning: cases lack modalities. Those that have none of the subsets are named.
+        InputWarning: cases lack modalities; the message names those that have none of the subsets.
     """
     if nowhere := [modalities.format(subset) for subset in subsets if not any(case.has([subset]) for case in cases)]:
         raise InputError(f"no case has all of {listing(nowhere)}: give other --subsets, or add the files")
@@ -138,15 +149,21 @@ def check_labelled_files(
     volumes: bool = False,
     appearance: Appearance | None = None,
 ) -> None:
-    """Check a case's images of a subset, and its reference: readable to the end, which SimpleITK would hide; one grid.
+    """Check a case's images of a subset and its reference: complete files, on one grid.
 
-    Arguments as in :func:`magms_nnunet.images.checks.check_case`.
+    Args:
+        labelled: the case.
+        subset: the channels to look at.
+        modalities: for messages.
+        checks: which inputs are accepted.
+        volumes: whether the model reads volumes.
+        appearance: of the model's training images, to notice files that were mistaken for each other.
 
     Raises:
-        CaseError: names the file, and its modality or that it is the reference.
+        CaseError: names the file, and its modality or ``reference``.
 
     Warns:
-        InputWarning: an image looks like none of its modality, or something was accepted by request.
+        InputWarning: an image has an unusual appearance for its modality, or an input was accepted by request.
     """
     checked = check_case(labelled.case, subset, modalities, checks, volumes=volumes, appearance=appearance)
     for text in checked.warnings:

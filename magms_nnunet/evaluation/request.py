@@ -1,4 +1,4 @@
-"""What ``magms_evaluate`` is asked for, and what is found wrong with it before anything is written."""
+"""The request of ``magms_evaluate``, and its checks before anything is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class EvaluationRequest:
 
 
 def parse_subsets(tokens: Sequence[str] | None, modalities: Modalities) -> list[Subset] | None:
-    """The subsets that ``--subsets`` names, in the order of a sweep; None: all."""
+    """Read the subsets of ``--subsets``, in the order of a sweep; None: all."""
     if tokens is None:
         return None
     chosen = {modalities.parse(token.split("+")) for token in tokens}
@@ -48,7 +48,14 @@ def parse_subsets(tokens: Sequence[str] | None, modalities: Modalities) -> list[
 def find_labelled_cases(
     request: EvaluationRequest, dataset_json: dict, modalities: Modalities, dataset: str
 ) -> list[LabelledCase]:
-    """The cases of ``-i`` and ``-l``, or those that the fold validates on."""
+    """Return the cases of ``-i`` and ``-l``, or those that the fold validates on.
+
+    Args:
+        request: the flags.
+        dataset_json: of the model.
+        modalities: of the model.
+        dataset: full name of the dataset that the model was trained on.
+    """
     if request.images is not None and request.labels is not None:
         return cases_of_folders(request.images, request.labels, dataset_json["file_ending"], modalities)
     if len(request.model.folds) != 1:
@@ -57,10 +64,15 @@ def find_labelled_cases(
 
 
 def check_previous_stage_folder(model: TrainedModel, folder: Path | None, subsets: Sequence[Subset]) -> None:
-    """See that a cascade is given the segmentations by its previous stage, and no other model any.
+    """Check that a cascade is given the segmentations by its previous stage, and no other model any.
+
+    Args:
+        model: to evaluate.
+        folder: of these segmentations, with a folder per subset; None: none is given.
+        subsets: to predict from.
 
     Raises:
-        InputError: not so.
+        InputError: the folder is missing, lacks a subset, or is given to a model without a previous stage.
     """
     if not model.is_cascaded:
         if folder is not None:

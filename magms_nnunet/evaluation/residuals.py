@@ -1,4 +1,4 @@
-"""How much the network's own estimate exceeded the Dice in an evaluation: what a bound is calibrated on."""
+"""Reads the excess of the network's own estimate over the Dice in an evaluation, on which bounds are calibrated."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ _KEYS = ("case", "subset", "region")
 
 
 def read_residuals(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Subset -> region -> estimate minus Dice of each case, in the order of scores.csv.
+    """Return subset -> region -> estimate minus Dice of each case, in the order of scores.csv.
 
     Args:
-        folder: of an evaluation. One that was made before the network was asked for its own estimate gives ``{}``.
+        folder: of an evaluation; one without the network's own estimates gives ``{}``.
 
     Raises:
         InputError: a table is damaged.
@@ -20,7 +20,7 @@ def read_residuals(folder: Path) -> dict[str, dict[str, list[float]]]:
     if not path.is_file() or len(path.read_text(encoding="utf-8").splitlines()) < 2:
         return {}
     both = read_scores(folder / "scores.csv").merge(read_table(path, _KEYS, ("soft_dice",)), on=list(_KEYS), how="left")
-    if both["soft_dice"].isna().any():  # of some cases only: what is left may be no fair sample of them
+    if both["soft_dice"].isna().any():  # missing for some cases: the others may be no representative sample
         return {}
     both["residual"] = both["soft_dice"] - both["dice"]
     found: dict[str, dict[str, list[float]]] = {}

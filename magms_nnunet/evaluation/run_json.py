@@ -1,4 +1,4 @@
-"""What run.json of an evaluation must hold, wherever it is read back."""
+"""Checks of the content of an evaluation's run.json."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +8,14 @@ from magms_nnunet.modalities import Modalities
 
 
 def check_run(path: Path, run: dict) -> None:
-    """See that what is there is of the kind that magms_evaluate writes; keys may be missing.
+    """Check that the values have the types that magms_evaluate writes; keys may be missing.
 
     Args:
         path: of run.json, for the message.
         run: its content.
 
     Raises:
-        InputError: it was damaged, or written by something else.
+        InputError: the file is damaged, or was written by another program.
     """
     for key, (is_right, description) in _KINDS.items():
         if key in run and not is_right(run[key]):
@@ -23,7 +23,7 @@ def check_run(path: Path, run: dict) -> None:
 
 
 def lacking(run: dict) -> set[tuple[str, str]]:
-    """Case and subset of a run's content that have no score, as the case lacks a modality of the subset."""
+    """Return case and subset of a run that have no score, because the case lacks a modality of the subset."""
     absent = run.get("absent_modalities")
     if not absent:
         return set()

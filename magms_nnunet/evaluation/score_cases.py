@@ -1,8 +1,8 @@
-"""Predicts and scores the cases of an evaluation; one that fails takes no other with it."""
+"""Predicts and scores the cases of an evaluation; the failure of a case does not stop the others."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,89 +19,130 @@ from magms_nnunet.images.appearance import Appearance
 from magms_nnunet.images.cases import check_result_name
 from magms_nnunet.images.checks import check_previous_stage
 from magms_nnunet.inference.failures import Failures
-from magms_nnunet.inference.folder import preprocessed_ahead
 from magms_nnunet.inference.job import Job, check_unchanged, file_stamps
+from magms_nnunet.inference.pipeline import Pending, preprocessed_ahead
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.inference.processes import workers
 from magms_nnunet.inference.request import is_3d
 from magms_nnunet.modalities import Subset, union
 from magms_nnunet.model.model import TrainedModel
 
-_BYTES_A_TASK = 1 << 30  # of logits that are handed to a process at a time
+_BYTES_A_TASK = 1 << 30  # of the logits that a process gets at a time
 
 
 def score_cases(
     request: EvaluationRequest, predictor: Predictor, cases: Sequence[LabelledCase], subsets: Sequence[Subset]
 ) -> dict[str, str]:
-    """Predict and score what is not done yet; case -> message of those that failed."""
-    model = predictor.model
-    names, shown = [model.modalities.format(subset) for subset in subsets], union(subsets)
+    """Predict and score the cases that have no scores yet.
+
+    Args:
+        request: the flags.
+        predictor: with the model.
+        cases: without scores.
+        subsets: to predict from; of each case those whose modalities it has.
+
+    Returns:
+        Case -> message, of those that failed.
+    """
+    model, failures = predictor.model, Failures(request.progress_bar)
+    jobs = _checked_jobs(request, cases, subsets, model, failures)
     labelled_cases = {labelled.case.name: labelled for labelled in cases}
-    counts = {name: len(labelled.has(subsets)) for name, labelled in labelled_cases.items()}
-    failures = Failures(request.progress_bar)
-    failed = failures.messages
+    in_progress: dict[str, _CaseInProgress] = {}
+    segmentations = request.output / evaluation.SEGMENTATIONS if request.save_segmentations else None
+    number = sum(len(labelled.has(subsets)) for labelled in cases)
+    bar = tqdm(total=number, unit="subset", disable=not request.progress_bar)
+
+    def finish(job: Job, future: Future) -> None:
+        name = job.case.name
+        if name in failures.messages:
+            return
+        try:
+            scores = future.result()
+            in_progress[name].scores |= scores
+            bar.update(len(scores))
+            if in_progress[name].is_complete:
+                _save(request, in_progress.pop(name), job, subsets, model)
+        except Exception as error:  # a case must not take the others with it
+            failures.note(name, error)
+
+    pending = Pending(request.export_processes, finish)
+    with workers(request.preprocessing_processes) as preprocessing, workers(request.export_processes) as scoring:
+        for job, future in preprocessed_ahead(
+            preprocessing, jobs, model, request.preprocessing_processes + 1, failures
+        ):
+            name, labelled = job.case.name, labelled_cases[job.case.name]
+            if name in failures.messages:
+                continue
+            bar.set_postfix_str(one_line(name))
+            if name not in in_progress:
+                image = scoring.submit(slice_of_images, labelled, union(subsets), model.plans, model.dataset_json)
+                in_progress[name] = _CaseInProgress(labelled, labelled.has(subsets), failures.watch(name, image))
+            try:
+                data, properties = future.result()
+                own = in_progress[name].subsets
+                for predictions in _predictions(predictor, torch.from_numpy(data), job, own, request.protocol):
+                    task = (labelled, predictions, properties, model.plans, model.configuration, model.dataset_json)
+                    scored = scoring.submit(score_logits, *task, segmentations, request.checks.geometry_tolerance)
+                    pending.add(job, failures.watch(name, scored))
+            except Exception as error:
+                failures.note(name, error)
+        pending.finish()
+    bar.close()
+    return failures.messages
+
+
+@dataclass
+class _CaseInProgress:
+    """A case of which not all subsets have scores.
+
+    Attributes:
+        labelled: the case.
+        subsets: to predict from.
+        slice: future of a slice of the case to look at.
+        scores: subset as ``FLAIR+T1c`` -> scores.
+    """
+
+    labelled: LabelledCase
+    subsets: list[Subset]
+    slice: Future
+    scores: dict[str, SubsetScores] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.scores) == len(self.subsets)
+
+
+def _save(
+    request: EvaluationRequest, case: _CaseInProgress, job: Job, subsets: Sequence[Subset], model: TrainedModel
+) -> None:
+    """Keep the scores of a complete case, unless its files have changed since they were checked."""
+    files = digests(files_read(request, case.labelled, subsets, model))
+    check_unchanged(job, "evaluate it again")
+    names = [model.modalities.format(subset) for subset in subsets]
+    evaluation.save_case(request.output, job.case.name, case.scores, names, case.slice.result(), files)
+
+
+def _checked_jobs(
+    request: EvaluationRequest,
+    cases: Sequence[LabelledCase],
+    subsets: Sequence[Subset],
+    model: TrainedModel,
+    failures: Failures,
+) -> list[Job]:
+    """Return the jobs of all cases whose files pass the checks."""
     jobs = []
     for labelled in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
         try:
             jobs += _jobs(request, labelled, subsets, model)
         except Exception as error:  # a case must not take the others with it
             failures.note(labelled.case.name, error)
-    any_job = {job.case.name: job for job in jobs}
-    scores: dict[str, dict[str, SubsetScores]] = {name: {} for name in labelled_cases}
-    images: dict[str, Future] = {}
-    waiting: deque[tuple[str, Future]] = deque()
-    tolerance = request.checks.geometry_tolerance
-    context = model.plans, model.configuration, model.dataset_json
-    segmentations = request.output / evaluation.SEGMENTATIONS if request.save_segmentations else None
-    bar = tqdm(total=sum(counts.values()), unit="subset", disable=not request.progress_bar)
-
-    def finish_one() -> None:
-        name, future = waiting.popleft()
-        if name in failed:
-            return
-        try:
-            result = future.result()
-            scores[name] |= result
-            bar.update(len(result))
-            if len(scores[name]) == counts[name]:
-                files = digests(files_read(request, labelled_cases[name], subsets, model))
-                check_unchanged(any_job[name], "evaluate it again")
-                evaluation.save_case(request.output, name, scores.pop(name), names, images.pop(name).result(), files)
-        except Exception as error:  # a case must not take the others with it
-            failures.note(name, error)
-
-    with workers(request.preprocessing_processes) as preprocessing, workers(request.export_processes) as scoring:
-        for job, future in preprocessed_ahead(
-            preprocessing, jobs, model, request.preprocessing_processes + 1, failures
-        ):
-            name = job.case.name
-            if name in failed:
-                continue
-            bar.set_postfix_str(one_line(name))
-            labelled = labelled_cases[name]
-            if name not in images:
-                image = scoring.submit(slice_of_images, labelled, shown, model.plans, model.dataset_json)
-                images[name] = failures.watch(name, image)
-            try:
-                data, properties = future.result()
-                own = labelled.has(subsets)
-                for predictions in _predictions(predictor, torch.from_numpy(data), job, own, request.protocol):
-                    task = (labelled, predictions, properties, *context, segmentations, tolerance)
-                    waiting.append((name, failures.watch(name, scoring.submit(score_logits, *task))))
-                    while len(waiting) > request.export_processes:
-                        finish_one()
-            except Exception as error:
-                failures.note(name, error)
-        while waiting:
-            finish_one()
-    bar.close()
-    return failed
+    return jobs
 
 
 def _jobs(
     request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], model: TrainedModel
 ) -> list[Job]:
-    """What to preprocess of a case: it as a whole, or as if each of its subsets were all that there is."""
+    """Return the jobs of a case: one for the whole case, or one per subset that reads its files only."""
     case, modalities, subsets = labelled.case, model.modalities, labelled.has(subsets)
     channels = _channels_read(request, labelled, subsets, model)
     if request.save_segmentations:
@@ -129,7 +170,17 @@ def _jobs(
 def files_read(
     request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], model: TrainedModel
 ) -> dict[str, Path]:
-    """All files that the scores of a case depend on; see :func:`magms_nnunet.evaluation.case_files.files_of_case`."""
+    """Return all files that the scores of a case depend on.
+
+    Args:
+        request: the flags.
+        labelled: the case.
+        subsets: to predict from.
+        model: that is evaluated.
+
+    Returns:
+        As :func:`magms_nnunet.evaluation.case_files.files_of_case`.
+    """
     subsets = labelled.has(subsets)
     previous = _previous_stages(request, labelled.case.name, subsets, model)
     return files_of_case(labelled, _channels_read(request, labelled, subsets, model), model.modalities, previous)
@@ -138,7 +189,7 @@ def files_read(
 def _channels_read(
     request: EvaluationRequest, labelled: LabelledCase, subsets: Sequence[Subset], model: TrainedModel
 ) -> Subset:
-    """Masked, the crop is that of all that the case has, whichever subsets are scored."""
+    """Return the channels to read; for the masked protocol all that the case has, which determine the crop."""
     if request.protocol != MASKED:
         return union(subsets)
     return tuple(channel for channel in model.modalities.complete if channel in labelled.case.files)
@@ -147,7 +198,7 @@ def _channels_read(
 def _previous_stages(
     request: EvaluationRequest, case: str, subsets: Sequence[Subset], model: TrainedModel
 ) -> dict[Subset, Path]:
-    """Where the previous stage's segmentation of a case from each subset lies; empty where there is no such stage."""
+    """Return the file of the previous stage's segmentation of a case for each subset; empty without such a stage."""
     if request.previous_stage is None:
         return {}
     file = f"{case}{model.dataset_json['file_ending']}"
@@ -157,7 +208,7 @@ def _previous_stages(
 def _predictions(
     predictor: Predictor, data: torch.Tensor, job: Job, subsets: Sequence[Subset], protocol: str
 ) -> Iterator[list[tuple[str, np.ndarray]]]:
-    """Subset and logits, in lists that are small enough to be handed to another process."""
+    """Yield subset and logits, in lists that are small enough to be sent to another process."""
     if protocol == MASKED:
         if len(job.subset) < len(predictor.modalities):
             given = data

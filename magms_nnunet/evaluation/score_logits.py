@@ -1,4 +1,4 @@
-"""From the logits of one case to its scores, in a process beside the network."""
+"""Computes the scores of one case from its logits, in a process beside the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from magms_nnunet.errors import CaseError
 from magms_nnunet.evaluation.labelled_cases import RESAMPLE_REFERENCE, LabelledCase
-from magms_nnunet.images.grid import GEOMETRY_TOLERANCE, check_same_grid
+from magms_nnunet.images.grid import GEOMETRY_TOLERANCE, Grid, check_same_grid
 from magms_nnunet.images.labels import format_values, fractional_note, whole_labels
 from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.metrics.scores import Reference
@@ -27,7 +27,7 @@ from magms_nnunet.trust.soft_dice import soft_dice
 
 @dataclass(frozen=True)
 class SubsetScores:
-    """What is kept of one case predicted from one subset.
+    """The scores of one case predicted from one subset.
 
     Attributes:
         rows: of scores.csv.
@@ -43,11 +43,11 @@ class SubsetScores:
 
 
 def mean_entropy_nats(logits: Tensor, regions: bool) -> float:
-    """Predictive entropy, mean over voxels: H(f | x) of Theorem 1 in arXiv 2306.03730.
+    """Return the predictive entropy, mean over voxels: H(f | x) of Theorem 1 in arXiv 2306.03730.
 
     Args:
         logits: ``(C, *spatial)``.
-        regions: the outputs are sigmoids, each an answer of its own; their entropies are averaged.
+        regions: whether the outputs are sigmoids, whose entropies are averaged.
     """
     logits = logits.float()
     if regions:
@@ -66,20 +66,20 @@ def score_logits(
     segmentations: Path | None,
     geometry_tolerance: float = GEOMETRY_TOLERANCE,
 ) -> dict[str, SubsetScores]:
-    """Bring logits to the grid of the images and compare them with the reference.
+    """Resample logits to the grid of the images, and compare them with the reference.
 
     Args:
         labelled: the case.
-        predictions: subset as ``FLAIR+T1c`` and logits ``(classes, *spatial)``.
+        predictions: subset as ``FLAIR+T1c``, and logits ``(classes, *spatial)``.
         properties: of nnU-Net's preprocessing of this case.
         plans: of the model.
         configuration: of the model.
         dataset_json: of the model.
-        segmentations: where to write ``SUBSET/CASE.ending`` as well.
+        segmentations: folder to write ``SUBSET/CASE.ending`` to; None: none is written.
         geometry_tolerance: largest distance between a voxel of the reference and of the images, in voxels.
 
     Raises:
-        CaseError: the reference does not fit the images, or has labels that dataset.json does not know.
+        CaseError: the reference lies on another grid than the images, or has labels that dataset.json does not declare.
     """
     plans_manager = PlansManager(plans)
     label_manager = plans_manager.get_label_manager(dataset_json)
@@ -87,14 +87,8 @@ def score_logits(
     regions = regions_from_dataset_json(dataset_json)
     shape = tuple(properties["shape_before_cropping"][axis] for axis in plans_manager.transpose_backward)
     labels, of_reference = read_reference(labelled, reader, dataset_json)
-    check_same_grid(
-        labelled.case.name,
-        f"{labelled.reference.name} (reference)",
-        grid_of_reader(labels.shape, of_reference),
-        next(iter(labelled.case.files.values())).name,
-        grid_of_reader(shape, properties),
-        geometry_tolerance,
-        RESAMPLE_REFERENCE,
+    _check_grid(
+        labelled, grid_of_reader(labels.shape, of_reference), grid_of_reader(shape, properties), geometry_tolerance
     )
     reference, spacing_mm = squeeze_2d(labels, properties["spacing"])
     prepared = Reference(reference, regions, spacing_mm, label_manager.ignore_label)
@@ -115,63 +109,89 @@ def score_logits(
         rows = prepared.score(labelled.case.name, subset, squeeze_2d(segmentation, properties["spacing"])[0])
         scores[subset] = SubsetScores(rows, entropy, segmentation[z], estimate)
         if segmentations is not None:
-            folder = segmentations / subset
             make_folder(segmentations)
-            make_folder(folder)
-            path = folder / f"{labelled.case.name}{dataset_json['file_ending']}"
-            full = partial(report_full_disk, path)
-            with full(), TemporaryDirectory(prefix=UNFINISHED, dir=folder) as hidden, full():
-                reader.write_seg(segmentation, f"{hidden}/{path.name}", properties)
-                check_written(Path(hidden) / path.name)
-                for file in sorted(Path(hidden).iterdir(), key=lambda file: file.name == path.name):
-                    publish(file, folder / file.name)  # with a 3-D TIFF comes a JSON
+            path = segmentations / subset / f"{labelled.case.name}{dataset_json['file_ending']}"
+            _write_segmentation(path, segmentation, reader, properties)
     return scores
 
 
+def _write_segmentation(path: Path, segmentation: np.ndarray, reader, properties: dict) -> None:
+    """Write a label map; it gets its name when it is complete."""
+    make_folder(path.parent)
+    full = partial(report_full_disk, path)
+    with full(), TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as hidden, full():
+        reader.write_seg(segmentation, f"{hidden}/{path.name}", properties)
+        check_written(Path(hidden) / path.name)
+        for file in sorted(Path(hidden).iterdir(), key=lambda file: file.name == path.name):
+            publish(file, path.parent / file.name)  # a 3-D TIFF has a JSON beside it
+
+
 def read_reference(labelled: LabelledCase, reader, dataset_json: dict) -> tuple[np.ndarray, dict]:
-    """Reference labels ``(Z, Y, X)`` and the properties of their file, read by one of nnU-Net's readers.
+    """Read the reference of a case.
+
+    Args:
+        labelled: the case.
+        reader: one of nnU-Net's readers.
+        dataset_json: of the model.
+
+    Returns:
+        Labels ``(Z, Y, X)`` and the properties of the file.
 
     Raises:
-        CaseError: the file cannot be read, or has labels that dataset.json does not know.
+        CaseError: the file cannot be read, or has labels that dataset.json does not declare.
     """
     name, file = labelled.case.name, labelled.reference.name
     segmentation, properties = read_voxels(reader.read_seg, str(labelled.reference), name, f"reference {file}")
     labels = whole_labels(segmentation[0])
     values = dataset_json["labels"].values()
-    known = {0} | {v for value in values for v in (value if isinstance(value, list | tuple) else (value,))}
-    unknown = sorted(set(np.unique(labels).tolist()) - known)
+    declared = {0} | {v for value in values for v in (value if isinstance(value, list | tuple) else (value,))}
+    unknown = sorted(set(np.unique(labels).tolist()) - declared)
     if unknown:
-        found, known = f"[{format_values(unknown)}]{fractional_note(unknown)}", format_values(sorted(known))
+        found, declared = f"[{format_values(unknown)}]{fractional_note(unknown)}", format_values(sorted(declared))
         raise CaseError(
             name,
-            f"reference {file} has labels {found}, dataset.json knows [{known}]: convert it first",
+            f"reference {file} has labels {found}, dataset.json knows [{declared}]: convert it first",
         )
-    return labels.astype(np.int32), properties  # of 16 bits without a sign
+    return labels.astype(np.int32), properties  # the file may have 16 bits without a sign
+
+
+def _check_grid(labelled: LabelledCase, reference: Grid, images: Grid, tolerance_voxels: float) -> None:
+    label = f"{labelled.reference.name} (reference)"
+    first = next(iter(labelled.case.files.values())).name
+    check_same_grid(labelled.case.name, label, reference, first, images, tolerance_voxels, RESAMPLE_REFERENCE)
 
 
 def squeeze_2d(labels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:
-    """A 2-D image, which nnU-Net reads as one slice of 999 mm, without that axis; anything else as it is."""
+    """Remove the axis of a 2-D image, which nnU-Net reads as one slice of 999 mm; other images are unchanged."""
     if labels.shape[0] == 1:
         return labels[0], tuple(spacing_mm[1:])
     return labels, tuple(spacing_mm)
 
 
 def slice_of_images(labelled: LabelledCase, channels: Sequence[int], plans: dict, dataset_json: dict) -> dict:
-    """The slice with most of the reference: ``images`` as uint8, ``reference`` ``(H, W)``, ``spacing_mm``.
+    """Return the slice that has most of the reference.
 
-    Only the files of ``channels`` are read: the images are ``(len(channels), H, W)``, 0 where the case has none.
+    Args:
+        labelled: the case.
+        channels: whose files are read.
+        plans: of the model.
+        dataset_json: of the model.
+
+    Returns:
+        ``images`` ``(len(channels), H, W)`` uint8, 0 where the case lacks the channel, ``reference`` ``(H, W)``, and
+        ``spacing_mm``.
     """
     reader = PlansManager(plans).image_reader_writer_class()
     labels, _ = read_reference(labelled, reader, dataset_json)
     z = best_slice(labels, regions_from_dataset_json(dataset_json))
     files = [str(labelled.case.files[channel]) for channel in channels if channel in labelled.case.files]
     images, properties = read_voxels(reader.read_images, files, labelled.case.name, "an image")
-    shown = np.zeros((len(channels), *labels[z].shape), np.uint8)
+    grey = np.zeros((len(channels), *labels[z].shape), np.uint8)
     for channel, image in zip((c for c in channels if c in labelled.case.files), images[:, z], strict=True):
         low, high = np.percentile(image, (1, 99.5))
-        shown[channels.index(channel)] = np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255)
+        grey[channels.index(channel)] = np.clip((image - low) / max(high - low, 1e-8) * 255, 0, 255)
     return {
-        "images": shown,
+        "images": grey,
         "reference": labels[z],
         "spacing_mm": np.array(properties["spacing"][1:], float),
     }

@@ -1,17 +1,17 @@
-"""What the training of a model took, as its checkpoints say: logs also tell of epochs that a crash or a rerun undid."""
+"""The cost of a model's training, from its checkpoints: logs also hold epochs that were repeated after a crash."""
 
 from collections.abc import Sequence
 
 
 def training_cost(epoch_seconds: Sequence[float], modalities: int) -> dict | None:
-    """Epochs, seconds and seconds per epoch of all folds together.
+    """Return epochs, seconds and seconds per epoch of all folds together.
 
     Args:
         epoch_seconds: of every epoch of every fold, see :class:`magms_nnunet.model.model.TrainedModel`.
-        modalities: how many the model was trained on; passed through.
+        modalities: number of the model's modalities, which is returned, too.
 
     Returns:
-        None where the checkpoints do not say.
+        None where a checkpoint has no log.
     """
     if not epoch_seconds:
         return None

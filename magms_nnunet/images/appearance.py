@@ -1,4 +1,4 @@
-"""What the images of each modality look like whatever their scale: how a file given as another modality is noticed.
+"""The appearance of each modality's images, whatever their scale, to notice files that were mistaken for each other.
 
 Raw intensities of MRI mean nothing across scanners. The *shape* of their distribution does: fluid is the dark end of
 T1 and the bright end of T2. MAGMSPlanner keeps it in the plans, as percentiles of z-scores. For modalities with units,
@@ -34,7 +34,7 @@ _NO_THICKNESS_MM = 999  # nnU-Net's for a 2-D image
 
 
 def intensity_profile(voxels: Voxels) -> np.ndarray | None:
-    """Percentiles of the z-scores of the nonzero voxels, ``(7,)``; None where there is too little to say."""
+    """Return percentiles of the z-scores of the nonzero voxels, ``(7,)``; None where too few differ."""
     values = voxels.sample[voxels.sample != 0]
     if len(values) < _FEWEST_VOXELS:
         return None
@@ -46,7 +46,9 @@ def intensity_profile(voxels: Voxels) -> np.ndarray | None:
 
 
 def below_zero(voxels: Voxels) -> float:
-    """The share of voxels that are clearly negative, by more than a tenth of what is bright: none in MRI as it is."""
+    """Return the share of voxels that are clearly negative, by more than a tenth of the bright ones.
+
+    Magnitude images of MRI have none."""
     if not len(voxels.sample):
         return 0.0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -55,7 +57,7 @@ def below_zero(voxels: Voxels) -> float:
 
 
 def filled_ml(grid: Grid, voxels: Voxels) -> float | None:
-    """The volume of the voxels that are not 0; None for an image that is no volume.
+    """Return the volume of the voxels that are not 0; None for an image that is no volume.
 
     A brain fills 1.1 to 1.8 litres. The same image with skull, or with noise in the air around it, fills several.
     """
@@ -65,10 +67,10 @@ def filled_ml(grid: Grid, voxels: Voxels) -> float | None:
 
 
 def learn_appearance(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dict]:
-    """What a model's plans keep of its training images.
+    """Summarise the training images for the plans of a model.
 
     Args:
-        cases: the files of each, by channel. Of many, some that are spread evenly are read.
+        cases: the files of each, by channel. Of many cases, some at even distances are read.
 
     Returns:
         Channel, as a string, -> ``mean`` and ``sd`` of :func:`look` over the cases, their number, the largest share
@@ -103,14 +105,14 @@ def learn_appearance(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dic
 
 @dataclass(frozen=True)
 class Appearance:
-    """What is known of each channel.
+    """The appearance of each channel in the training images.
 
     Attributes:
         looks: channel -> mean and SD of :func:`look`, ``(7,)`` each, and over how many cases; as :func:`learn` gives
             them, so there are none in plans of other planners.
         ranges: channel -> percentiles 0.5 and 99.5 of the intensities in the foreground, from nnU-Net's fingerprint.
-        negative: the largest share of a training image that is :func:`below_zero`, of any channel; 1 if not known.
-        largest_ml: channel -> the largest volume that a training image fills; none if not known.
+        negative: the largest :func:`below_zero` of a training image of any channel; 1 where it is unknown.
+        largest_ml: channel -> the largest volume that a training image fills; none if not all_channels.
     """
 
     looks: dict[int, tuple[np.ndarray, np.ndarray, int]]
@@ -120,10 +122,10 @@ class Appearance:
 
     @classmethod
     def from_plans(cls, plans: dict, modalities: int) -> "Appearance":
-        """Of a model's plans.json, for a model with that number of modalities.
+        """Read the appearance from the plans of a model with that number of modalities.
 
         Raises:
-            InputError: it does not hold what the planner writes.
+            InputError: the plans hold something else than the planner writes.
         """
         looks, ranges, negative, largest = {}, {}, [], {}
         try:
@@ -141,16 +143,16 @@ class Appearance:
             raise InputError(
                 f"plans.json: {PLANS_KEY} or {_INTENSITIES} is damaged: copy it again from whoever trained the model"
             ) from error
-        known = range(modalities)
+        all_channels = range(modalities)
         return cls(
-            {channel: of_channel for channel, of_channel in looks.items() if channel in known},
-            {channel: of_channel for channel, of_channel in ranges.items() if channel in known},
+            {channel: of_channel for channel, of_channel in looks.items() if channel in all_channels},
+            {channel: of_channel for channel, of_channel in ranges.items() if channel in all_channels},
             max(negative, default=1.0),
             {channel: ml for channel, ml in largest.items() if ml > 0},
         )
 
     def mistaken(self, voxels: dict[int, Voxels]) -> dict[int, int]:
-        """Channels whose file looks like another channel's, and which that is; of two swapped files each the other.
+        """Return channel -> the other channel that its file looks like; two swapped files name each other.
 
         Args:
             voxels: of the files of one case, by the channel that they are given as.
@@ -175,7 +177,7 @@ class Appearance:
         return mistaken
 
     def all_resemble(self, voxels: dict[int, Voxels]) -> int | None:
-        """The channel that three files or more all look like, although each was given as another.
+        """Return the channel that at least three files all look like, although each was given as another.
 
         Args:
             voxels: of the files of one case, by the channel that they are given as.
@@ -195,7 +197,7 @@ class Appearance:
         return channel
 
     def unlike_all(self, voxels: dict[int, Voxels]) -> list[int]:
-        """Channels whose file looks like no channel at all: another organ, another kind of image, padding.
+        """Return the channels whose file looks like no channel at all: another organ, another kind of image, padding.
 
         Args:
             voxels: of the files of one case, by the channel that they are given as.
@@ -208,17 +210,17 @@ class Appearance:
         ]
 
     def overfull(self, images: Mapping[int, tuple[Grid, Voxels]]) -> dict[int, float]:
-        """Channels whose file fills far more than any training image did, and how many ml it fills."""
+        """Return channels whose file fills far more than any training image did, and how many ml it fills."""
         filled = {channel: filled_ml(*image) for channel, image in images.items() if channel in self.largest_ml}
         return {channel: ml for channel, ml in filled.items() if ml and ml > _FULL * self.largest_ml[channel]}
 
     def _of_files(self, voxels: dict[int, Voxels]) -> dict[int, dict[int, float]]:
-        """Squared distances of each file to each channel, where anything is known of the channel it is given as."""
+        """Return the squared distances of each file to each channel, where the file's own channel is known."""
         looks = {channel: found for channel in voxels if (found := intensity_profile(voxels[channel])) is not None}
         return {given: self._squared_distances(found) for given, found in looks.items() if given in self.looks}
 
     def _squared_distances(self, found: np.ndarray) -> dict[int, float]:
-        """To each channel: mean squared z-score, less where few cases say what is usual (variance of Student's t)."""
+        """Return the mean squared z-score to each channel, reduced for few cases (variance of Student's t)."""
         distances = {}
         for channel, (mean, sd, n) in self.looks.items():
             z = (found - mean) / np.maximum(sd, _SMALLEST_SD)
@@ -226,7 +228,7 @@ class Appearance:
         return distances
 
     def _by_intensity(self, given: int, voxels: Voxels) -> int | None:
-        """A channel whose range of intensities holds the file's median, which is far outside that of its own."""
+        """Return a channel whose range of intensities holds the median of a file that is far outside its own range."""
         values = voxels.sample[voxels.sample != 0]
         if given not in self.ranges or not len(values):
             return None

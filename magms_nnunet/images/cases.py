@@ -38,8 +38,8 @@ class Case:
     Attributes:
         name: without channel and ending.
         files: channel -> path.
-        unread: channel -> path of an image with another ending than the model reads.
-        labels: channel -> what a message calls it, where its file is none of the user's.
+        unread: channel -> path of an image whose ending the model does not read.
+        labels: channel -> name of the image in messages, where the user did not give the file itself.
     """
 
     name: str
@@ -48,25 +48,25 @@ class Case:
     labels: dict[int, str] = field(default_factory=dict)
 
     def label(self, channel: int, modalities: Modalities) -> str:
-        """A file and its modality, for messages: ``p1_0002.nii.gz (T1c)``."""
+        """Return a file and its modality, for messages: ``p1_0002.nii.gz (T1c)``."""
         return self.labels.get(channel) or f"{self.files[channel].name} ({modalities.names[channel]})"
 
 
 def visible_files(folder: Path, kind: str) -> list[Path]:
-    """What is in a folder, sorted, without hidden files; ``kind`` of folder is for messages.
+    """Return the content of a folder, sorted, without hidden files; ``kind`` of folder is for messages.
 
     Raises:
-        InputError: it does not exist, is a file, or cannot be read.
+        InputError: the folder does not exist, is a file, or cannot be read.
 
     Warns:
-        InputWarning: a hidden file is named like an image; macOS leaves such files beside each that it copies.
+        InputWarning: a hidden file is named like an image; macOS writes such files beside those that it copies.
     """
     try:
         if folder.is_dir():
             paths = sorted(folder.iterdir())
             hidden = [path.name for path in paths if is_hidden(path) and path.name.lower().endswith(_IMAGE_ENDINGS)]
-            if passed_over := [name for name in hidden if not name.startswith(UNFINISHED)]:
-                text = f"{kind} folder {folder}: hidden files are passed over ({listing(passed_over, 1)})"
+            if ignored := [name for name in hidden if not name.startswith(UNFINISHED)]:
+                text = f"{kind} folder {folder}: hidden files are passed over ({listing(ignored, 1)})"
                 warnings.warn(text, InputWarning, stacklevel=2)
             return [path for path in paths if not is_hidden(path)]
     except OSError as error:
@@ -77,7 +77,7 @@ def visible_files(folder: Path, kind: str) -> list[Path]:
 
 
 def find_cases(folder: Path, file_ending: str) -> tuple[list[Case], list[Path]]:
-    """All cases of a folder, sorted by name, whatever channels they have; and files of that kind that are misnamed.
+    """Return all cases of a folder, sorted by name, whatever channels they have, and the misnamed files of that ending.
 
     Raises:
         InputError: the folder does not exist, is a file, cannot be read, or holds no such file.
@@ -121,11 +121,17 @@ def check_result_name(case: Case, file_ending: str) -> None:
 
 
 def choose_modalities(case: Case, requested: Subset | None, modalities: Modalities, file_ending: str) -> Subset:
-    """The modalities to predict a case from: exactly the requested ones, or all that it has.
+    """Return the modalities to predict a case from: exactly the requested ones, or all that it has.
+
+    Args:
+        case: the files.
+        requested: None: all that the case has.
+        modalities: of the model.
+        file_ending: of the files that the model reads.
 
     Raises:
         CaseError: one of these files is missing or has an ending that the model does not read, or, with none requested,
-            there is a channel the model does not know.
+            the case has a channel that the model lacks.
     """
     for channel, path in case.unread.items():
         if requested is None or channel in requested:
@@ -166,20 +172,20 @@ def check_files(
     allow_two_positions: bool = False,
     volumes: bool = False,
 ) -> dict[int, tuple[Grid, Voxels]]:
-    """Check the files of a subset, and only those: readable to the end, one image each, the same grid.
+    """Check the files of a subset, and only those: complete, one image each, on one grid.
 
-    Only formats that SimpleITK reads are looked into; nnU-Net's other readers check for themselves.
+    Only formats that SimpleITK reads are examined; nnU-Net's other readers have checks of their own.
 
     Args:
         case: the files.
         subset: the channels to look at.
         modalities: for messages.
-        geometry_tolerance: how far the same voxel may lie apart in two of them, in voxels.
+        geometry_tolerance: largest distance between the positions of one voxel in two of them, in voxels.
         allow_two_positions: whether the forms in a NIfTI header may lie further apart.
         volumes: whether the model reads volumes, so that a 2-D image or a single slice is a mistake.
 
     Returns:
-        Channel -> grid, and what the voxels hold, of those that were looked into.
+        Channel -> grid and summary of the voxels, of the files that SimpleITK reads.
 
     Raises:
         CaseError: names the file, its modality and what is wrong.

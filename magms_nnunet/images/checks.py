@@ -1,4 +1,4 @@
-"""Checks of what the images of a case hold, before the model is loaded: what is no image, or not that modality's."""
+"""Checks of the voxels of a case's images, before the model is loaded: empty, damaged, or of another modality."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _LABELS = 32  # an image with no more different values than this, all whole numb
 # What nnU-Net's normalisation in single precision can take: the sum of the squares must not overflow, and standard
 # deviations below 1e-8 count as 1e-8.
 _LARGEST, _NARROWEST = 1e15, 1e-6
-_DOMINANT = 1000  # times the range of nearly all voxels: what lies beyond takes the contrast from all others
+_DOMINANT = 1000  # times the range of nearly all voxels; values beyond it take the contrast from all others
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class InputChecks:
     """Which inputs are accepted that are refused by default.
 
     Attributes:
-        geometry_tolerance: how far the same voxel may lie apart in two modalities of a case, in voxels.
-        treat_empty_as_missing: a modality of one value everywhere is left out, and it is said so.
+        geometry_tolerance: largest distance between the positions of one voxel in two files of a case, in voxels.
+        treat_empty_as_missing: a modality of one value everywhere is left out, with a warning.
         allow_identical: the same image may be given as two modalities.
         nan_to_zero: NaN and infinite voxels count as 0.
         allow_two_positions: where the forms in a NIfTI header contradict each other, SimpleITK's choice is taken.
@@ -51,11 +51,11 @@ STRICT = InputChecks()
 
 @dataclass(frozen=True)
 class CheckedCase:
-    """What is left of a case.
+    """The modalities of a case that passed the checks.
 
     Attributes:
         subset: the modalities to use.
-        empty: those that were asked for or given, and hold nothing.
+        empty: modalities whose image holds one value everywhere.
         warnings: sentences, each naming its file.
     """
 
@@ -73,7 +73,7 @@ def check_case(
     volumes: bool = False,
     appearance: Appearance | None = None,
 ) -> CheckedCase:
-    """Check the files of a subset, and only those, and what their voxels hold.
+    """Check the files and the voxels of a subset, and of no other modality.
 
     Args:
         case: the files.
@@ -81,7 +81,7 @@ def check_case(
         modalities: for messages.
         checks: which inputs are accepted.
         volumes: whether the model reads volumes; see :func:`magms_nnunet.images.cases.check_files`.
-        appearance: what the model's training images look like, to notice files that were mistaken for each other.
+        appearance: of the model's training images, to notice files that were mistaken for each other.
 
     Raises:
         CaseError: names the file, its modality and what is wrong.
@@ -118,7 +118,13 @@ def check_case(
 
 
 def check_previous_stage(case: Case, subset: Subset, path: Path, checks: InputChecks) -> None:
-    """Check the file with a previous stage's segmentation: whole, and on the grid of the case's images.
+    """Check the segmentation by a previous stage: a complete file, on the grid of the case's images.
+
+    Args:
+        case: the images.
+        subset: channels, of which the first is compared.
+        path: of the segmentation.
+        checks: which inputs are accepted.
 
     Raises:
         CaseError: names the file and what is wrong.
@@ -128,14 +134,14 @@ def check_previous_stage(case: Case, subset: Subset, path: Path, checks: InputCh
 
 
 def check_segmentation(case: Case, subset: Subset, path: Path, checks: InputChecks, label: str, remedy: str) -> None:
-    """Check a segmentation's file: whole, and on the grid of the case's images.
+    """Check the file of a segmentation: complete, and on the grid of the case's images.
 
     Args:
         case: the images.
         subset: channels, of which the first is compared.
         path: of the segmentation.
         checks: which inputs are accepted.
-        label: what the message calls the file.
+        label: name of the file in the message.
         remedy: for a segmentation on another grid.
 
     Raises:
@@ -210,7 +216,7 @@ def _empty(case: Case, voxels: dict[int, Voxels], modalities: Modalities, checks
 
 
 def unusable_range(voxels: Voxels) -> str | None:
-    """Why normalisation would spoil an image that is not constant."""
+    """Return the reason why normalisation would spoil an image that is not constant; None: it would not."""
     largest = max(abs(voxels.minimum), abs(voxels.maximum))
     if not largest <= _LARGEST:
         return f"holds values as large as {largest:g}: repair it, or scale it to values below {_LARGEST:g}"
@@ -230,7 +236,7 @@ def _emptiness(voxels: Voxels) -> str:
 
 
 def _check_distinct(case: Case, voxels: dict[int, Voxels], modalities: Modalities) -> None:
-    """Samples that agree are nearly proof; only then are the images compared as a whole."""
+    """Raise CaseError where two images are the same; they are compared as a whole only where their samples agree."""
     for one, other in combinations(voxels, 2):
         if np.array_equal(voxels[one].sample, voxels[other].sample) and np.array_equal(
             read_array(case.files[one]), read_array(case.files[other])
@@ -244,7 +250,7 @@ def _check_distinct(case: Case, voxels: dict[int, Voxels], modalities: Modalitie
 
 
 def _label_maps(voxels: dict[int, Voxels]) -> Iterator[tuple[int, int]]:
-    """Channels with few different values, all of them whole numbers, and how many there are."""
+    """Yield channels with few different values, all of them whole numbers, and how many there are."""
     for channel, found in voxels.items():
         values = np.unique(found.sample)
         if len(values) <= _LABELS and (values == np.round(values)).all():
@@ -254,19 +260,19 @@ def _label_maps(voxels: dict[int, Voxels]) -> Iterator[tuple[int, int]]:
 def _appearances(
     case: Case, images: dict[int, tuple[Grid, Voxels]], modalities: Modalities, appearance: Appearance
 ) -> Iterator[str]:
-    """Sentences on files that look like another modality than their own, or like none, or fill more than any."""
+    """Yield sentences on files that look like another modality than their own, or like none, or fill more than any."""
     voxels = {channel: found for channel, (_, found) in images.items()}
     if (like := appearance.all_resemble(voxels)) is not None:
         numbers = ", ".join(f"{channel:04d}" for channel in voxels)
         yield f"the images of {numbers} all look like {modalities.names[like]}: are these the numbers of patients?"
         return
     strange = appearance.unlike_all(voxels)
-    known = {channel: found for channel, found in voxels.items() if channel not in strange}
-    yield from _mistaken(case, appearance.mistaken(known), modalities)
+    similar = {channel: found for channel, found in voxels.items() if channel not in strange}
+    yield from _mistaken(case, appearance.mistaken(similar), modalities)
     for channel in strange:
         label = case.label(channel, modalities)
         yield f"{label} looks like none of {modalities.listing()}: is it of another organ or kind, or padded?"
-    for channel, ml in appearance.overfull({channel: images[channel] for channel in known}).items():
+    for channel, ml in appearance.overfull({channel: images[channel] for channel in similar}).items():
         yield (
             f"{case.label(channel, modalities)} fills {ml:.0f} ml, no training image of {modalities.names[channel]} "
             f"more than {appearance.largest_ml[channel]:.0f} ml: are skull or air still in it? Prepare it as these were"
@@ -274,7 +280,7 @@ def _appearances(
 
 
 def _mistaken(case: Case, mistaken: dict[int, int], modalities: Modalities) -> Iterator[str]:
-    """Sentences on files that look like another modality; one for two that look swapped."""
+    """Yield sentences on files that look like another modality; one for two that look swapped."""
     for given, like in sorted(mistaken.items()):
         label, name = case.label(given, modalities), modalities.names[like]
         if mistaken.get(like) != given:

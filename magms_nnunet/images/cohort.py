@@ -12,13 +12,18 @@ from magms_nnunet.storage.files import reserved_name
 
 
 def read_cohort(table: Path, modalities: Modalities, file_ending: str) -> list[Case]:
-    """The cases of a CSV table: the column ``case``, and a column per modality with files relative to the table.
+    """Return the cases of a CSV table: the column ``case``, and a column per modality.
 
     An empty cell is a scan that was not acquired.
 
+    Args:
+        table: the CSV file; its cells name files relative to it.
+        modalities: of the model.
+        file_ending: of the files that the model reads.
+
     Raises:
-        InputError: the table cannot be read, has unknown columns, a case twice or without any file, or a path that
-            leads out of its folder.
+        InputError: the table cannot be read, has unknown columns, has a case twice or without any file, or has a path
+            that leads out of its folder.
     """
     rows = _rows(table)
     header = [cell.strip() for cell in rows[0][1]]
@@ -52,7 +57,7 @@ def read_cohort(table: Path, modalities: Modalities, file_ending: str) -> list[C
 
 
 def _rows(table: Path) -> list[tuple[int, list[str]]]:
-    """Number of the line and cells, without empty lines."""
+    """Return the number and the cells of each line that is not empty."""
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
@@ -67,7 +72,7 @@ def _rows(table: Path) -> list[tuple[int, list[str]]]:
 
 
 def _inside(table: Path, line: int, cell: str) -> Path:
-    """The file that a cell names, which lies in the table's folder or below it."""
+    """Return the file that a cell names, which lies in the table's folder or below it."""
     path = Path(os.path.normpath(table.parent / cell))
     if Path(cell).is_absolute() or not path.is_relative_to(os.path.normpath(table.parent)):
         raise InputError(
@@ -77,7 +82,7 @@ def _inside(table: Path, line: int, cell: str) -> Path:
 
 
 def case_of_files(name: str, files: dict[int, Path], file_ending: str) -> Case:
-    """With files that the model does not read apart, so that nothing is overlooked."""
+    """Make a case; files that the model does not read are kept apart, to be reported."""
     read = {channel: path for channel, path in files.items() if is_read_as_it_is(path, file_ending)}
     unread = {channel: path for channel, path in files.items() if channel not in read}
     return Case(name, dict(sorted(read.items())), unread)

@@ -1,4 +1,4 @@
-"""One image file: is it whole, where do its voxels lie, what do they hold. Never more of it in memory than must be."""
+"""Reads one image file to its end: completeness, grid and voxels. Voxels are read in parts, to need little memory."""
 
 import gzip
 import math
@@ -35,18 +35,18 @@ _OTHER_READERS = (".tif", ".tiff", ".png", ".bmp", ".jpg")  # nnU-Net reads them
 
 
 class ImageFileError(Exception):
-    """A file cannot be used. The message goes on where the file's name ends: ``is empty (0 bytes): copy it again``."""
+    """A file cannot be used. The message follows the file's name: ``is empty (0 bytes): copy it again``."""
 
 
 @dataclass(frozen=True)
 class Voxels:
-    """What the voxels of a file hold, in the units that readers give.
+    """A summary of the voxels of a file, in the units that readers give.
 
     Attributes:
-        nonfinite: how many are NaN or infinite. They count as 0 below: SimpleITK reads them so from NIfTI.
+        nonfinite: number of NaN and infinite voxels. They count as 0 below: SimpleITK reads them so from NIfTI.
         minimum: of all voxels.
         maximum: of all voxels.
-        sample: some tens of thousands of values from all over the image, ``(n,)``; all of a small one.
+        sample: some tens of thousands of values from all over the image, ``(n,)``; all values of a small one.
     """
 
     nonfinite: int
@@ -56,17 +56,17 @@ class Voxels:
 
 
 def read_image_file(path: Path) -> tuple[Grid, Voxels] | None:
-    """Read a file to its end, once. None: of a format that SimpleITK does not read.
+    """Read a file to its end, once; None: its format is none that SimpleITK reads.
 
     Raises:
-        ImageFileError: it is missing, damaged, shorter than its header says, no image, or not one greyscale image with
-            two or three axes at right angles.
+        ImageFileError: the file is missing, damaged, shorter than its header says, no image, or not one greyscale
+            image with two or three axes at right angles.
     """
     return _opened(path, _read)
 
 
 def read_header(path: Path, known: dict[bytes, Grid]) -> Grid | None:
-    """The grid of a file, whose voxels are not read. None: of a format that SimpleITK does not read.
+    """Return the grid of a file, whose voxels are not read. None: of a format that SimpleITK does not read.
 
     Args:
         path: of the file.
@@ -114,7 +114,7 @@ def _opened(path: Path, read: Callable[[Path], Content]) -> Content | None:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """All voxels, ``(z, y, x)``, by SimpleITK.
+    """Read all voxels, ``(z, y, x)``, with SimpleITK.
 
     Raises:
         ImageFileError: they cannot be read.
@@ -143,7 +143,7 @@ def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
     try:
         corrected.check_fix()
         shape, dtype, offset = corrected.get_data_shape(), corrected.get_data_dtype(), corrected.get_data_offset()
-    except Exception as error:  # it has many of its own
+    except Exception as error:  # nibabel has many of its own
         raise _unreadable(path, error) from error
     if dtype.kind not in "iuf" or min(shape, default=0) < 1:
         _read_to_the_end(path)
@@ -165,7 +165,7 @@ def _read_nifti(path: Path) -> tuple[Grid, Voxels]:
 
 
 def _no_nifti(path: Path) -> ImageFileError:
-    """Why a file that is named like a NIfTI image has no header of one."""
+    """Return the error for a file that is named like a NIfTI image and has no header of one."""
     import nibabel
 
     if problem := misnamed(path):
@@ -186,7 +186,7 @@ def _unreadable(path: Path, error: Exception) -> ImageFileError:
 
 
 class _Chunks:
-    """The voxels of a stream, some at a time; ``bytes`` counts what has been read."""
+    """The voxels of a stream, in parts; ``bytes`` counts those that have been read."""
 
     def __init__(self, stream: BufferedIOBase, dtype: np.dtype, count: int):
         self.stream, self.dtype, self.left, self.bytes = stream, dtype, count, 0
@@ -201,7 +201,7 @@ class _Chunks:
                 return
 
     def finish(self) -> None:
-        """Read on to the checksum."""
+        """Read the rest, up to the checksum."""
         while self.stream.read(_CHUNK_BYTES):
             pass
 
@@ -259,7 +259,7 @@ def read_grid(path: Path, header: "nibabel.Nifti1Header | None" = None, *, many:
         many: whether a fourth axis is accepted; the grid is that of each of its volumes.
 
     Raises:
-        ImageFileError: no image, or not one greyscale image with two or three axes at right angles.
+        ImageFileError: the file is no image, or not one greyscale image with two or three axes at right angles.
     """
     import SimpleITK as sitk  # 0.2 s that `--help` need not wait for
 
@@ -269,9 +269,9 @@ def read_grid(path: Path, header: "nibabel.Nifti1Header | None" = None, *, many:
     if volume:
         affine = _affine(header)[:3, :3]
         axes = affine / np.maximum(np.linalg.norm(affine, axis=0), 1e-12)
-        if not is_orthonormal(axes):  # where qform and sform differ, SimpleITK would take the one that it likes
+        if not is_orthonormal(axes):  # where qform and sform differ, SimpleITK would take either
             raise ImageFileError(_oblique(header.get_data_shape(), axes))
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it would write lines of its own, and we say what is wrong
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it would print lines beside our message
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -299,10 +299,10 @@ def read_grid(path: Path, header: "nibabel.Nifti1Header | None" = None, *, many:
 
 
 def _stored_header(path: Path) -> "nibabel.Nifti1Header | None":
-    """The header of a NIfTI-1 file with nothing corrected in it; None: it is of another format.
+    """Return the header of a NIfTI-1 file with nothing corrected in it; None: it is of another format.
 
     Raises:
-        ImageFileError: it has a position that is no number: SimpleITK may look for the axes of such an image for ever.
+        ImageFileError: the position is no number; SimpleITK may search for the axes of such an image for ever.
     """
     import nibabel
 

@@ -1,4 +1,4 @@
-"""An image that a program hands over, as a file: the model's reader reads files, and all input goes through it."""
+"""Writes an image that a program passes to a file, because all input goes through the model's reader."""
 
 import os
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ Image = str | Path | sitk.Image | tuple[np.ndarray, Sequence[float]] | tuple[np.
 """A file, an image, an array ``(z, y, x)`` with its spacing in mm in the same order, or an array ``(x, y, z)`` with its
 affine of 4 x 4, both as nibabel gives them."""
 
-_WIDER = {"float16": np.float32, "bool": np.uint8}  # what image files know in place of these
+_WIDER = {"float16": np.float32, "bool": np.uint8}  # image files have no such types
 
 
 def as_file(image: Image, label: str, path: Path) -> Path:
-    """Where an image lies; what is in memory is written to ``path``.
+    """Return the file of an image; an image in memory is written to ``path``.
 
     Args:
         image: of one modality, or a previous stage's segmentation.
-        label: of it, for messages.
+        label: of the image, for messages.
         path: a file that may be written.
 
     Raises:
-        InputError: it is nothing of the kind, or cannot be written in the format that the model reads.
+        InputError: the image has another type, or cannot be written in the format that the model reads.
     """
     if isinstance(image, str | os.PathLike):
         return Path(image)
@@ -77,7 +77,7 @@ def _image_with_affine(voxels, affine: np.ndarray, label: str) -> sitk.Image:
 
 
 def _image_of_voxels(array: np.ndarray, label: str) -> sitk.Image:
-    """Of an array ``(z, y, x)``, without a position."""
+    """Make an image of an array ``(z, y, x)``, without a position."""
     wanted = _WIDER.get(array.dtype.name, array.dtype.newbyteorder("="))
     try:
         return sitk.GetImageFromArray(np.ascontiguousarray(array, wanted))

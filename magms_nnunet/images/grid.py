@@ -1,4 +1,4 @@
-"""Where an image's voxels lie in space, and whether two images share one grid."""
+"""The position of an image's voxels in space, and the check that two images share one grid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ class Grid:
         direction: direction cosines, a square matrix row by row; its columns are the image's axes.
         forms: ``sform`` or ``qform`` -> the grid that this part of the file's NIfTI header describes, of those that
             differ from this grid by more than rounding.
-        is_placed: whether the file says where it lies.
+        is_placed: whether the file gives a position.
     """
 
     size: tuple[int, ...]
@@ -42,7 +42,7 @@ class Grid:
 
     @classmethod
     def from_nifti(cls, size: tuple[int, ...], affine: np.ndarray) -> "Grid":
-        """Of three axes, from NIfTI's affine, whose x and y run to the right and to the front."""
+        """Make a grid of three axes from NIfTI's affine, whose x and y run to the right and to the front."""
         in_itk = _ITK_OF_NIFTI @ affine
         spacing_mm = np.maximum(np.linalg.norm(in_itk[:3, :3], axis=0), 1e-12)
         direction = (in_itk[:3, :3] / spacing_mm).ravel()
@@ -55,7 +55,7 @@ class Grid:
 
     @property
     def nifti_affine(self) -> np.ndarray:
-        """What :meth:`from_nifti` takes."""
+        """The affine of NIfTI, as :meth:`from_nifti` takes it."""
         in_itk = np.eye(4)
         in_itk[:3, :3] = self.axes * self.spacing_mm
         in_itk[:3, 3] = self.origin_mm
@@ -68,33 +68,34 @@ class Grid:
 
     @property
     def orientation(self) -> str:
-        """To which side of the patient each axis runs, such as ``LPS``; empty for a 2-D image."""
+        """The side of the patient that each axis runs to, such as ``LPS``; empty for a 2-D image."""
         if len(self.size) != 3:
             return ""
         nearest = np.abs(self.axes).argmax(0)
         return "".join(_LETTERS[row][int(self.axes[row, axis] < 0)] for axis, row in enumerate(nearest))
 
     def shift(self, other: "Grid") -> float:
-        """How far apart the same voxel lies in two grids of one size: the most anywhere, in voxels along an axis."""
-        corners = np.array(list(product(*((0, n) for n in self.size))))  # the two are affine: the most is at a corner
+        """Return the largest distance between the positions of one voxel in two grids of one size, in voxels."""
+        corners = np.array(list(product(*((0, n) for n in self.size))))  # both are affine, so a corner moves most
         here, there = (corners * grid.spacing_mm @ grid.axes.T + grid.origin_mm for grid in (self, other))
         return float(np.abs((there - here) @ self.axes / self.spacing_mm).max())
 
 
 def is_orthonormal(axes: np.ndarray) -> bool:
-    """Whether the columns are at right angles and of length 1, to the rounding that ITK accepts."""
+    """Return whether the columns are at right angles and of length 1, to the rounding that ITK accepts."""
     return bool(np.abs(axes.T @ axes - np.eye(axes.shape[1])).max() <= 1e-3)
 
 
 def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> str | None:
-    """What sets a grid apart from another, with both values, as the end of a sentence; None: they are the same.
+    """Return the difference between two grids, with both values, as the end of a sentence; None: they are the same.
 
     Where the header of one of them describes further positions, these are compared, too.
 
     Args:
         grid: of the image that the sentence is about.
-        other: of the image called ``name``.
-        tolerance_voxels: how far the same voxel may lie apart.
+        other: of the image that it is compared with.
+        name: of that image.
+        tolerance_voxels: largest distance between the positions of one voxel, in voxels.
     """
     if grid.size != other.size:
         return f"has {format_size(grid.size)} voxels, {name} has {format_size(other.size)}"
@@ -115,7 +116,7 @@ def difference(grid: Grid, other: Grid, name: str, tolerance_voxels: float) -> s
 
 
 def contradiction(grid: Grid, tolerance_voxels: float) -> str | None:
-    """Which part of its own header puts an image elsewhere, with both values, as the end of a sentence."""
+    """Return the contradiction between the positions in one header, with both values, as the end of a sentence."""
     for form, described in grid.forms.items():
         if problem := difference(described, replace(grid, forms={}), "what SimpleITK reads", tolerance_voxels):
             return f"describes two positions, {grid.shift(described):.2g} voxels apart: its {form} {problem}"

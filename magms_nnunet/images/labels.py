@@ -1,4 +1,4 @@
-"""Labels in files of floating point."""
+"""Labels in files of floating-point numbers."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ _ROUNDING = 1e-5
 
 
 def whole_labels(labels: np.ndarray) -> np.ndarray:
-    """The whole numbers that labels are but for rounding, of any shape; what is further off stays as it is."""
+    """Round labels of any shape to whole numbers where they differ by rounding only; other values stay."""
     if labels.dtype.kind != "f":
         return labels
     whole = np.rint(labels)
@@ -16,10 +16,10 @@ def whole_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def format_values(values: list[float]) -> str:
-    """Labels for a message: ``0.5, 7``."""
+    """Return labels for a message: ``0.5, 7``."""
     return listing(f"{value:.9g}" for value in values)
 
 
 def fractional_note(values: list[float]) -> str:
-    """Says where some of these labels are no whole numbers, as an insertion; empty where all are."""
+    """Return a note for a message where some labels are no whole numbers; empty where all are."""
     return " (not whole numbers)" if any(value != round(value) for value in values) else ""

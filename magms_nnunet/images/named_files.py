@@ -1,4 +1,4 @@
-"""Images that are given by name: ``FLAIR=a.nii.gz``, in any format that SimpleITK reads, or a program's own."""
+"""Images that are given by name: ``FLAIR=a.nii.gz``, in any format that SimpleITK reads."""
 
 import os
 from collections.abc import Sequence
@@ -12,10 +12,11 @@ _NIFTI = (".nii", ".nii.gz")
 
 
 def parse_named(tokens: Sequence[str], modalities: Modalities) -> dict[int, Path]:
-    """Channel -> file, of tokens ``NAME=FILE``.
+    """Read tokens ``NAME=FILE``; return channel -> file.
 
     Raises:
-        InputError: a token is none, a modality is unknown or given twice, a file does not exist, or two are the same.
+        InputError: a token has another form, a modality is unknown or given twice, or a file does not exist or is given
+            twice.
     """
     names, files = [], []
     for token in tokens:
@@ -33,12 +34,12 @@ def parse_named(tokens: Sequence[str], modalities: Modalities) -> dict[int, Path
 
 
 def is_read_as_it_is(path: Path, file_ending: str) -> bool:
-    """Whether a model that reads ``file_ending`` takes this file without a conversion."""
+    """Return whether a model that reads ``file_ending`` takes this file without a conversion."""
     return path.name.endswith(file_ending) or (path.name.endswith(_NIFTI) and file_ending in _NIFTI)
 
 
 def convert(path: Path, target: Path, case: str, label: str) -> Path:
-    """Write an image of another format as the model reads it.
+    """Write an image of another format in the format that the model reads.
 
     Args:
         path: of the image.
@@ -47,7 +48,7 @@ def convert(path: Path, target: Path, case: str, label: str) -> Path:
         label: for messages.
 
     Raises:
-        CaseError: it is damaged, no image, or cannot be written so.
+        CaseError: the file is damaged, is no image, or cannot be written in that format.
     """
     import SimpleITK as sitk
 
@@ -62,5 +63,5 @@ def convert(path: Path, target: Path, case: str, label: str) -> Path:
 
 
 def labels_of(files: dict[int, Path], modalities: Modalities) -> dict[int, str]:
-    """Channel -> what messages call the image: ``a.mha (T1c)``."""
+    """Return channel -> name of the image in messages: ``a.mha (T1c)``."""
     return {channel: f"{file.name} ({modalities.names[channel]})" for channel, file in files.items()}

@@ -1,4 +1,4 @@
-"""What a NIfTI header says of where the voxels lie and how their values are scaled, and where it contradicts itself."""
+"""Position and scaling of the voxels in a NIfTI header, and the contradictions within it."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,7 +18,7 @@ _GZIP = b"\x1f\x8b"
 _QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
 _OFFSET = ("qoffset_x", "qoffset_y", "qoffset_z")
 _ROUNDING_VOXELS = 1e-4
-_ROUNDING = 2e-6  # of what a header keeps in single precision, relative to 1 or to the value
+_ROUNDING = 2e-6  # of values in single precision, relative to 1 or to the value
 
 
 def misnamed(path: Path) -> str | None:
@@ -36,9 +36,9 @@ def misnamed(path: Path) -> str | None:
 
 
 def is_finite(header: "nibabel.Nifti1Header") -> bool:
-    """Whether the forms of a header hold numbers only; ``header`` as it is stored.
+    """Return whether the forms of a header, as it is stored, hold finite numbers only.
 
-    nibabel takes a form of an unknown kind for none, SimpleITK does not.
+    nibabel ignores a form of an unknown kind, SimpleITK does not.
     """
     sform = [header[f"srow_{axis}"] for axis in "xyz"] if header["sform_code"] else []
     qform = [header[part] for part in (*_QUATERNION, *_OFFSET)] if header["qform_code"] else []
@@ -46,12 +46,12 @@ def is_finite(header: "nibabel.Nifti1Header") -> bool:
 
 
 def has_form(header: "nibabel.Nifti1Header") -> bool:
-    """Whether a header says at all where its image lies."""
+    """Return whether a header gives a position."""
     return bool(header["sform_code"] or header["qform_code"])
 
 
 def contradicting_forms(header: "nibabel.Nifti1Header", grid: Grid) -> Mapping[str, Grid]:
-    """The forms of a header that put the image elsewhere than ``grid``, by more than rounding.
+    """Return the forms of a header that describe another position than ``grid``, by more than rounding.
 
     SimpleITK chooses one form by the codes, and takes the spacing from neither; nibabel, SPM and FSL take the sform.
 
@@ -76,7 +76,7 @@ def contradicting_forms(header: "nibabel.Nifti1Header", grid: Grid) -> Mapping[s
 
 
 def simpleitk_scaling(header: "nibabel.Nifti1Header") -> tuple[float, float]:
-    """Slope and intercept of the values that SimpleITK, and so the network, reads."""
+    """Return slope and intercept of the values that SimpleITK, and so the network, reads."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if not np.isfinite(slope) or abs(slope) < np.finfo(np.float32).tiny:
         slope = 1.0
@@ -84,7 +84,7 @@ def simpleitk_scaling(header: "nibabel.Nifti1Header") -> tuple[float, float]:
 
 
 def contradicting_scaling(header: "nibabel.Nifti1Header") -> str | None:
-    """Where SimpleITK scales the values otherwise than NIfTI says, both readings, as the end of a sentence."""
+    """Return the difference between SimpleITK's scaling of the values and NIfTI's, as the end of a sentence."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     unscaled = slope == 0 or not np.isfinite(slope)
     standard = (1.0, 0.0) if unscaled else (slope, inter if np.isfinite(inter) else 0.0)
@@ -98,15 +98,15 @@ def contradicting_scaling(header: "nibabel.Nifti1Header") -> str | None:
 
 
 def _keeps(header: "nibabel.Nifti1Header", affine: np.ndarray) -> bool:
-    """Whether the qform is what rounding leaves of an affine.
+    """Return whether the qform equals an affine up to the rounding of its storage.
 
-    The angle of a rotation by nearly half a turn, which most images of patients have, is kept to some 1e-3 only.
+    The angle of a rotation by nearly half a turn, which most images of patients have, is stored to about 1e-3 only.
     """
     from nibabel.spatialimages import HeaderDataError
 
     expected = header.copy()
     try:
-        expected.set_qform(affine, 1)  # of the code, which may be no legal one, nothing is compared
+        expected.set_qform(affine, 1)  # the code, which may be illegal, is not compared
     except (HeaderDataError, ValueError, np.linalg.LinAlgError):  # no rotation
         return False
     stored, wanted = (np.array([float(of[part]) for part in _QUATERNION]) for of in (header, expected))

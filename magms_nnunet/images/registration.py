@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 MOST_MM, MOST_DEGREES = 30.0, 20.0
-"""How far a registration may move an image; more is more likely a failure than a patient's motion."""
+"""The largest plausible motion of a patient; a registration that moves an image further has probably failed."""
 
 _BINS, _SEED = 50, 1
 _SAMPLES = 300_000  # voxels that are compared, at the finest level
@@ -20,7 +20,7 @@ _SAMPLES = 300_000  # voxels that are compared, at the finest level
 
 @dataclass(frozen=True)
 class Registration:
-    """Where an image was moved to.
+    """The result of a registration.
 
     Attributes:
         transform: from positions of the fixed image to those of the moving one.
@@ -36,12 +36,11 @@ def register(fixed: "sitk.Image", moving: "sitk.Image", label: str) -> Registrat
 
     Args:
         fixed: image whose grid the others are brought to.
-        moving: another image of the same patient.
-        moving: the image to move.
+        moving: image of the same patient that is moved.
         label: of the moving image, for messages.
 
     Raises:
-        InputError: it fails, moves the image by more than the bounds, or does not improve the metric.
+        InputError: the registration fails, exceeds the bounds, or does not improve the metric.
     """
     import SimpleITK as sitk
 
@@ -82,7 +81,7 @@ def register(fixed: "sitk.Image", moving: "sitk.Image", label: str) -> Registrat
 
 
 def displacement_mm(image: "sitk.Image", transform: "sitk.Transform") -> float:
-    """The most that a transform moves any corner of an image."""
+    """Return the largest motion of any corner of an image, in mm."""
     corners = product(*((0, size - 1) for size in image.GetSize()))
     points = np.array([image.TransformIndexToPhysicalPoint(corner) for corner in corners])
     moved = np.array([transform.TransformPoint(point) for point in points.tolist()])
@@ -90,7 +89,7 @@ def displacement_mm(image: "sitk.Image", transform: "sitk.Transform") -> float:
 
 
 def angle_degrees(transform: "sitk.Euler3DTransform") -> float:
-    """The one angle of a rotation, about whatever axis."""
+    """Return the angle of a rotation about its own axis, in degrees."""
     matrix = np.reshape(transform.GetMatrix(), (3, 3))
     return float(np.degrees(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1))))
 
@@ -107,7 +106,7 @@ def _metric(fixed: "sitk.Image") -> "sitk.ImageRegistrationMethod":
 
 
 def _value(fixed: "sitk.Image", moving: "sitk.Image", transform: "sitk.Transform") -> float:
-    """The metric over regularly chosen voxels: the same ones before and after."""
+    """Return the metric over regularly chosen voxels: the same ones before and after."""
     method = _metric(fixed)
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetInitialTransform(transform, inPlace=False)

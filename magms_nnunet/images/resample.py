@@ -1,4 +1,4 @@
-"""Images of one patient on one grid: resampled by their headers, and by a registration where there is one."""
+"""Resamples the images of a patient to one grid, by their headers and by a registration if there is one."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ FINEST, ISOTROPIC = "finest", "isotropic"
 def choose_grid(
     images: Mapping[int, "sitk.Image"], wanted: str, modalities: Modalities
 ) -> tuple[int, "sitk.Image", bool]:
-    """The grid that all images are brought to.
+    """Choose the grid that all images are resampled to.
 
     Args:
         images: channel -> image.
@@ -25,7 +25,7 @@ def choose_grid(
         modalities: the model's.
 
     Returns:
-        The channel that it is taken from, an image on the grid, and whether the grid is that image's own.
+        The channel that the grid is taken from, an image on the grid, and whether the grid is that image's own.
 
     Raises:
         InputError: the modality is unknown or absent, or the grid would have too many voxels.
@@ -44,12 +44,12 @@ def choose_grid(
 
 
 def resample(image: "sitk.Image", reference: "sitk.Image", transform: "sitk.Transform | None" = None) -> "sitk.Image":
-    """An image on the grid of another one, linear; 0 where it has no voxels.
+    """Resample an image linearly to the grid of another one; 0 outside of the image.
 
     Args:
         image: to resample.
-        reference: whose grid is taken.
-        transform: from the reference's positions to the image's; None: headers are taken at their word.
+        reference: image whose grid is used.
+        transform: from positions of the reference to those of the image; None: the positions in the headers are used.
     """
     import SimpleITK as sitk
 
@@ -58,7 +58,7 @@ def resample(image: "sitk.Image", reference: "sitk.Image", transform: "sitk.Tran
 
 
 def is_on_grid(image: "sitk.Image", reference: "sitk.Image") -> bool:
-    """Whether two images share a grid, within the tolerance of all commands."""
+    """Return whether two images share a grid, within the tolerance of all commands."""
     return difference(_grid(image), _grid(reference), "", GEOMETRY_TOLERANCE) is None
 
 
@@ -75,7 +75,7 @@ _MOST_VOXELS = 1 << 29
 
 
 def _isotropic(image: "sitk.Image") -> "sitk.Image":
-    """An empty image over the same extent, with the smallest spacing along all axes."""
+    """Return an empty image over the same extent, with the smallest spacing along all axes."""
     import SimpleITK as sitk
 
     old, mm = image.GetSpacing(), min(image.GetSpacing())
@@ -85,6 +85,6 @@ def _isotropic(image: "sitk.Image") -> "sitk.Image":
     grid = sitk.Image(size, sitk.sitkUInt8)
     grid.SetSpacing([mm] * 3)
     grid.SetDirection(image.GetDirection())
-    # The corner of the first voxel stays where it is, not its centre.
+    # The corner of the first voxel keeps its position, not its centre.
     grid.SetOrigin(image.TransformContinuousIndexToPhysicalPoint([(mm / spacing - 1) / 2 for spacing in old]))
     return grid

@@ -1,7 +1,6 @@
-"""What the JSON beside a segmentation says: from what it was made, by which model, and how far to trust it."""
+"""The JSON beside a segmentation: its files, its model, and the trust in it."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,49 +10,61 @@ from magms_nnunet.inference.job import Job, file_digests
 from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.modalities import Subset
 from magms_nnunet.model.expected import expected_dice, mean_dice, residuals
+from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.nnunet.version import installed_versions, untested_nnunet_warnings
 from magms_nnunet.trust.advice import WEAK_BELOW, is_weak, next_scan
 from magms_nnunet.trust.conformal import COVERAGE, lower_bound
 from magms_nnunet.trust.soft_dice import soft_dice
 
-if TYPE_CHECKING:
-    from magms_nnunet.inference.predictor import Predictor
-
 _NO_VOLUME_MM = 999  # nnU-Net's thickness of a 2-D image
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the evaluation that is kept beside a model says of a subset.
+class Expectation:
+    """The quality to expect of a subset, by the evaluation that is kept beside a model.
 
     Attributes:
         report: its part of the JSON.
-        residuals: region -> what a bound is calibrated on; empty where it is not known.
+        residuals: region -> values on which a bound of the Dice is calibrated; empty without an evaluation.
     """
 
     report: dict
     residuals: dict[str, list[float]]
 
 
-def known_of_subset(predictor: "Predictor", subset: Subset, weak_below: float = WEAK_BELOW) -> Known:
-    """What the evaluation that is kept beside the model says, if there is one.
+def expectation_of_subset(
+    model: TrainedModel, subset: Subset, fill: str | None, weak_below: float = WEAK_BELOW
+) -> Expectation:
+    """Read the quality to expect of a subset from the evaluation that is kept beside the model, if there is one.
+
+    Args:
+        model: beside which the evaluation is kept.
+        subset: the modalities.
+        fill: what takes the place of absent modalities in a model that does not read subsets.
+        weak_below: the Dice below which a subset is called weak.
 
     Raises:
-        InputError: its file is damaged.
+        InputError: the evaluation is damaged.
     """
-    model, modalities = predictor.model, predictor.modalities
-    expected = expected_dice(model, subset, predictor.fill)
+    expected = expected_dice(model, subset, fill)
     report: dict = {"expected_dice": expected, "weak": None, "next_scan": None}
     if expected is not None:
-        dice = mean_dice(model, predictor.fill)
-        report["weak"] = is_weak(dice, modalities, subset, weak_below)
-        report["next_scan"] = next_scan(dice, modalities, subset)
-    return Known(report, residuals(model, subset, predictor.fill))
+        dice = mean_dice(model, fill)
+        report["weak"] = is_weak(dice, model.modalities, subset, weak_below)
+        report["next_scan"] = next_scan(dice, model.modalities, subset)
+    return Expectation(report, residuals(model, subset, fill))
 
 
-def case_report(job: Job, predictor: "Predictor", known: Known) -> dict:
-    """All that is known before the network's output is there."""
-    model, names = predictor.model, predictor.modalities.names
+def case_report(job: Job, model: TrainedModel, settings: dict, expectation: Expectation) -> dict:
+    """Return the part of a case's JSON that does not depend on the output of the network.
+
+    Args:
+        job: the case.
+        model: that predicts it.
+        settings: of the predictor.
+        expectation: of the subset of the job.
+    """
+    names = model.modalities.names
     return {
         "case": job.case.name,
         "modalities_used": [names[channel] for channel in job.subset],
@@ -68,9 +79,9 @@ def case_report(job: Job, predictor: "Predictor", known: Known) -> dict:
             "checkpoint": model.checkpoint,
             "sha256": model.fingerprint,
         },
-        "settings": predictor.settings,
+        "settings": settings,
         "checks": asdict(job.checks),
-        **known.report,
+        **expectation.report,
         "warnings": [*job.warnings, *untested_nnunet_warnings()],
         "versions": installed_versions(),
     }
@@ -79,17 +90,17 @@ def case_report(job: Job, predictor: "Predictor", known: Known) -> dict:
 def dice_at_least(
     logits: torch.Tensor, plans: dict, dataset_json: dict, residuals: dict[str, list[float]]
 ) -> dict[str, dict] | None:
-    """The bound of each region's Dice for this patient.
+    """Return the bound of each region's Dice for this patient.
 
     Args:
         logits: of the network, ``(C, *spatial)``.
         plans: of the model.
         dataset_json: of the model.
-        residuals: region -> what it is calibrated on.
+        residuals: region -> values on which the bound is calibrated.
 
     Returns:
-        Region -> ``{"dice", "estimate", "coverage", "calibration_cases"}``; None: there are no or too few cases to
-        calibrate on.
+        Region -> ``{"dice", "estimate", "coverage", "calibration_cases"}``; None: the cases for the calibration are
+        too few.
     """
     regions = regions_from_dataset_json(dataset_json)
     if not regions.keys() <= residuals.keys():
@@ -105,7 +116,7 @@ def dice_at_least(
 
 
 def volumes_mm3(labels: np.ndarray, spacing_mm: tuple[float, ...], dataset_json: dict) -> dict[str, float] | None:
-    """Region -> volume; None for a 2-D image.
+    """Return region -> volume; None for a 2-D image.
 
     Args:
         labels: ``(z, y, x)``.

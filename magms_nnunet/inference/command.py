@@ -1,4 +1,4 @@
-"""What ``magms_predict`` does: flags, folders and files are checked before the model is loaded, then the cases run."""
+"""``magms_predict`` for many cases: checks flags, folders and files, then loads the model and predicts the cases."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ from magms_nnunet.inference.earlier_results import (
     is_finished,
     is_prediction_report,
 )
+from magms_nnunet.inference.export import Export
 from magms_nnunet.inference.extras import NOTHING_MORE, Extras
 from magms_nnunet.inference.failures import failure_message
 from magms_nnunet.inference.folder import predict_folder
@@ -44,8 +45,8 @@ class PredictionRequest:
     """The flags of ``magms_predict`` for many cases.
 
     Attributes:
-        input: by ``kind`` a folder of nnU-Net's names, a cohort's table, or a BIDS folder.
-        bids_suffixes: ``NAME=SUFFIX``, where they are not the usual ones.
+        input: depending on ``kind``, a folder in nnU-Net's layout, the table of a cohort, or a BIDS folder.
+        bids_suffixes: ``NAME=SUFFIX``, where they are not usual.
         finished: is called with the JSON of every case that is done.
     """
 
@@ -92,21 +93,21 @@ def predict(request: PredictionRequest) -> dict[str, str]:
     if request.previous_stage is not None and request.previous_stage.resolve() == request.output.resolve():
         raise InputError(f"-prev_stage_predictions and -o are the same folder, {request.output}: choose another -o")
     failed = {path.name: why_misnamed(path, ending) for path in misnamed[request.part :: request.parts]}
-    mine = cases[request.part :: request.parts]
+    own_cases = cases[request.part :: request.parts]
     given = request.input, request.output, request.model.folder(), *filter(None, [request.previous_stage])
     with locked_output(request.output, request.part, request.parts) as unfinished:
         log = PredictionLog(request.output, request.part, request.parts, given)
-        with log.run(_described(request, len(mine), requested, modalities), failed):
-            jobs = _jobs(request, mine, requested, modalities, ending, failed, plans)
+        with log.run(_described(request, len(own_cases), requested, modalities), failed):
+            jobs = _jobs(request, own_cases, requested, modalities, ending, failed, plans)
             others = [case for number, case in enumerate(cases) if number % request.parts != request.part]
             failed |= _predict(request, jobs, requested, others, unfinished, log) if jobs else {}
             if request.kind != FOLDER:
-                write_table(request.output, mine, failed, request.part, request.parts)
+                write_table(request.output, own_cases, failed, request.part, request.parts)
         return failed
 
 
 def _described(request: PredictionRequest, cases: int, requested: Subset | None, modalities: Modalities) -> str:
-    """What is predicted, for the log."""
+    """Describe the run for the log."""
     model, window = request.model, request.window
     subset = "the modalities that each has" if requested is None else modalities.format(requested)
     folds = " ".join(map(str, model.existing_folds()))
@@ -119,7 +120,7 @@ def _described(request: PredictionRequest, cases: int, requested: Subset | None,
 
 
 def cases_of(request: PredictionRequest, modalities: Modalities, ending: str) -> tuple[list[Case], list[Path]]:
-    """All cases, and files of a folder that belong to none."""
+    """Return all cases, and the files of a folder that belong to no case."""
     if request.kind == COHORT:
         return read_cohort(request.input, modalities, ending), []
     if request.kind == BIDS:
@@ -128,7 +129,7 @@ def cases_of(request: PredictionRequest, modalities: Modalities, ending: str) ->
 
 
 def why_misnamed(path: Path, ending: str) -> str:
-    """Why a file belongs to no case."""
+    """Return the reason why a file belongs to no case."""
     return (
         reserved_name(path.name)
         or f"belongs to no case: name it CASE_XXXX{ending}, XXXX being the channel in four digits"
@@ -136,7 +137,7 @@ def why_misnamed(path: Path, ending: str) -> str:
 
 
 def check_name(case: Case, ending: str) -> None:
-    """Raise CaseError where results of this name would take the place of something else."""
+    """Raise CaseError where results of this name would replace other files."""
     if case.name.lower() in MODEL_FILES:
         taken = f"{case.name.lower()}.json"
         raise CaseError(case.name, f"its JSON would take the place of nnU-Net's {taken}: rename its files")
@@ -154,8 +155,11 @@ def _jobs(
     failed: dict[str, str],
     plans: dict,
 ) -> list[Job]:
-    """What can be predicted of these cases; messages on the others go to ``failed``."""
-    known = {"volumes": request.model.reads_volumes(plans), "appearance": Appearance.from_plans(plans, len(modalities))}
+    """Return the jobs of the cases that can be predicted; messages on the others are added to ``failed``."""
+    of_model = {
+        "volumes": request.model.reads_volumes(plans),
+        "appearance": Appearance.from_plans(plans, len(modalities)),
+    }
     jobs = []
     for case in tqdm(cases, "checking files", unit="case", leave=False, disable=not request.progress_bar):
         try:
@@ -166,7 +170,7 @@ def _jobs(
             if not (done and request.continue_prediction):
                 check_replaceable(case.name, request.output, ending)
                 job = replace(job, stamps=file_stamps(job.files))
-                checked = check_case(case, subset, modalities, request.checks, **known)
+                checked = check_case(case, subset, modalities, request.checks, **of_model)
                 if job.previous_stage is not None:
                     check_previous_stage(case, subset, job.previous_stage, request.checks)
                 for text in checked.warnings:
@@ -188,7 +192,7 @@ def _predict(
     unfinished: Path,
     log: PredictionLog,
 ) -> dict[str, str]:
-    """Predict what has been checked; ``others`` are the cases of the other parts."""
+    """Predict the checked jobs; ``others`` are the cases of the other parts."""
     model = request.model.load()
     if model.is_cascaded and request.previous_stage is None:
         raise InputError(f"{model.configuration} is a cascade: give its previous stage's -prev_stage_predictions")
@@ -215,10 +219,7 @@ def _predict(
     return predict_folder(
         predictor,
         jobs,
-        request.output,
-        unfinished,
-        save_probabilities=request.save_probabilities,
-        extras=request.extras,
+        Export(request.output, unfinished, request.save_probabilities, request.extras),
         weak_below=request.weak_below,
         finished=finished,
         preprocessing_processes=request.preprocessing_processes,
@@ -228,7 +229,7 @@ def _predict(
 
 
 def previous_stage_of(case: Case, folder: Path | None, ending: str) -> Path | None:
-    """The file of the previous stage's segmentation of a case; None: the model has no such stage.
+    """Return the file of the previous stage's segmentation of a case; None: the model has no such stage.
 
     Raises:
         CaseError: it is missing.

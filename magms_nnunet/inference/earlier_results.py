@@ -1,4 +1,4 @@
-"""What stands in an output folder already: whose it is, and whether a run may go on from it or replace it."""
+"""Checks of the results in an output folder: whether a run may continue them or replace them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from magms_nnunet.errors import CaseError, InputError
 from magms_nnunet.images.checks import InputChecks
+from magms_nnunet.inference.export import model_files
 from magms_nnunet.inference.extras import NOTHING_MORE, Extras, older_extras
-from magms_nnunet.inference.folder import model_files
 from magms_nnunet.inference.job import Job, file_digests, file_names
 from magms_nnunet.inference.predictor import Predictor
 from magms_nnunet.modalities import Subset
@@ -20,16 +20,29 @@ _IDENTITY = "identity.json"
 
 
 def is_finished(name: str, output: Path, ending: str, save_probabilities: bool, extras: Extras = NOTHING_MORE) -> bool:
-    """Whether a case has a result, and all that is wanted beside it."""
+    """Return whether a case has its segmentation and all files that are wanted beside it.
+
+    Args:
+        name: of the case.
+        output: folder of the results.
+        ending: of the segmentation.
+        save_probabilities: whether .npz files are wanted.
+        extras: files that are wanted beside the segmentation.
+    """
     wanted = (f"{name}{ending}", f"{name}.npz") if save_probabilities else (f"{name}{ending}",)
     return all((output / file).is_file() for file in (*wanted, *extras.files(name)))
 
 
 def check_replaceable(name: str, output: Path, ending: str) -> None:
-    """See that what a new result takes the place of is an older one of ours.
+    """Check that the files of a new result replace an older result of magms_predict, and nothing else.
+
+    Args:
+        name: of the case.
+        output: folder of the results.
+        ending: of the segmentation.
 
     Raises:
-        CaseError: a file of that name is somebody else's.
+        CaseError: magms_predict has not written a file of that name.
     """
     report = output / f"{name}.json"
     files = [output / f"{name}{suffix}" for suffix in (ending, ".json", ".npz", ".pkl")]
@@ -41,10 +54,10 @@ def check_replaceable(name: str, output: Path, ending: str) -> None:
 
 
 def check_model_files(model: TrainedModel, output: Path) -> None:
-    """See that no dataset.json or plans.json of something else is replaced, such as a dataset's own.
+    """Check that no other dataset.json or plans.json is replaced, such as that of a dataset.
 
     Raises:
-        InputError: there is one, and no result of ours beside it.
+        InputError: the folder has one, and no result of magms_predict beside it.
     """
     for name, content in model_files(model).items():
         path = output / name
@@ -54,12 +67,12 @@ def check_model_files(model: TrainedModel, output: Path) -> None:
 
 
 def is_prediction_report(report: Path) -> bool:
-    """Whether a case's JSON was written by magms_predict."""
+    """Return whether magms_predict has written the JSON of a case."""
     return bool(read_report(report))
 
 
 def read_report(path: Path) -> dict:
-    """A case's JSON; empty where magms_predict has not written it."""
+    """Return the JSON of a case; empty where magms_predict has not written it."""
     content = _read_or_empty(path)
     return content if "modalities_used" in content else {}
 
@@ -74,13 +87,20 @@ def _read_or_empty(path: Path) -> dict:
 
 
 def check_result(name: str, subset: Subset | None, output: Path, predictor: Predictor, checks: InputChecks) -> None:
-    """Compare a result that is there with what this run would write; ``subset``: None for any.
+    """Compare an existing result with the result that this run would write.
 
-    A result whose files passed stricter checks is what this run would write, too.
+    A result whose files passed stricter checks counts as the same.
+
+    Args:
+        name: of the case.
+        subset: the modalities of this run; None: any.
+        output: folder of the results.
+        predictor: of this run.
+        checks: of this run.
 
     Raises:
-        InputError: it is of another model, subset or setting, was accepted by checks that refuse less, or nothing
-            says of which.
+        InputError: the result is of another model, subset or setting, was accepted by more tolerant checks, or lacks a
+            record of these.
     """
     model = predictor.model
     result = output / f"{name}{model.dataset_json['file_ending']}"
@@ -89,8 +109,8 @@ def check_result(name: str, subset: Subset | None, output: Path, predictor: Pred
     report = _read_or_empty(output / f"{name}.json")
     try:
         asked_for = {*report["modalities_used"], *report.get("modalities_empty", ())}
-        let_through = any(report["checks"][what] > allowed for what, allowed in asdict(checks).items())
-        found = report["model"]["sha256"], asked_for, report["settings"], let_through
+        more_tolerant = any(report["checks"][what] > allowed for what, allowed in asdict(checks).items())
+        found = report["model"]["sha256"], asked_for, report["settings"], more_tolerant
     except (KeyError, TypeError):
         found = None
     now = "" if subset is None else f" ({model.modalities.format(subset)})"
@@ -103,10 +123,15 @@ def check_result(name: str, subset: Subset | None, output: Path, predictor: Pred
 
 
 def check_same_files(job: Job, output: Path, ending: str) -> None:
-    """See that a result is of these files, not of another folder's with the same names.
+    """Check that a result was made from these files, and not from files of the same names in another folder.
+
+    Args:
+        job: the case and its files.
+        output: folder of the results.
+        ending: of the segmentation.
 
     Raises:
-        InputError: a file holds something else than then.
+        InputError: a file has another content than the one that the result was made from, or cannot be read.
     """
     then = _read_or_empty(output / f"{job.case.name}.json").get("files_sha256")
     try:
@@ -130,7 +155,14 @@ def drop_finished(
     save_probabilities: bool,
     extras: Extras = NOTHING_MORE,
 ) -> list[Job]:
-    """The jobs without a result yet, for ``--continue_prediction``.
+    """Return the jobs without a result, for ``--continue_prediction``.
+
+    Args:
+        jobs: of this run.
+        output: folder of the results.
+        predictor: of this run.
+        save_probabilities: whether .npz files are wanted.
+        extras: files that are wanted beside the segmentation.
 
     Raises:
         InputError: see :func:`check_result` and :func:`check_same_files`.
@@ -146,19 +178,19 @@ def drop_finished(
 
 
 def check_parts(identity: dict, output: Path, unfinished: Path) -> None:
-    """See that the parts of a split that are running now do the same, before one of them has a result to compare.
+    """Check that the running parts of a split have the same settings, before results can be compared.
 
     Args:
-        identity: of what this run writes: model, modalities, settings.
+        identity: of this run: model, modalities, settings.
         output: of all parts.
         unfinished: of this part, see :func:`magms_nnunet.storage.output_lock.locked_output`.
 
     Raises:
-        InputError: another part does something else.
+        InputError: another part has other settings.
     """
     with report_full_disk(unfinished / _IDENTITY):
         write_json(unfinished / _IDENTITY, identity)
-    for folder in writing(output):  # a killed part may have left one as well
+    for folder in writing(output):  # a killed part may have left a folder, too
         if folder != unfinished and (other := _read_or_empty(folder / _IDENTITY)) and other != identity:
             raise InputError(
                 f"another part that is writing to {output} uses another model, other modalities, settings or checks: "

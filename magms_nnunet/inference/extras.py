@@ -1,4 +1,4 @@
-"""What is written beside a segmentation where it is asked for: where the network doubts, and a picture to look at."""
+"""Optional files beside a segmentation: the uncertainty of the network, and a picture."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ _READ_BY_SIMPLEITK = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 @dataclass(frozen=True)
 class Extras:
-    """What is asked for, and what of the model and the case it is made of.
+    """The optional files that are wanted, and their inputs from the model and the case.
 
     Attributes:
         probabilities: ``probability_REGION/CASE.nii.gz``, the probability of a label or region in every voxel.
         uncertainty: ``uncertainty/CASE.nii.gz``, the predictive entropy of every voxel in nats; from several folds also
             ``disagreement/CASE.nii.gz``, their mutual information in nats.
         preview: ``previews/CASE.png``.
-        regions: of the model: name in a file's name -> channels of the probabilities.
-        several_folds: whether the model's output is a mean of several.
+        regions: of the model, by their names in file names -> channels of the probabilities.
+        several_folds: whether the output of the model is a mean over several folds.
         images: caption -> file of the case, for the preview.
         logits_of_folds: of the case, each ``(C, *spatial)``.
     """
@@ -44,14 +44,14 @@ class Extras:
     logits_of_folds: Sequence[np.ndarray] = ()
 
     def of_model(self, dataset_json: dict, folds: int) -> "Extras":
-        """With what a model determines.
+        """Return the extras with the properties of a model.
 
         Args:
-            dataset_json: the model's.
+            dataset_json: of the model.
             folds: number of its folds that predict.
 
         Raises:
-            InputError: the model's files are none that these can be made of.
+            InputError: the files of the model are no volumes.
         """
         ending = dataset_json["file_ending"]
         if (self.probabilities or self.uncertainty or self.preview) and ending not in _READ_BY_SIMPLEITK:
@@ -65,7 +65,7 @@ class Extras:
         return self.uncertainty and self.several_folds
 
     def files(self, case: str) -> list[str]:
-        """Their paths inside of the output folder: ``WHAT/CASE.ending``."""
+        """Return their paths within the output folder: ``KIND/CASE.ending``."""
         maps = [f"{PROBABILITY}_{region}" for region in self.regions] if self.probabilities else []
         maps += [UNCERTAINTY] * self.uncertainty + [DISAGREEMENT] * self.needs_folds
         return [f"{what}/{case}.nii.gz" for what in maps] + [f"{PREVIEWS}/{case}.png"] * self.preview
@@ -73,14 +73,16 @@ class Extras:
     def write(
         self, folder: Path, segmentation: Path, logits, properties: dict, plans: dict, configuration: str, dataset: dict
     ) -> None:
-        """Write them into ``folder``, which has what :meth:`files` names.
+        """Write the files that :meth:`files` names.
 
         Args:
-            folder: that stands for the output folder.
-            segmentation: the file that they lie beside.
+            folder: stands for the output folder.
+            segmentation: the file that they belong to.
             logits: of the network, ``(C, *spatial)``.
             properties: of nnU-Net's preprocessing of the case.
-            plans, configuration: of the model; ``dataset``: content of its dataset.json.
+            plans: of the model.
+            configuration: of the model.
+            dataset: content of the model's dataset.json.
         """
         case = segmentation.name.removesuffix(dataset["file_ending"])
         for file in self.files(case):
@@ -109,13 +111,13 @@ NOTHING_MORE = Extras()
 
 
 def older_extras(output: Path, case: str) -> list[Path]:
-    """Where a case's extras of any run may lie in an output folder."""
+    """Return the possible paths of a case's extras, of any run, in an output folder."""
     named = [output / what / f"{case}.nii.gz" for what in (UNCERTAINTY, DISAGREEMENT)]
     return [*named, output / PREVIEWS / f"{case}.png", *output.glob(f"{PROBABILITY}_*/{escape(case)}.nii.gz")]
 
 
 def _in_file_names(regions: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The regions under names that a file can have; numbered where two would have one name."""
+    """Return the regions by names that are possible in file names; numbered where two would be the same."""
     names = [re.sub(r"[^\w-]+", "_", name) for name in regions]
     if len({name.casefold() for name in names}) < len(names):
         names = [f"{number}_{name}" for number, name in enumerate(names, 1)]

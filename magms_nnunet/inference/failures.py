@@ -1,4 +1,4 @@
-"""The cases that failed, while the others go on."""
+"""Collects the cases that failed, while the others continue."""
 
 import sys
 import traceback
@@ -12,26 +12,29 @@ from magms_nnunet.inference.processes import ProcessDiedError
 
 
 class Failures:
-    """Collects what failed; where a progress bar is shown, each failure is also printed when it happens.
+    """The failed cases; with a progress bar, each failure is also printed at once.
+
+    Args:
+        progress_bar: whether a progress bar is shown.
 
     Attributes:
-        messages: case -> why it failed, in one line.
+        messages: case -> reason of the failure, in one line.
     """
 
-    def __init__(self, shown: bool):
+    def __init__(self, progress_bar: bool):
         self.messages: dict[str, str] = {}
-        self._shown = shown
+        self._prints = progress_bar
 
     def note(self, case: str, error: Exception) -> None:
-        """A case failed; only its first failure counts."""
+        """Record the failure of a case; only the first one counts."""
         if case in self.messages or isinstance(error, CancelledError):
             return
         self.messages[case] = failure_message(error)
-        if self._shown:
+        if self._prints:
             tqdm.write(one_line(f"{case}: {self.messages[case]}"), file=sys.stderr)
 
     def watch(self, case: str, future: Future) -> Future:
-        """Note the failure of a call beside the network as soon as it happens, and not when its turn comes."""
+        """Record the failure of a call beside the network at once, before its result is taken."""
 
         def done(future: Future) -> None:
             if not future.cancelled() and isinstance(error := future.exception(), Exception):
@@ -42,10 +45,10 @@ class Failures:
 
 
 def failure_message(error: Exception, addition: str = "") -> str:
-    """One line on why a case failed; a :class:`FaultMessage` where neither the input nor the machine is the reason.
+    """Return the reason of a failure in one line; a :class:`FaultMessage` for an internal error.
 
     Args:
-        error: that it ended with.
+        error: of the case.
         addition: to the line.
     """
     if isinstance(error, CaseError):

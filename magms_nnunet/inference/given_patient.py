@@ -1,4 +1,4 @@
-"""One patient's images as they are given, by name or as a study, made into files that the model reads."""
+"""Converts the images of one patient, given by name or as a study, to files that the model reads."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ class GivenPatient:
 
     Attributes:
         files: channel -> file that the model reads.
-        labels: channel -> what messages call it.
-        stamps: of the files that were given.
-        report: the part of the JSON on them.
+        labels: channel -> name of the image in messages.
+        stamps: of the given files.
+        report: part of the JSON on the images.
         series: channel -> DICOM series, of a study.
-        grid_of: the channel whose own grid all images lie on; None: it is no image's.
+        grid_of: channel whose grid all images share; None: the grid is that of no image.
     """
 
     files: dict[int, Path]
@@ -45,14 +45,14 @@ class GivenPatient:
 def given_by_name(
     tokens: Sequence[str], modalities: Modalities, case: str, file_ending: str, folder: Path
 ) -> GivenPatient:
-    """Images named ``NAME=FILE``; a folder is a DICOM series.
+    """Convert images that are named ``NAME=FILE``; a folder is a DICOM series.
 
     Args:
-        tokens: as they are typed.
-        modalities: the model's.
-        file_ending: what it reads.
-        case: its name, for messages.
-        folder: for files that have to be converted.
+        tokens: of the flag ``--image``.
+        modalities: of the model.
+        case: name of the case, for messages.
+        file_ending: of the files that the model reads.
+        folder: for converted files.
 
     Raises:
         InputError: a token or a file cannot be used.
@@ -84,32 +84,32 @@ def given_by_study(
     registered: bool,
     keep_identifiers: bool,
 ) -> GivenPatient:
-    """The series of a DICOM study.
+    """Convert the series of a DICOM study.
 
     Args:
-        study: its folder.
-        tokens: ``NAME=UID`` as they are typed.
-        requested: channels that are wanted; None: all that there are.
-        modalities: the model's.
-        file_ending: what it reads.
+        study: folder of the study.
+        tokens: ``NAME=UID``, of the flag ``--series``.
+        requested: channels that are wanted; None: all that the study has.
+        modalities: of the model.
+        file_ending: of the files that the model reads.
         folder: for the volumes.
-        registered: positions need not mean the same yet.
-        keep_identifiers: let the report name patient, study and series.
+        registered: whether the images will be registered, so that frames of reference may differ.
+        keep_identifiers: whether the report names patient, study and series.
 
     Raises:
-        InputError: the study cannot be used, or what is what is not clear.
+        InputError: the study cannot be used, or the series of a modality is not clear.
     """
     found = find_series(study)
     chosen = choose_series(found, parse_series(tokens, found, modalities), modalities, requested)
     if not registered:
         check_frames(chosen, modalities)
-    known, files, labels, about = guesses(found), {}, {}, {}
+    kinds, files, labels, about = guesses(found), {}, {}, {}
     for channel, series in chosen.items():
         name = modalities.names[channel]
         labels[channel] = f"series {series.number} ({name})"
         image = read_volume(series, labels[channel])
         files[channel] = _write(image, folder / f"image_{channel:04d}{file_ending}")
-        guess = known[series.uid]
+        guess = kinds[series.uid]
         about[name] = {"series_number": series.number, "images": len(series.headers), "confidence": guess.confidence}
         about[name] |= {"reason": guess.reason}
         if keep_identifiers:
@@ -124,18 +124,18 @@ def given_by_study(
 def on_one_grid(
     given: GivenPatient, wanted: str, modalities: Modalities, file_ending: str, folder: Path, *, registered: bool
 ) -> GivenPatient:
-    """Bring all images to one grid.
+    """Resample all images to one grid.
 
     Args:
         given: the patient.
         wanted: see :func:`magms_nnunet.images.resample.choose_grid`.
-        modalities: the model's.
-        file_ending: what it reads.
+        modalities: of the model.
+        file_ending: of the files that the model reads.
         folder: for the resampled files.
-        registered: move them by a rigid registration first.
+        registered: whether to register the images rigidly first.
 
     Raises:
-        InputError: the grid is none of the patient's, or a registration fails.
+        InputError: the patient lacks the image of the grid, or a registration fails.
     """
     images = {channel: sitk.ReadImage(str(file)) for channel, file in given.files.items()}
     channel_of_grid, reference, is_own = choose_grid(images, wanted, modalities)
@@ -170,7 +170,7 @@ def _write(image: sitk.Image, path: Path) -> Path:
 
 
 def _digest(path: Path, series: Series | None) -> str:
-    """SHA-256 of a file; of a series, of its files' digests in order of the slices."""
+    """Return the SHA-256 of a file; for a series that of its files' digests in the order of the slices."""
     if series is None:
         return sha256(path)
     return hashlib.sha256("".join(map(sha256, series.files)).encode()).hexdigest()

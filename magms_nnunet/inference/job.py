@@ -1,4 +1,4 @@
-"""A case to predict: its files, what is known of them, and whether they are still the same."""
+"""A case to predict: its files, the results of their checks, and whether they are unchanged."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from magms_nnunet.storage.files import sha256
 
 @dataclass(frozen=True)
 class Job:
-    """What to predict, and what is known of it.
+    """A case to predict.
 
     Attributes:
         case: with its files.
         subset: the modalities to predict it from.
         previous_stage: for a cascade, the previous stage's segmentation.
         checks: which inputs are accepted.
-        empty: modalities that hold nothing, and are left out.
-        warnings: on the case's files.
-        stamps: of the files before they were checked; empty: they were not.
+        empty: modalities whose image holds one value everywhere, which are left out.
+        warnings: on the files of the case.
+        stamps: of the files before they were checked; empty: they were not checked.
     """
 
     case: Case
@@ -36,13 +36,13 @@ class Job:
 
     @property
     def files(self) -> list[Path]:
-        """All that is read."""
+        """The files that are read."""
         images = [self.case.files[channel] for channel in (*self.subset, *self.empty)]
         return images if self.previous_stage is None else [*images, self.previous_stage]
 
 
 def file_stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
-    """Size and time of change of every file (None: it is gone): while these are the same, so is its content."""
+    """Return size and time of change of every file; None: it is missing. Unchanged stamps mean unchanged content."""
     stamps: dict[Path, tuple[int, int] | None] = {}
     for path in paths:
         try:
@@ -55,21 +55,25 @@ def file_stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
 
 
 def check_unchanged(job: Job, again: str) -> None:
-    """See that what was read is what was checked.
+    """Check that the files are unchanged since they were checked.
+
+    Args:
+        job: the case.
+        again: remedy, for the message.
 
     Raises:
-        CaseError: a file has changed; ``again`` says what to do.
+        CaseError: a file has changed.
     """
     if job.stamps != file_stamps(job.stamps):
         raise CaseError(job.case.name, f"its files have changed since they were checked: {again}")
 
 
 def file_digests(job: Job) -> dict[str, str]:
-    """Name -> SHA-256 of each of a job's files."""
+    """Return name -> SHA-256 of each file of a job."""
     return {name: sha256(path) for path, name in file_names(job).items()}
 
 
 def file_names(job: Job) -> dict[Path, str]:
-    """A job's files -> what they are called in its report: with their folder where two have one name."""
+    """Return file -> name in the report, with its folder where two files have one name."""
     count = Counter(path.name for path in job.files)
     return {path: path.name if count[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in job.files}

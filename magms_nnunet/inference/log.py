@@ -1,4 +1,4 @@
-"""``magms_predict.log`` in the output folder: what was run with which version, and a line per case."""
+"""``magms_predict.log`` in the output folder: the runs with their versions, and a line per case."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,18 +17,19 @@ _FOLDERS = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[\\/](?:[^\\/\s'\":;,()]+[\\/]
 
 
 class PredictionLog:
-    """Adds lines with their time; lines of earlier runs stay. A run that predicts nothing leaves no line.
+    """Appends lines with their time. A run that predicts nothing adds no line.
 
-    Absolute paths lose their folders. A line that cannot be written is lost: the terminal has it, too, and a full disk
-    is reported by the case that it stops.
+    Absolute paths lose their folders. A line that cannot be written is lost: the terminal shows it, too, and a full
+    disk is reported by the case that it stops.
 
     Args:
         output: folder of the results.
-        part: of ``parts``, from 0; each has a log of its own.
-        given: paths that the command was given, whose folders no line shall name.
+        part: number of this part, from 0; each part has a log of its own.
+        parts: number of parts.
+        given: paths of the command, whose folders are removed from all lines.
 
     Raises:
-        InputError: a link is in the place of the log.
+        InputError: the path of the log is a link.
     """
 
     def __init__(self, output: Path, part: int, parts: int, given: Iterable[Path]):
@@ -39,7 +40,7 @@ class PredictionLog:
         check_no_link(self._file)
 
     def begin(self, text: str) -> None:
-        """Add a line; from here on lines are written, with those that came before."""
+        """Add a line, and write it and all earlier ones; later lines are written at once."""
         lines, self._waiting = self._waiting or [], None
         self._write("".join(lines))
         self.note(text)
@@ -59,7 +60,7 @@ class PredictionLog:
             file.write(text)
 
     def done(self, report: dict) -> None:
-        """A case is done; ``report``: content of its JSON."""
+        """Add the line of a finished case; ``report`` is the content of its JSON."""
         self._reports.append(report)
         expected = report["expected_dice"]
         text = f"{report['case']}: done from {'+'.join(report['modalities_used'])}"
@@ -68,15 +69,17 @@ class PredictionLog:
         self.note(text + "".join(f"; warning: {warning}" for warning in report["warnings"]))
 
     @contextmanager
-    def run(self, what: str, failed: Mapping[str, str]) -> Iterator[None]:
-        """Note the beginning of a run, the cases that failed, and how it ended.
+    def run(self, description: str, failed: Mapping[str, str]) -> Iterator[None]:
+        """Add lines on the start of a run, the failed cases, and the end.
 
         Args:
-            what: it does.
-            failed: case -> message, by its end.
+            description: of the run.
+            failed: case -> message, complete at the end of the block.
         """
         start = perf_counter()
-        self.note(f"start: {', '.join(f'{name} {number}' for name, number in installed_versions().items())}; {what}")
+        self.note(
+            f"start: {', '.join(f'{name} {number}' for name, number in installed_versions().items())}; {description}"
+        )
         try:
             yield
         except BaseException as error:

@@ -12,6 +12,7 @@ from magms_nnunet.images.appearance import Appearance
 from magms_nnunet.images.cases import Case
 from magms_nnunet.images.checks import InputChecks, check_case, check_previous_stage
 from magms_nnunet.images.grid import RESAMPLE
+from magms_nnunet.inference.export import Export
 from magms_nnunet.inference.extras import NOTHING_MORE, Extras
 from magms_nnunet.inference.folder import predict_folder
 from magms_nnunet.inference.given_patient import GivenPatient, given_by_name, given_by_study, on_one_grid
@@ -31,18 +32,18 @@ class PatientRequest:
     """The flags of ``magms_predict`` for one patient.
 
     Attributes:
-        images: ``NAME=FILE``; empty where there is a study.
-        study: folder of DICOM.
+        images: ``NAME=FILE``; empty for a study.
+        study: folder of a DICOM study.
         series: ``NAME=UID``.
-        modalities: that are wanted of it, None: all that it has.
-        output: a file.
-        dicom_seg: written as DICOM-SEG.
-        grid: that all images are brought to, or None.
-        register: by a rigid registration.
-        keep_identifiers: let the JSON name patient, study and series.
+        modalities: that are wanted of the study; None: all that it has.
+        output: file of the segmentation.
+        dicom_seg: whether to write a DICOM-SEG.
+        grid: that all images are resampled to, or None.
+        register: whether to register the images rigidly first.
+        keep_identifiers: whether the JSON names patient, study and series.
         finished: is called with the JSON of the result.
-        work: empty folder for what is made on the way, which stays there: the images as they are predicted from in
-            ``made``, the segmentation in ``results``; None: a temporary one.
+        work: empty folder for intermediate files, which are kept: the converted images in ``made``, the segmentation
+            in ``results``; None: a temporary folder.
     """
 
     images: tuple[str, ...]
@@ -70,7 +71,7 @@ def predict_patient(request: PatientRequest) -> dict[str, str]:
     """Predict one patient.
 
     Returns:
-        Case -> message if it failed on the way; empty: the result is written.
+        Case -> message of a failure; empty: the result is written.
 
     Raises:
         InputError: nothing can be predicted; nothing has been written.
@@ -104,10 +105,7 @@ def predict_patient(request: PatientRequest) -> dict[str, str]:
         failed = predict_folder(
             predictor,
             [job],
-            results,
-            unfinished,
-            save_probabilities=request.save_probabilities,
-            extras=extras,
+            Export(results, unfinished, request.save_probabilities, extras),
             weak_below=request.weak_below,
             finished=reports.append,
             progress_bar=request.progress_bar,
@@ -121,7 +119,7 @@ def predict_patient(request: PatientRequest) -> dict[str, str]:
 
 
 def _given(request: PatientRequest, name: str, modalities: Modalities, ending: str, folder: Path) -> GivenPatient:
-    """The images, on one grid where one is asked for."""
+    """Return the images, resampled to the grid if one is given."""
     if request.study is None:
         given = given_by_name(request.images, modalities, name, ending, folder)
     else:
@@ -142,7 +140,7 @@ def _given(request: PatientRequest, name: str, modalities: Modalities, ending: s
 
 
 def _check_not_given(output: Path, targets: dict[str, Path], given: GivenPatient) -> None:
-    """Raise InputError where a result would take the place of an image."""
+    """Raise InputError where a result would replace an image."""
     images = {file.resolve() for file in given.stamps}
     for path in targets.values():
         if path.resolve() in images:
@@ -150,11 +148,14 @@ def _check_not_given(output: Path, targets: dict[str, Path], given: GivenPatient
 
 
 def _checked(request: PatientRequest, name: str, given: GivenPatient, modalities: Modalities, plans: dict) -> Job:
-    """The patient as a case."""
+    """Check the images, and return the patient as a job."""
     case = Case(name, given.files, labels=given.labels)
-    known = {"volumes": request.model.reads_volumes(plans), "appearance": Appearance.from_plans(plans, len(modalities))}
+    of_model = {
+        "volumes": request.model.reads_volumes(plans),
+        "appearance": Appearance.from_plans(plans, len(modalities)),
+    }
     try:
-        checked = check_case(case, tuple(given.files), modalities, request.checks, **known)
+        checked = check_case(case, tuple(given.files), modalities, request.checks, **of_model)
     except CaseError as error:
         raise CaseError(name, error.message.replace(RESAMPLE, f"{RESAMPLE} with --grid")) from error
     if request.previous_stage is not None:
@@ -166,7 +167,7 @@ def _checked(request: PatientRequest, name: str, given: GivenPatient, modalities
 
 
 def _sources(given: GivenPatient, job: Job, modalities: Modalities) -> dict:
-    """The part of the report on files: those that were given, by modality, not what they were converted to."""
+    """Return the part of the report on the given files, by modality; converted files are not listed."""
     report = given.report | {
         "files": {modalities.names[channel]: given.report["files"][modalities.names[channel]] for channel in job.subset}
     }

@@ -1,4 +1,4 @@
-"""Where the results of a single patient go: one file as ``-o`` names it, and what lies beside it."""
+"""The files of a single patient's results: the segmentation at ``-o``, and others beside it."""
 
 from functools import partial
 from pathlib import Path
@@ -18,22 +18,27 @@ from magms_nnunet.storage.json_files import replace_json
 from magms_nnunet.storage.written_image import check_written
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
-"""Of a segmentation that ``-o`` names, besides the model's own."""
+"""Endings of a segmentation at ``-o``, besides that of the model."""
 
 DICOM_SEG = ".dcm"
 
 
 def split_name(output: Path, file_ending: str, *, dicom_seg: bool) -> tuple[str, str]:
-    """Name and ending of the segmentation that is asked for.
+    """Split the path of ``-o`` into the name of the segmentation and its ending.
+
+    Args:
+        output: the path.
+        file_ending: of the files that the model reads.
+        dicom_seg: whether a DICOM-SEG is wanted.
 
     Raises:
-        InputError: it has no ending that can be written.
+        InputError: the path has no ending that can be written.
     """
     endings = (DICOM_SEG,) if dicom_seg else (file_ending, *ENDINGS)
     ending = next((end for end in endings if output.name.endswith(end) and output.name != end), None)
     if ending is None or output.is_dir():
-        known = ", ".join(sorted({*endings}))
-        raise InputError(f"-o {output}: of one patient, name the segmentation's file, ending in {known}")
+        allowed = ", ".join(sorted({*endings}))
+        raise InputError(f"-o {output}: of one patient, name the segmentation's file, ending in {allowed}")
     name = output.name.removesuffix(ending)
     if reason := reserved_name(name):
         raise InputError(f"-o {output} {reason}")
@@ -44,7 +49,16 @@ def split_name(output: Path, file_ending: str, *, dicom_seg: bool) -> tuple[str,
 def target_files(
     folder: Path, name: str, ending: str, file_ending: str, save_probabilities: bool, extras: Extras
 ) -> dict[str, Path]:
-    """What is written: file among the results of a folder -> final path. The segmentation comes last."""
+    """Return the files to write: file among the results of a folder -> final path, the segmentation last.
+
+    Args:
+        folder: of the final paths.
+        name: of the segmentation, without its ending.
+        ending: of the segmentation.
+        file_ending: of the files that the model reads.
+        save_probabilities: whether .npz and .pkl are wanted.
+        extras: files that are wanted beside the segmentation.
+    """
     targets = {f"{name}.json": folder / f"{name}.json"}
     if save_probabilities:
         targets |= {f"{name}{suffix}": folder / f"{name}{suffix}" for suffix in (".npz", ".pkl")}
@@ -55,10 +69,15 @@ def target_files(
 
 
 def check_targets(output: Path, targets: dict[str, Path], name: str) -> None:
-    """See that the files can be written and take nobody's place.
+    """Check that the files can be written and replace an older result of magms_predict, or nothing.
+
+    Args:
+        output: the path of ``-o``, for messages.
+        targets: as :func:`target_files` returns them.
+        name: of the segmentation, for messages.
 
     Raises:
-        InputError: not so.
+        InputError: the folder cannot be written to, or another program has written a file of that name.
     """
     check_writable(output.parent)
     ours = is_prediction_report(output.parent / f"{name}.json")
@@ -70,13 +89,13 @@ def check_targets(output: Path, targets: dict[str, Path], name: str) -> None:
 def publish_results(
     results: Path, targets: dict[str, Path], report: dict, series: Series | None, dataset_json: dict
 ) -> None:
-    """Give the results their names, each complete, the segmentation last; older ones of these names go.
+    """Move complete results to their final paths, the segmentation last, in place of older ones.
 
     Args:
-        results: folder that they lie in.
+        results: folder of the results.
         targets: see :func:`target_files`.
         report: content of the JSON.
-        series: that a DICOM-SEG refers to.
+        series: that a DICOM-SEG refers to; None: no DICOM-SEG is wanted.
         dataset_json: of the model.
 
     Raises:

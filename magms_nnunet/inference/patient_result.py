@@ -1,4 +1,4 @@
-"""What the prediction of one patient in Python returns."""
+"""The result of a prediction of one patient in Python."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,15 @@ from magms_nnunet.inference.probabilities import probability_maps
 
 @dataclass(frozen=True)
 class PatientResult:
-    """What :meth:`Predictor.predict_patient` returns.
+    """The result of :meth:`Predictor.predict_patient`.
 
     Attributes:
         segmentation: label map in the geometry of the images.
-        probabilities: ``(C, z, y, x)``, of nnU-Net's classes or regions; None: they were not asked for.
-        uncertainty: predictive entropy in nats on the grid of the images; None: it was not asked for.
-        disagreement: mutual information of the folds in nats, likewise; None: it was not asked for, or there is one
-            fold.
-        channels: label or region -> the channels of ``probabilities`` whose sum is its probability.
-        report: what the JSON beside a segmentation of ``magms_predict`` says.
+        probabilities: ``(C, z, y, x)``, of nnU-Net's classes or regions; None: not requested.
+        uncertainty: predictive entropy in nats on the grid of the images; None: not requested.
+        disagreement: mutual information of the folds in nats on the same grid; None: not requested, or one fold.
+        channels: label or region -> channels of ``probabilities`` whose sum is its probability.
+        report: content of the JSON that ``magms_predict`` writes beside a segmentation.
     """
 
     segmentation: sitk.Image
@@ -31,7 +30,7 @@ class PatientResult:
 
     @property
     def probability_maps(self) -> dict[str, sitk.Image] | None:
-        """Label or region -> its probability on the grid of the images; None: probabilities were not asked for."""
+        """Label or region -> its probability on the grid of the images; None: not requested."""
         if self.probabilities is None:
             return None
         return probability_maps(self.probabilities, self.channels, self.segmentation)

@@ -21,7 +21,7 @@ from magms_nnunet.images.appearance import Appearance
 from magms_nnunet.images.cases import Case
 from magms_nnunet.images.checks import STRICT, InputChecks, check_case, check_previous_stage
 from magms_nnunet.images.given_image import Image, as_file
-from magms_nnunet.inference.case_report import case_report, dice_at_least, known_of_subset, volumes_mm3
+from magms_nnunet.inference.case_report import case_report, dice_at_least, expectation_of_subset, volumes_mm3
 from magms_nnunet.inference.job import Job
 from magms_nnunet.inference.patient_result import PatientResult
 from magms_nnunet.inference.probabilities import channels_of_regions, on_grid
@@ -39,14 +39,14 @@ from magms_nnunet.storage.written_image import trivial_segmentation
 from magms_nnunet.trust.uncertainty import entropy_nats, mutual_information_nats
 
 _STDOUT = Lock()
-"""Held while it is redirected, which is so for all threads of a process."""
+"""Held while stdout is redirected, which affects all threads of a process."""
 
 _SWEEP_BYTES = 4 << 30
-"""Of logits that a sweep collects at a time; more subsets than fit are done in turns."""
+"""Size of the logits that a sweep collects at a time; more subsets are predicted in several turns."""
 
 
 class Predictor:
-    """Segments a patient from whichever modalities there are.
+    """Segments a patient from any subset of the modalities.
 
     >>> predictor = Predictor("nnUNet_results/Dataset210_BraTS/MAGMSTrainer__MAGMSPlans__3d_fullres")
     >>> segmentation = predictor.predict({"T1c": "patient_t1c.nii.gz", "FLAIR": "patient_flair.nii.gz"})
@@ -59,17 +59,18 @@ class Predictor:
         folds: whose outputs are averaged; None: all that are trained.
         checkpoint: file name within the fold.
         device: ``cuda``, ``cpu`` or ``mps``; None: the GPU if there is one.
-        step_size: of the sliding window, in tiles.
-        mirroring: test-time augmentation, as nnU-Net does it.
-        results_on_device: keep the volume's logits on the GPU.
-        progress_bar: over the tiles of a case.
-        fill: how a stock network's missing channels are filled, ``zero`` or ``mean``; see
-            :func:`magms_nnunet.preprocessing.fill.fill_absent`. None: it takes complete patients only.
-        fast_sweep: let :meth:`sweep_logits` share more between subsets, for logits that agree up to rounding.
+        step_size: of the sliding window, as a share of a tile.
+        mirroring: whether to average over mirrored images, as nnU-Net does.
+        results_on_device: whether to keep the logits of the volume on the GPU.
+        progress_bar: whether to print a bar over the tiles of a case.
+        verbose: whether to print nnU-Net's messages.
+        fill: filling of the missing channels of a stock network, ``zero`` or ``mean``; see
+            :func:`magms_nnunet.preprocessing.fill.fill_absent`. None: a stock network needs complete patients.
+        fast_sweep: whether :meth:`sweep_logits` shares more between subsets; the logits agree up to rounding.
 
     Raises:
-        InputError: the model cannot be used; see :func:`magms_nnunet.model.model.load_model`. Or it has an encoder
-            per modality, and a filling was asked for.
+        InputError: the model cannot be used; see :func:`magms_nnunet.model.model.load_model`. Or its network
+            takes any subset, and a filling is given.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Predictor:
         self.fill = fill
         self.check_subset(self.modalities.complete)
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        with _STDOUT, redirect_stdout(io.StringIO()):  # nnU-Net comments on the CPU here
+        with _STDOUT, redirect_stdout(io.StringIO()):  # nnU-Net prints a comment on the CPU here
             self._sliding_window = SlidingWindow(
                 tile_step_size=step_size,
                 use_mirroring=mirroring,
@@ -109,11 +110,11 @@ class Predictor:
 
     @property
     def modalities(self) -> Modalities:
-        """The modalities that the model knows."""
+        """The modalities of the model."""
         return self.model.modalities
 
     def predict_logits(self, data: Tensor, subset: Subset, on_fold: Callable[[Tensor], object] | None = None) -> Tensor:
-        """Logits of a preprocessed case, averaged over the folds.
+        """Return the logits of a preprocessed case, averaged over the folds.
 
         Args:
             data: ``(len(subset) + extra, *spatial)``, see :func:`magms_nnunet.preprocessing.subset.preprocess_case`.
@@ -132,17 +133,17 @@ class Predictor:
         return self._slide(network, data, on_fold=on_fold)
 
     def sweep_logits(self, data: Tensor, subsets: Sequence[Subset]) -> Iterator[tuple[Subset, Tensor]]:
-        """Logits of a complete preprocessed case from each of many subsets: its voxels are encoded once for all.
+        """Yield the logits of a complete preprocessed case for each subset; its voxels are encoded once.
 
-        A stock network is filled up for each subset and run again.
+        A stock network runs once per subset, with fillings.
 
         Args:
             data: ``(M + extra, *spatial)``, see :func:`magms_nnunet.preprocessing.subset.preprocess_case`.
-            subsets: in the order in which they are wanted.
+            subsets: in the order of the output.
 
         Yields:
-            Each subset and its logits, ``(classes, *spatial)`` on the CPU: those that :meth:`predict_logits` gives of
-            the subset's channels, with ``fast_sweep`` up to rounding.
+            Each subset and its logits, ``(classes, *spatial)`` on the CPU, the same as those of
+            :meth:`predict_logits` for the channels of the subset; with ``fast_sweep`` up to rounding.
         """
         M, network = len(self.modalities), self.model.network
         if not isinstance(network, AnySubsetUNet | MultiEncoderUNet):
@@ -158,7 +159,7 @@ class Predictor:
             yield from zip(group, logits.split(classes), strict=True)
 
     def check_subset(self, subset: Subset) -> None:
-        """Raise InputError where the model cannot be given this subset."""
+        """Raise InputError where the model cannot predict from this subset."""
         check_filling(self.model.trainer, self.model.takes_subsets, self.fill, subset, self.modalities)
 
     def _slide(
@@ -168,8 +169,8 @@ class Predictor:
         outputs: int | None = None,
         on_fold: Callable[[Tensor], object] | None = None,
     ) -> Tensor:
-        """nnU-Net's sliding window, mirroring and folds with this network; ``outputs``: if not one per class."""
-        window, model = copy(self._sliding_window), self.model  # what is set below is of this call alone
+        """Run nnU-Net's sliding window, mirroring and folds with a network; ``outputs``: if not one per class."""
+        window, model = copy(self._sliding_window), self.model  # the copy has the settings of this call
         window.manual_initialization(
             network,
             self._plans_manager,
@@ -181,10 +182,12 @@ class Predictor:
         )
         window.on_tile, window.on_fold = self.on_tile, on_fold
         if outputs is not None:
-            window.label_manager = SimpleNamespace(num_segmentation_heads=outputs)  # all that the window asks it for
+            window.label_manager = SimpleNamespace(num_segmentation_heads=outputs)  # the window uses nothing else of it
         with model.lock:
             logits = window.predict_logits_from_preprocessed_data(data).cpu()
-        if not logits.sum(tuple(range(1, logits.ndim)), dtype=torch.float32).isfinite().all():  # and no copy of them
+        if (
+            not logits.sum(tuple(range(1, logits.ndim)), dtype=torch.float32).isfinite().all()
+        ):  # without a copy of the logits
             raise InputError(
                 f"the output of {model.folder.name} is not finite: its weights are damaged, or the intensities are "
                 "far from those it was trained on"
@@ -197,9 +200,9 @@ class Predictor:
         """Segment one patient.
 
         Args:
-            images: modality -> image. Names as in dataset.json, their usual aliases, or channel numbers.
+            images: modality -> image. Modalities are names of dataset.json, usual aliases, or channel numbers.
             previous_stage: the previous stage's segmentation, for a cascade.
-            checks: which images are accepted that are refused by default.
+            checks: which inputs are accepted that are refused by default.
 
         Returns:
             Label map in the geometry of the images.
@@ -210,8 +213,8 @@ class Predictor:
                 not finite.
 
         Warns:
-            InputWarning: an image looks like none of its modality, something was accepted by request, or nothing or
-                every voxel is segmented.
+            InputWarning: an image has an unusual appearance for its modality, an input was accepted by request, or no
+                voxel or every voxel is segmented.
         """
         with tempfile.TemporaryDirectory() as folder:
             return self._segment(images, previous_stage, checks, Path(folder))[0]
@@ -225,24 +228,32 @@ class Predictor:
         probabilities: bool = False,
         uncertainty: bool = False,
     ) -> PatientResult:
-        """Segment one patient as :meth:`predict` does, and say how far to trust the result.
+        """Segment one patient as :meth:`predict` does, and report how far to trust the result.
 
         Args:
-            images, previous_stage, checks: as for :meth:`predict`, which also says what is raised and warned of.
-            probabilities: whether these are wanted.
-            uncertainty: whether the entropy of every voxel is wanted, and the disagreement of several folds.
+            images: as for :meth:`predict`.
+            previous_stage: as for :meth:`predict`.
+            checks: as for :meth:`predict`.
+            probabilities: whether to return the probabilities.
+            uncertainty: whether to return the entropy of every voxel.
+
+        Raises:
+            InputError: as :meth:`predict`.
+
+        Warns:
+            InputWarning: as :meth:`predict`.
         """
         model, of_folds = self.model, []
         on_fold = of_folds.append if uncertainty and len(model.folds) > 1 else None
         with tempfile.TemporaryDirectory() as folder:
             given = images, previous_stage, checks, Path(folder), on_fold
-            segmentation, job, logits, properties, odd = self._segment(*given)
-            known = known_of_subset(self, job.subset)
-            report = case_report(job, self, known)
-        report["warnings"] += [odd] if odd else []
+            segmentation, job, logits, properties, warning = self._segment(*given)
+            expectation = expectation_of_subset(model, job.subset, self.fill)
+            report = case_report(job, model, self.settings, expectation)
+        report["warnings"] += [warning] if warning else []
         labels, spacing_mm = sitk.GetArrayViewFromImage(segmentation), segmentation.GetSpacing()[::-1]
         report["volumes_mm3"] = volumes_mm3(labels, spacing_mm, model.dataset_json)
-        report["dice_at_least"] = dice_at_least(logits, model.plans, model.dataset_json, known.residuals)
+        report["dice_at_least"] = dice_at_least(logits, model.plans, model.dataset_json, expectation.residuals)
         of_model = properties, model.plans, model.configuration, model.dataset_json
         of_voxels = probabilities_of(logits, *of_model) if probabilities or uncertainty else None
         entropy, disagreement = None, None
@@ -269,7 +280,7 @@ class Predictor:
         folder: Path,
         on_fold: Callable[[Tensor], object] | None = None,
     ) -> tuple[sitk.Image, Job, Tensor, dict, str | None]:
-        """The segmentation, what it was made from, logits, nnU-Net's properties, and what is odd about it."""
+        """Return the segmentation, its job, logits, nnU-Net's properties, and a warning on the segmentation."""
         if not isinstance(images, Mapping) or not images:
             given = "no images" if isinstance(images, Mapping) else f"images are a {type(images).__name__}"
             raise InputError(f"{given}: give modality -> image, at least one of {self.modalities.listing()}")
@@ -316,23 +327,23 @@ class Predictor:
             num_threads_torch=torch.get_num_threads(),
         )
         segmentation = sitk.ReadImage(f"{result}{ending}")
-        if (odd := trivial_segmentation(sitk.GetArrayViewFromImage(segmentation))) is not None:
-            warnings.warn(odd, InputWarning, stacklevel=3)
-        return segmentation, job, logits, properties, odd
+        if (warning := trivial_segmentation(sitk.GetArrayViewFromImage(segmentation))) is not None:
+            warnings.warn(warning, InputWarning, stacklevel=3)
+        return segmentation, job, logits, properties, warning
 
 
 def check_filling(trainer: str, takes_subsets: bool, fill: str | None, subset: Subset, modalities: Modalities) -> None:
-    """See that a model can be given a subset.
+    """Check that a model can predict from a subset.
 
     Args:
         trainer: for the message.
-        takes_subsets: whether its network has an encoder per modality.
-        fill: how missing channels are filled, or None.
-        subset: what it is given.
-        modalities: the model's.
+        takes_subsets: whether its network takes any subset.
+        fill: filling of missing channels, or None.
+        subset: the modalities to predict from.
+        modalities: of the model.
 
     Raises:
-        InputError: a stock network lacks a modality and nothing fills it, or another one is to be filled.
+        InputError: a stock network lacks a modality without a filling, or another network is given one.
     """
     if fill and takes_subsets:
         raise InputError(f"{trainer} takes any subset as it is: leave out --fill")

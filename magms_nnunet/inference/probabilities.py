@@ -12,7 +12,18 @@ from magms_nnunet.metrics.dice import regions_from_dataset_json
 
 
 def probabilities(logits, properties: dict, plans: dict, configuration: str, dataset_json: dict) -> np.ndarray:
-    """nnU-Net's probabilities on the grid of the images, ``(C, z, y, x)``."""
+    """Return nnU-Net's probabilities on the grid of the images.
+
+    Args:
+        logits: of the network, ``(C, *spatial)``.
+        properties: of nnU-Net's preprocessing of the case.
+        plans: of the model.
+        configuration: of the model.
+        dataset_json: of the model.
+
+    Returns:
+        ``(C, z, y, x)``
+    """
     manager = PlansManager(plans)
     _, found = convert_predicted_logits_to_segmentation_with_correct_shape(
         torch.as_tensor(logits),
@@ -27,9 +38,9 @@ def probabilities(logits, properties: dict, plans: dict, configuration: str, dat
 
 
 def channels_of_regions(dataset_json: dict) -> dict[str, tuple[int, ...]]:
-    """Label or region -> the channels of nnU-Net's probabilities whose sum is its probability."""
+    """Return label or region -> channels of nnU-Net's probabilities whose sum is its probability."""
     regions = regions_from_dataset_json(dataset_json)
-    if any(len(values) > 1 for values in regions.values()):  # for nnU-Net regions: a sigmoid each, in this order
+    if any(len(values) > 1 for values in regions.values()):  # nnU-Net has a sigmoid per region, in this order
         return {name: (channel,) for channel, name in enumerate(regions)}
     return regions
 
@@ -37,18 +48,18 @@ def channels_of_regions(dataset_json: dict) -> dict[str, tuple[int, ...]]:
 def probability_maps(
     probabilities: np.ndarray, channels: Mapping[str, tuple[int, ...]], like: sitk.Image
 ) -> dict[str, sitk.Image]:
-    """Label or region -> its probability in every voxel.
+    """Return label or region -> its probability in every voxel.
 
     Args:
         probabilities: ``(C, z, y, x)``.
         channels: see :func:`channels_of_regions`.
-        like: image whose grid they lie on.
+        like: image with the grid of the probabilities.
     """
     return {name: on_grid(probabilities[list(of_region)].sum(0), like) for name, of_region in channels.items()}
 
 
 def on_grid(array: np.ndarray, like: sitk.Image) -> sitk.Image:
-    """An image of an array ``(z, y, x)`` on the grid of another image."""
+    """Return an image of an array ``(z, y, x)`` on the grid of another image."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array, np.float32))
     image.CopyInformation(like)
     return image

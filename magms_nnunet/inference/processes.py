@@ -1,4 +1,4 @@
-"""Processes beside the network. Each is known by the call that it has: where one dies, that call fails and no other."""
+"""Processes beside the network. Each runs one call at a time: where a process dies, only its call fails."""
 
 import os
 import pickle
@@ -16,22 +16,22 @@ from magms_nnunet.runtime.streams import lasting_streams
 
 
 class ProcessDiedError(Exception):
-    """A process ended in the middle of a call: killed by the system for its memory, by somebody, or by a crash."""
+    """A process ended during a call: by the system for lack of memory, by a user, or by a crash."""
 
     def __init__(self, exit_code: int | None):
         how = f"by {signal.Signals(-exit_code).name}" if exit_code and exit_code < 0 else f"with exit code {exit_code}"
         super().__init__(f"its process was ended {how}, perhaps for lack of memory: use smaller -npp and -nps")
 
 
-class TracebackOfProcess(Exception):  # noqa: N818 it is no error of its own
-    """Where an exception was raised in another process, as text; the exception's cause in this one."""
+class TracebackOfProcess(Exception):  # noqa: N818 it is the cause of an error
+    """The traceback of another process, as text; it is the cause of the exception in this process."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 class Processes(Executor):
-    """A pool of spawned processes, started when they are needed and again when one died.
+    """A pool of spawned processes, which are started when they are needed and replaced when they die.
 
     Args:
         number: of calls at a time.
@@ -44,17 +44,17 @@ class Processes(Executor):
         self._killed = False
 
     def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
-        """The future's exception is :class:`ProcessDiedError` where the process died."""
+        """Run a call; the exception of its future is :class:`ProcessDiedError` where the process died."""
         return self._threads.submit(self._call, fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let calls finish, then end the processes."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         for process in self._all:
-            process.kill()  # it has nothing to do, and none of its own to tidy up
+            process.kill()  # it has no call, and nothing to tidy up
 
     def kill(self) -> None:
-        """End the processes, whatever they are doing; calls that wait are not started."""
+        """End the processes at once; waiting calls are not started."""
         self._killed = True
         for process in list(self._all):
             process.kill()
@@ -72,7 +72,7 @@ class Processes(Executor):
             self._idle.append(process)
 
     def _take(self) -> "_Process":
-        """One that lives: it may have been killed while it had nothing to do."""
+        """Return a living process; an idle one may have been killed."""
         while True:
             try:
                 process = self._idle.pop()
@@ -118,12 +118,12 @@ class _Process:
 
 
 def _serve(connection: Connection) -> None:
-    """What a process does: calls, until the other end of the connection is closed.
+    """Run calls in a process, until the other end of the connection is closed.
 
-    With one thread: there are other processes, and the network needs the cores.
+    One thread is used, because other processes and the network need the cores.
     """
     bind_to_parent()
-    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it as the first call imports it
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when the first call imports torch
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     with lasting_streams():
@@ -145,20 +145,20 @@ def _answer(connection: Connection) -> None:
         except Exception as error:  # it cannot be pickled
             where = reply[1] or traceback.format_exc()
             connection.send((RuntimeError(f"{type(reply[0]).__name__} cannot be sent back ({error})"), where))
-        del fn, args, kwargs, reply  # they may be large, and the next call may be long in coming
+        del fn, args, kwargs, reply  # they may be large, and the next call may come much later
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error, or one that says the same where it would not arrive."""
+    """Return the error, or one with the same text where it cannot be pickled."""
     try:
         return pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever its class does then
+    except Exception:  # its class may do anything
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 @contextmanager
 def workers(processes: int) -> Iterator[Executor]:
-    """A pool of processes; with 0 calls run in this one. After an exception the processes are killed."""
+    """Yield a pool of processes; with 0, calls run in this process. After an exception the processes are killed."""
     if not processes:
         yield _InThisProcess()
         return

@@ -1,4 +1,4 @@
-"""Which model, and how its sliding window runs: what every command that predicts is told by its flags."""
+"""The model and the sliding window, as the flags of all predicting commands give them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,9 @@ _TRAINER = "MAGMSTrainer"
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """Either ``model``, its folder, or dataset and configuration is given.
+    """The flags that name a model: either ``model``, its folder, or dataset and configuration.
 
-    Without a ``trainer`` it is MAGMSTrainer, or, where MAGMSTrainer trained no such model, the only trainer that did.
+    The default of ``trainer`` is MAGMSTrainer or, where it trained no such model, the only trainer that did.
     """
 
     model: Path | None
@@ -37,10 +37,10 @@ class ModelRequest:
     trust_checkpoint: bool = False
 
     def folder(self) -> Path:
-        """The model's folder.
+        """Return the model's folder.
 
         Raises:
-            InputError: nnU-Net has no such dataset, no such model is trained, or the folder is none.
+            InputError: nnU-Net has no such dataset, no such model is trained, or the folder does not exist.
         """
         if self.model is not None:
             if not self.model.is_dir():
@@ -68,7 +68,12 @@ class ModelRequest:
         return convert_trainer_plans_config_to_identifier(trainer, self.plans, self.configuration)
 
     def check(self, window: "WindowRequest", subset: Subset | None, modalities: Modalities) -> None:
-        """See, without loading the model, that all of it is there and can be given a subset; None: what each case has.
+        """Check, without loading the model, that its files exist and that it can be given a subset.
+
+        Args:
+            window: the flags of the prediction.
+            subset: the modalities; None: each case is predicted from all that it has.
+            modalities: of the model.
 
         Raises:
             InputError: a fold lacks the checkpoint, or ``--fill`` does not suit the model.
@@ -78,11 +83,11 @@ class ModelRequest:
         trainer = folder.name.partition("__")[0]
         if trainer in NETWORKS:
             takes_subsets = True
-        elif window.fill or len(subset) < len(modalities):  # a stock model: only its weights tell for sure
+        elif window.fill or len(subset) < len(modalities):  # of a stock model only the weights are conclusive
             content = read_checkpoint(folder / f"fold_{first}" / self.checkpoint, self.trust_checkpoint)
             trainer, weights = content.get("trainer_name"), content.get("network_weights")
             if not isinstance(weights, dict):
-                return  # loading says what is wrong
+                return  # loading reports the error
             takes_subsets = any(str(name).startswith(FOR_SUBSETS) for name in weights)
         else:
             return
@@ -93,17 +98,17 @@ class ModelRequest:
         return existing_folds(self.folder(), self.folds, self.checkpoint)
 
     def reads_volumes(self, plans: dict) -> bool:
-        """Whether the configuration is 3-D, as far as that can be told before the model is loaded.
+        """Return whether the configuration is 3-D, as far as it is known before the model is loaded.
 
         Raises:
-            InputError: a checkpoint that had to be asked is damaged, or holds more than data.
+            InputError: a checkpoint that names the configuration is damaged, or holds more than data.
         """
         return is_3d(plans, self._configuration_name(plans))
 
     def _configuration_name(self, plans: dict) -> str | None:
         """Read the configuration from the folder's name if nnU-Net named it, otherwise from the checkpoint.
 
-        None: there is none, and loading will say what is wrong.
+        None: there is none, and loading reports the error.
         """
         folder = self.folder()
         if (names := split_folder_name(folder.name)) and names[2] in plans["configurations"]:
@@ -113,13 +118,13 @@ class ModelRequest:
         return trained.get("configuration") if isinstance(trained, dict) else None
 
     def load(self) -> TrainedModel:
-        """The model; see :func:`magms_nnunet.model.model.load_model`."""
+        """Load the model; see :func:`magms_nnunet.model.model.load_model`."""
         return load_model(self.folder(), self.folds, self.checkpoint, trust_checkpoint=self.trust_checkpoint)
 
 
 @dataclass(frozen=True)
 class WindowRequest:
-    """How the sliding window runs."""
+    """The flags of the sliding window."""
 
     device: str | None
     step_size: float
@@ -141,7 +146,7 @@ class WindowRequest:
             use_available_cores()
 
     def predictor(self, model: TrainedModel) -> Predictor:
-        """A predictor for this model."""
+        """Return a predictor for this model."""
         return Predictor(
             model,
             device=self.device,
@@ -155,10 +160,10 @@ class WindowRequest:
 
 
 def _dataset_name(dataset: str, results: Path) -> str:
-    """Full name of a dataset that is given by its name or id.
+    """Return the full name of a dataset that is given by its name or id.
 
     Raises:
-        InputError: none of nnU-Net's folders has it, or several have one of that id.
+        InputError: nnU-Net's folders hold no such dataset, or several with that id.
     """
     if dataset.startswith("Dataset"):
         return dataset
@@ -174,7 +179,7 @@ def _dataset_name(dataset: str, results: Path) -> str:
 
 
 def is_3d(plans: dict, configuration: str | None) -> bool:
-    """Whether a configuration of these plans is."""
+    """Return whether a configuration of these plans is 3-D."""
     configurations = plans["configurations"]
     for _ in configurations:  # a cascade's second stage inherits its patch size
         content = configurations.get(configuration, {}) if isinstance(configuration, str) else {}
@@ -188,7 +193,7 @@ def check_output(output: Path, source: Path | None) -> None:
     """Make the output folder.
 
     Raises:
-        InputError: it cannot be written to, or is the folder that is read from.
+        InputError: the folder cannot be written to, or is the folder of the images.
     """
     if source is not None and output.resolve() == source.resolve():
         raise InputError(f"-i and -o are the same folder, {output}: choose another one for the segmentations")

@@ -9,12 +9,12 @@ from magms_nnunet.networks.decision_offset import DecisionOffset
 
 
 class AnySubsetLoss(nn.Module):
-    """nnU-Net's loss of the logits, and 1 - Dice of the decisions, which trains the offsets and nothing else.
+    """nnU-Net's loss of the logits, plus 1 - Dice of the decisions, which trains the offsets only.
 
     Args:
         segmentation_loss: nnU-Net's Dice and cross entropy.
-        decision_offset: the network's.
-        regions: the outputs are sigmoids (region-based training).
+        decision_offset: of the network.
+        regions: whether the outputs are sigmoids (region-based training).
         ignore_label: value of voxels without annotation, or None. With regions the target's last channel marks them.
     """
 
@@ -33,7 +33,7 @@ class AnySubsetLoss(nn.Module):
         self.ignore_label = ignore_label
 
     def forward(self, output: SubsetLogits | Tensor | list[Tensor], target: Target) -> Tensor:
-        """Scalar loss; of plain logits (validation) nnU-Net's alone."""
+        """Return the scalar loss; for plain logits (validation) that of nnU-Net alone."""
         if not isinstance(output, SubsetLogits):
             return self.segmentation_loss(output, target)
         logits, labels = full_resolution(output.logits), full_resolution(target)

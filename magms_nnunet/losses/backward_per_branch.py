@@ -1,4 +1,4 @@
-"""A sum of losses that holds the graph of one of them at a time."""
+"""A sum of losses that keeps the graph of one loss at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,19 +13,18 @@ def backward_per_branch(
     parameters: Sequence[Tensor],
     gradient_scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Sum of losses with the gradients of the ordinary sum, for the activations of only the largest of them.
+    """Sum losses with the gradients of the ordinary sum, and keep the activations of one loss at a time.
 
-    Each loss is differentiated as soon as ``losses`` yields it, which frees what its graph has saved; the backward pass
-    of the result hands the gradients on. Parameters receive theirs there and then, so what runs after their
-    gradients have been added up (the hooks of ``DistributedDataParallel``) runs once, as ever.
+    Each loss is differentiated as soon as ``losses`` yields it, which frees its graph; the backward pass of the
+    result passes the gradients to the inputs and the parameters. So the hooks of ``DistributedDataParallel``, which run
+    when a parameter has its gradient, run once.
 
     Args:
-        losses: given the inputs, detached, yields tensors of one shape; no later one may depend on an earlier one's
-            graph.
+        losses: yields tensors of one shape, given the detached inputs; none may depend on the graph of an earlier one.
         inputs: tensors that ``losses`` depends on.
         parameters: leaves that ``losses`` also depends on.
         gradient_scale: scalar by which gradients are multiplied until the backward pass divides by it: the factor of
-            ``GradScaler``, without which float16 gradients would vanish on the way.
+            ``GradScaler``, without which float16 gradients would vanish.
 
     Returns:
         The sum, and the stacked losses without gradient.
@@ -47,7 +46,7 @@ class _BackwardPerBranch(torch.autograd.Function):
                 of_this = torch.autograd.grad(loss.sum(), wanted, scale, allow_unused=True)
                 gradients = [_added(a, b) for a, b in zip(gradients, of_this, strict=True)]
                 values.append(loss.detach())
-                del loss, of_this  # else it would live until the next one has been computed
+                del loss, of_this  # otherwise it would stay in memory until the next one is computed
         ctx.gradients, ctx.scale = gradients, scale
         stacked = torch.stack(values)
         ctx.mark_non_differentiable(stacked)
@@ -57,7 +56,7 @@ class _BackwardPerBranch(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient, _):
         if ctx.gradients is None:
-            raise RuntimeError("the gradients of this sum were handed on already: one backward pass per forward pass")
+            raise RuntimeError("the gradients of this sum were used already: one backward pass per forward pass")
         gradients, ctx.gradients = ctx.gradients, None
         factor = gradient / ctx.scale
         scaled = []

@@ -1,4 +1,4 @@
-"""Dice of the decisions that a network's outputs lead to, in a form that can be differentiated."""
+"""A differentiable form of the Dice of a network's decisions."""
 
 import torch
 from torch import Tensor
@@ -12,17 +12,17 @@ def decision_dice(
     mask: Tensor | None = None,
     sharpness: float = 4.0,
 ) -> Tensor:
-    """Dice of probabilities that were sharpened towards 0 and 1, mean over samples and foreground classes.
+    """Return the Dice of sharpened probabilities, mean over samples and foreground classes.
 
     The decision of a segmentation is 0 or 1 at each voxel and has no gradient. Multiplying the logits by ``sharpness``
-    comes close to it and has one. A class that a sample's reference lacks does not count, as its Dice is 0 whatever
+    is close to it and has one. A class that a sample's reference lacks does not count, as its Dice is 0 whatever
     the network predicts.
 
     Args:
         logits: ``(B, outputs, *spatial)``; float32 is used inside.
         target: labels ``(B, 1, *spatial)``, or with ``regions`` one channel per output ``(B, outputs, *spatial)``.
-        regions: the outputs are sigmoids, else a softmax whose class 0 is the background.
-        mask: bool ``(B, 1, *spatial)``, True where voxels count. None: all do.
+        regions: whether the outputs are sigmoids; otherwise a softmax whose class 0 is the background.
+        mask: bool ``(B, 1, *spatial)``, the voxels that count; None: all.
         sharpness: the factor.
 
     Returns:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def kl_softmax(teacher: Tensor, student: Tensor, *, temperature: float = 1.0, mask: Tensor | None = None) -> Tensor:
-    """KL(teacher || student) of softmax outputs, summed over classes, averaged over voxels, times T^2.
+    """Return KL(teacher || student) of softmax outputs, summed over classes, averaged over voxels, times T^2.
 
     The temperature divides the logits of both sides; T^2 keeps the gradient's size (Hinton et al., arXiv 1503.02531).
 
@@ -18,7 +18,7 @@ def kl_softmax(teacher: Tensor, student: Tensor, *, temperature: float = 1.0, ma
         teacher: logits ``(B, C, *spatial)``.
         student: logits of the same shape.
         temperature: T > 0.
-        mask: bool ``(B, 1, *spatial)``, True where voxels count. None: all do.
+        mask: bool ``(B, 1, *spatial)``, the voxels that count; None: all.
 
     Returns:
         Scalar, float32; 0 where no voxel counts.
@@ -29,7 +29,14 @@ def kl_softmax(teacher: Tensor, student: Tensor, *, temperature: float = 1.0, ma
 
 
 def kl_bernoulli(teacher: Tensor, student: Tensor, *, temperature: float = 1.0, mask: Tensor | None = None) -> Tensor:
-    """KL(teacher || student) of independent sigmoid outputs, one per region; arguments as in :func:`kl_softmax`."""
+    """Return KL(teacher || student) of independent sigmoid outputs, one per region.
+
+    Args:
+        teacher: logits ``(B, C, *spatial)``.
+        student: logits of the same shape.
+        temperature: divides both logits.
+        mask: bool ``(B, 1, *spatial)``, the voxels that count; None: all.
+    """
     t, s = teacher.float() / temperature, student.float() / temperature
     p = torch.sigmoid(t)
     kl = p * (F.logsigmoid(t) - F.logsigmoid(s)) + (1 - p) * (F.logsigmoid(-t) - F.logsigmoid(-s))
@@ -37,7 +44,7 @@ def kl_bernoulli(teacher: Tensor, student: Tensor, *, temperature: float = 1.0, 
 
 
 def _mean_over_voxels(kl: Tensor, mask: Tensor | None) -> Tensor:
-    """Sum over classes, mean over the voxels that count."""
+    """Sum over classes, and average over the voxels that count."""
     per_voxel = kl.sum(1, keepdim=True)
     if mask is None:
         return per_voxel.mean()
@@ -45,9 +52,9 @@ def _mean_over_voxels(kl: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def feature_distance(teacher: list[Tensor], student: list[Tensor]) -> Tensor:
-    """Mean squared difference of the features at each level, averaged over levels.
+    """Return the mean squared difference of the features at each level, averaged over levels.
 
-    A mean and not the norm's sum keeps gamma = 1 meaningful at any patch size and width.
+    A mean, in place of the sum of the norm, keeps gamma = 1 meaningful at any patch size and width.
 
     Args:
         teacher: one ``(B, C_l, *spatial_l)`` per level.

@@ -17,32 +17,32 @@ class ModalityAgnosticLoss(nn.Module):
     """Decode every branch with the network's decoder, and differentiate each while the loss is computed.
 
     The loss owns the decoder: the network returns features, and ``forward`` takes the gradient of each branch before
-    it decodes the next one, so that the activations of only one branch are held. The value is equation 2,
+    it decodes the next one, so that the activations of only one branch are in memory. The value is equation 2,
 
         DC(y, f~) + sum over m of [DC(y, f_m) + lambda KL(f~ || f_m) + gamma ||F_m - F~||^2].
 
     DC is nnU-Net's own Dice and cross entropy loss, at every scale of deep supervision; KL is taken at full
     resolution. A term whose weight is 0 is not computed. Voxels with the ignore label count in neither.
 
-    Where samples lack modalities, the fused branch is of what each has. A modality's DC is taken over the samples that
-    have it, its distillation over those of them that have another one, too.
+    Where samples lack modalities, the fused branch uses those that each sample has. The DC of a modality is taken over
+    the samples that have it, its distillation over those that have another modality, too.
 
     Args:
         segmentation_loss: DC, called with logits and target as nnU-Net's trainer does.
-        decoder: the network's, from the features of every level to logits.
-        regions: the outputs are sigmoids (region-based training).
+        decoder: of the network, from the features of every level to logits.
+        regions: whether the outputs are sigmoids (region-based training).
         ignore_label: value of voxels without annotation, or None. With regions the target's last channel marks them.
         kl_weight: lambda.
         feature_weight: gamma.
         temperature: of the KL term, for teacher and student.
-        teacher_gradient: let the distillation terms reach the teacher; else it is detached there. All branches are then
-            differentiated together.
+        teacher_gradient: whether the distillation terms reach the teacher, which is detached otherwise. If so, all
+            branches are differentiated together.
         students_per_step: K of the M students, drawn at random for each call, with their terms multiplied by M / K.
 
     Attributes:
         last_terms: of the last training step, ``(M + 1, 3)``, detached, for the log: columns DC, KL, features, with
             their weights; row 0 the teacher, row 1 + m modality m, 0 where it was not drawn or no sample has it.
-        distillation: factor of lambda and gamma, which a trainer may let rise from 0 to 1.
+        distillation: factor of lambda and gamma, which a trainer may raise from 0 to 1.
         modality_weights: factor of each modality's terms, None: 1 for all.
         gradient_scale: see :func:`backward_per_branch`.
     """
@@ -76,7 +76,7 @@ class ModalityAgnosticLoss(nn.Module):
         self.gradient_scale: Tensor | None = None
 
     def forward(self, output: BranchFeatures | Logits, target: Target) -> Tensor:
-        """Scalar loss; of plain logits (validation) DC alone."""
+        """Return the scalar loss; for plain logits (validation) DC alone."""
         if not isinstance(output, BranchFeatures):
             return self.segmentation_loss(output, target)
         M, levels = len(output.students), len(output.teacher)
@@ -104,7 +104,9 @@ class ModalityAgnosticLoss(nn.Module):
         if self.students_per_step is None or self.students_per_step >= M:
             return list(range(M))
         drawn = torch.randperm(M, device=device)[: self.students_per_step]
-        if dist.is_available() and dist.is_initialized():  # a Dice over the whole batch is one of one modality
+        if (
+            dist.is_available() and dist.is_initialized()
+        ):  # all processes draw the same, since a Dice over the whole batch is that of one modality
             dist.broadcast(drawn, 0)
         return sorted(drawn.tolist())
 
@@ -117,12 +119,12 @@ class ModalityAgnosticLoss(nn.Module):
         available: Tensor | None,
         several: Tensor | None,
     ) -> Iterator[Tensor]:
-        """A row of terms for the teacher, then one for each student.
+        """Yield a row of terms for the teacher, then one for each student.
 
         Args:
             weights: of the students.
-            available: bool ``(B, K)``, which samples have the students' modalities; None: all.
-            several: bool ``(B,)``, which samples have more than one modality; None: all.
+            available: bool ``(B, K)``, the samples that have the students' modalities; None: all.
+            several: bool ``(B,)``, the samples that have more than one modality; None: all.
         """
         logits = self.decoder(teacher_features)
         none = torch.zeros((), device=teacher_features[0].device)
@@ -174,7 +176,7 @@ def _of(tensors: None, rows: Tensor | None) -> None: ...
 
 
 def _of(tensors: Tensor | list[Tensor] | None, rows: Tensor | None) -> Tensor | list[Tensor] | None:
-    """Return the samples of one tensor or of each in a list; ``rows``: bool ``(B,)``, None: all."""
+    """Select samples of one tensor or of each tensor in a list; ``rows``: bool ``(B,)``, None: all."""
     if tensors is None or rows is None or rows.all():
         return tensors
     if isinstance(tensors, list):
@@ -189,10 +191,10 @@ def _detached(logits: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
 def _nothing_to_segment(
     zero: Tensor, like: Tensor | list[Tensor], target: Target, regions: bool
 ) -> tuple[Tensor | list[Tensor], Target]:
-    """Logits of pure background and a target to match, for a student that no sample of this process has.
+    """Return logits of pure background and a target to match, for a student that no sample of this process has.
 
-    With DistributedDataParallel the Dice is one of all processes, which meet in it: this one must come, too, and add
-    nothing. The logits depend on ``zero``, a scalar with a graph, so that they also meet in the backward pass.
+    With DistributedDataParallel the Dice is computed by all processes together: this one must take part, and add
+    nothing. The logits depend on ``zero``, a scalar with a graph, so that it takes part in the backward pass, too.
     """
 
     def background(scale: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What nnU-Net's targets look like."""
+"""nnU-Net's targets."""
 
 from torch import Tensor
 
@@ -7,17 +7,17 @@ Target = Tensor | list[Tensor]
 
 
 def full_resolution(scales: Tensor | list[Tensor]) -> Tensor:
-    """Of logits or targets of every scale of deep supervision those of the image's own resolution."""
+    """Return the logits or targets of full resolution from those of every scale of deep supervision."""
     return scales if isinstance(scales, Tensor) else scales[0]
 
 
 def counted_voxels(target: Tensor, ignore_label: int | None, regions: bool) -> Tensor | None:
-    """Where a target is annotated: bool ``(B, 1, *spatial)``; None: everywhere.
+    """Return the annotated voxels of a target: bool ``(B, 1, *spatial)``; None: all.
 
     Args:
         target: of one scale.
         ignore_label: value of voxels without annotation, or None.
-        regions: the target has a channel per region, and where there is an ignore label one more that marks it.
+        regions: whether the target has a channel per region, and one more that marks an ignore label.
     """
     if ignore_label is None:
         return None

@@ -1,1 +1,1 @@
-"""Dice, Hausdorff distance, and the tables made of them."""
+"""Dice, Hausdorff distance, and tables of both."""

@@ -9,11 +9,11 @@ import SimpleITK as sitk
 from magms_nnunet.errors import InputError
 
 Regions = dict[str, tuple[int, ...]]
-"""Name of a label or region -> the label values that it consists of."""
+"""Name of a label or region -> its label values."""
 
 
 def regions_from_dataset_json(dataset_json: dict) -> Regions:
-    """Foreground labels or regions of a dataset.json; background and the ignore label are left out."""
+    """Return the foreground labels or regions of a dataset.json, without the background and the ignore label."""
     regions = {
         name: tuple(values) if isinstance(values, Sequence) else (values,)
         for name, values in dataset_json["labels"].items()
@@ -23,7 +23,7 @@ def regions_from_dataset_json(dataset_json: dict) -> Regions:
 
 
 def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
-    """Dice of two boolean masks of the same shape; 1 where both are empty, 0 where one is.
+    """Return the Dice of two boolean masks of the same shape; 1 where both are empty, 0 where one is.
 
     Raises:
         ValueError: the shapes differ.
@@ -35,17 +35,33 @@ def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def dice_per_region(reference: np.ndarray, prediction: np.ndarray, regions: Regions) -> dict[str, float]:
-    """Dice of every region of two label maps of the same shape."""
+    """Return the Dice of every region of two label maps.
+
+    Args:
+        reference: label map of any shape.
+        prediction: label map of the same shape.
+        regions: name -> label values.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     return {name: dice(np.isin(reference, values), np.isin(prediction, values)) for name, values in regions.items()}
 
 
 def dice_of_folder(
     reference_folder: Path, prediction_folder: Path, cases: Sequence[str], regions: Regions, file_ending: str
 ) -> dict[str, dict[str, float]]:
-    """Dice per case and region, of the files ``CASE + file_ending`` of two folders.
+    """Return the Dice per case and region, of the files ``CASE + file_ending`` of two folders.
+
+    Args:
+        reference_folder: of the references.
+        prediction_folder: of the predictions.
+        cases: names.
+        regions: name -> label values.
+        file_ending: of both.
 
     Raises:
-        InputError: a case is missing in one of them; the message names file and folder.
+        InputError: a case is missing in one of the folders; the message names file and folder.
     """
     scores = {}
     for case in cases:

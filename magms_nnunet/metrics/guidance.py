@@ -1,4 +1,4 @@
-"""Which modalities a model needs: what each adds, what is lost without it, and what makes it worse."""
+"""The value of each modality for a model: its gain, the loss without it, and additions that lower the Dice."""
 
 from collections.abc import Mapping, Sequence
 from math import comb
@@ -7,18 +7,18 @@ from magms_nnunet.modalities import Modalities, Subset
 
 
 def guidance(dice: Mapping[str, float], modalities: Sequence[str], tolerance: float = 0.01) -> dict:
-    """What the mean Dice of all subsets says about the modalities.
+    """Derive the value of each modality from the mean Dice of all subsets.
 
     Args:
-        dice: subset as ``FLAIR+T1c`` -> mean Dice; all 2^M - 1 subsets, others are not looked at.
+        dice: subset as ``FLAIR+T1c`` -> mean Dice; all 2^M - 1 subsets, others are ignored.
         modalities: names in channel order.
         tolerance: loss of Dice that is accepted for a smaller subset.
 
     Returns:
-        ``shapley`` (the mean over all orders of arrival of what a modality adds, exact; no modality at all counts as
-        ``shapley_baseline``, 0, so that the values sum up to the Dice of all modalities), ``dropped`` (loss when it
-        alone is left out of all), ``alone``, ``gain`` (mean over the other subsets of what it adds to them; with one
-        modality there are none, and it adds to nothing), ``best``, ``smallest_within_tolerance`` (of the best; among
+        ``shapley`` (the exact mean gain of a modality over all orders of addition; the empty subset counts as
+        ``shapley_baseline``, 0, so that the values sum up to the Dice of all modalities), ``dropped`` (loss without
+        this modality alone), ``alone``, ``gain`` (mean gain over the other subsets; with one modality there are none,
+        and the gain is 0), ``best``, ``smallest_within_tolerance`` (of the best; among
         equally many modalities the better one), ``hurts`` (a modality whose addition lowers Dice, the largest loss
         first) and ``complete``. Equal subsets: the first in the order of :meth:`Modalities.subsets`.
 
@@ -35,7 +35,7 @@ def guidance(dice: Mapping[str, float], modalities: Sequence[str], tolerance: fl
         return {"subset": names.format(subset), "dice": value[subset]}
 
     best = max(names.subsets(), key=lambda subset: value[subset])
-    # 1e-12: a difference of exactly the tolerance is within it, whatever the last bit says.
+    # 1e-12: a difference of exactly the tolerance is within it, whatever its last bit.
     enough = [subset for subset in names.subsets() if value[best] - value[subset] <= tolerance + 1e-12]
     smallest = max(enough, key=lambda subset: (-len(subset), value[subset]))
     hurts: list[dict] = [
@@ -67,14 +67,14 @@ def _joined(subset: Subset, channel: int) -> Subset:
 
 
 def _gains(value: Mapping[Subset, float], channel: int) -> dict[Subset, float]:
-    """Every subset without the channel, the empty one included -> what the channel adds to it."""
+    """Return every subset without the channel, the empty one included -> gain by the channel."""
     return {
         subset: value[_joined(subset, channel)] - before for subset, before in value.items() if channel not in subset
     }
 
 
 def _shapley(gains: Mapping[Subset, float], modalities: int) -> float:
-    """Shapley 1953: |S|! (M - |S| - 1)! / M! is the share of the orders in which exactly S has come before."""
+    """Return the Shapley value (1953): |S|! (M - |S| - 1)! / M! is the share of the orders in which S comes before."""
     return sum(gain / (modalities * comb(modalities - 1, len(subset))) for subset, gain in gains.items())
 
 

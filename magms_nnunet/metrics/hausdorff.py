@@ -8,18 +8,18 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 BRATS_WORST_MM = 374.0
-"""What the BraTS challenges give where one of two masks is empty: about the diagonal of 240 x 240 x 155 mm."""
+"""The value of the BraTS challenges where one of two masks is empty: about the diagonal of 240 x 240 x 155 mm."""
 
 
 class Surface:
-    """Where a mask ends: its voxels with a neighbour outside, by faces (6 of them in 3-D, 4 in 2-D).
+    """The surface of a mask: its voxels with a neighbour outside, across faces (6 in 3-D, 4 in 2-D).
 
-    What lies beyond the image is outside, so that a mask that the image cuts off ends there.
+    Positions beyond the image are outside, so that a mask ends at the border of the image.
 
     Args:
         mask: boolean ``(*spatial)``.
         spacing_mm: distance between voxels, one number per axis of the array.
-        offset: index of the mask's first voxel in the image it was cut from, one number per axis.
+        offset: index of the mask's first voxel in the whole image, one number per axis.
     """
 
     def __init__(self, mask: np.ndarray, spacing_mm: Sequence[float], offset: Sequence[int] | None = None):
@@ -31,20 +31,25 @@ class Surface:
 
     @cached_property
     def _tree(self) -> KDTree:
-        # Quicker than a distance transform: its time goes with the surfaces, not with the box that holds them both.
+        # Faster than a distance transform: the time depends on the surfaces, not on the box around both.
         return KDTree(self.points_mm, balanced_tree=False, compact_nodes=False)
 
     def distances_mm(self, other: "Surface") -> np.ndarray:
-        """``(len(self),)``: how far each of its points is from the nearest point of the other surface."""
+        """Return the distance of each point from the nearest point of the other surface, ``(len(self),)``."""
         return other._tree.query(self.points_mm)[0]
 
 
 def hd95_of_surfaces(reference: Surface, prediction: Surface, worst_mm: float) -> float:
-    """HD95 in mm of two surfaces in one image; 0 where both are empty, ``worst_mm`` where one is.
+    """Return the HD95 in mm of two surfaces in one image; 0 where both are empty, ``worst_mm`` where one is.
 
     Each direction has its own percentile, and the larger one counts, as in MONAI's
-    ``compute_hausdorff_distance(percentile=95, directed=False)``; pooling both directions would be another number.
+    ``compute_hausdorff_distance(percentile=95, directed=False)``; pooling both directions would give another number.
     Percentiles interpolate linearly.
+
+    Args:
+        reference: surface of the reference.
+        prediction: surface of the prediction.
+        worst_mm: the value where exactly one surface is empty.
     """
     if not len(reference) and not len(prediction):
         return 0.0
@@ -55,12 +60,12 @@ def hd95_of_surfaces(reference: Surface, prediction: Surface, worst_mm: float) -
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
-    """Length of an image's diagonal, from corner to corner of its voxels."""
+    """Return the length of an image's diagonal, from corner to corner of its voxels."""
     return float(np.linalg.norm(np.multiply(shape, spacing_mm)))
 
 
 def hd95(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """HD95 in mm of two boolean masks of one shape; 0 where both are empty, the image's diagonal where one is.
+    """Return the HD95 in mm of two boolean masks; 0 where both are empty, the image's diagonal where one is.
 
     Args:
         reference: boolean ``(*spatial)``.
@@ -68,7 +73,7 @@ def hd95(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[flo
         spacing_mm: distance between voxels, in the order of the array's axes.
 
     Raises:
-        ValueError: the shapes differ, or ``spacing_mm`` has not one positive number per axis.
+        ValueError: the shapes differ, or ``spacing_mm`` does not have one positive number per axis.
     """
     if reference.shape != prediction.shape:
         raise ValueError(f"reference {reference.shape} and prediction {prediction.shape} differ in shape")

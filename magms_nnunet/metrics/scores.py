@@ -1,4 +1,4 @@
-"""Dice and HD95 per case, subset and region: computed, kept in scores.csv, summed up."""
+"""Dice and HD95 per case, subset and region: computes, stores and summarises them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ METRICS = ("dice", "hd95_mm", "hd95_brats_mm")
 NUMBERS = (*METRICS, "reference_mm3", "predicted_mm3")
 COLUMNS = (*KEYS, *NUMBERS, "presence")
 PRESENCE = {(True, True): "both", (False, False): "none", (True, False): "reference", (False, True): "prediction"}
-"""Which of the two masks, reference and prediction, have voxels -> the last column."""
+"""Whether reference and prediction have voxels -> value of the last column."""
 
 
 class Reference:
@@ -33,7 +33,7 @@ class Reference:
         labels: integer label map ``(*spatial)``.
         regions: label values of each region.
         spacing_mm: distance between voxels, in the order of the array's axes.
-        ignore_label: where the reference has it, no prediction counts. It belongs to no region.
+        ignore_label: voxels with this label in the reference do not count; it belongs to no region.
 
     Raises:
         ValueError: the spacing does not fit, or a region holds the background.
@@ -51,17 +51,17 @@ class Reference:
         self._labels = labels
         self._ignored = None if ignore_label is None else labels == ignore_label
         self._box = _bounding_box(labels != 0)
-        # Nothing lies outside the box, and a mask ends at the border of its array: the crop changes no surface.
+        # No mask reaches beyond the box, and a mask ends at the border of its array, so the crop changes no surface.
         self._surfaces = {
             name: self._surface(np.isin(labels[self._box], values), self._box) for name, values in regions.items()
         }
 
     def score(self, case: str, subset: str, prediction: np.ndarray) -> list[dict]:
-        """One row of scores.csv per region.
+        """Return one row of scores.csv per region.
 
         Args:
             case: name of the case.
-            subset: names of the modalities that it was predicted from, ``FLAIR+T1c``.
+            subset: modalities of the prediction, ``FLAIR+T1c``.
             prediction: integer label map ``(*spatial)``.
 
         Raises:
@@ -117,7 +117,17 @@ def score_case(
     spacing_mm: Sequence[float],
     ignore_label: int | None = None,
 ) -> list[dict]:
-    """Rows of scores.csv of one prediction; for several of one case make its :class:`Reference` once."""
+    """Return the rows of scores.csv for one prediction; for several predictions of a case use :class:`Reference`.
+
+    Args:
+        case: name of the case.
+        subset: as ``FLAIR+T1c``.
+        reference: label map.
+        prediction: label map of the same shape.
+        regions: name -> label values.
+        spacing_mm: between voxels, in the order of the axes.
+        ignore_label: its voxels do not count; None: all count.
+    """
     return Reference(reference, regions, spacing_mm, ignore_label).score(case, subset, prediction)
 
 
@@ -130,8 +140,8 @@ def read_scores(path: str | Path) -> "pd.DataFrame":
     """Read scores.csv.
 
     Raises:
-        InputError: it cannot be read, has other columns, a value that is none, a row twice, or a case without all
-            the regions that others have.
+        InputError: the file cannot be read, has other columns, an unknown value, a row twice, or a case that lacks
+            regions of other cases.
     """
     scores = read_table(path, KEYS, NUMBERS, texts=("presence",))
     if unknown := set(scores["presence"]) - set(PRESENCE.values()):
@@ -152,10 +162,17 @@ def read_scores(path: str | Path) -> "pd.DataFrame":
 def read_table(
     path: str | Path, keys: Sequence[str], numbers: Sequence[str], texts: Sequence[str] = ()
 ) -> "pd.DataFrame":
-    """Read a CSV whose columns are ``keys``, ``numbers`` and ``texts``; the keys say what a row is about.
+    """Read a CSV file with known columns.
+
+    Args:
+        path: of the file.
+        keys: columns that together identify a row.
+        numbers: columns of numbers.
+        texts: columns of texts.
 
     Raises:
-        InputError: it cannot be read, has other columns, a number that is none, no rows, or a row twice.
+        InputError: the file cannot be read, has other columns, holds a text in a column of numbers, has no rows, or has
+            a row twice.
     """
     import pandas as pd
 
@@ -186,7 +203,7 @@ def read_table(
 
 
 def spread(values: Sequence[float]) -> dict:
-    """Mean, standard deviation, variance (both of a sample, n - 1; 0 for a single value) and number of values."""
+    """Return mean, SD, variance (both of a sample, n - 1; 0 for a single value) and number of values."""
     sample = np.asarray(values, float)
     variance = float(sample.var(ddof=1)) if len(sample) > 1 else 0.0
     return {"mean": float(sample.mean()), "sd": variance**0.5, "variance": variance, "n": len(sample)}
@@ -203,14 +220,14 @@ def interval_of_mean(of: dict, share: float = 0.95) -> list[float] | None:
 
 
 def case_means(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """Per case and subset the mean over regions of every metric: columns case, subset and those of ``METRICS``."""
+    """Return the mean over regions per case and subset: columns case, subset and those of ``METRICS``."""
     return scores.groupby(["case", "subset"], sort=False)[list(METRICS)].mean().reset_index()
 
 
 def summarise(
     scores: "pd.DataFrame", entropy: "pd.DataFrame | None", subsets: Sequence[str], modalities: Sequence[str]
 ) -> dict:
-    """What summary.json says of every subset, and the guidance drawn from it.
+    """Return the content of summary.json: the statistics of every subset, and the guidance from them.
 
     Args:
         scores: as :func:`read_scores` returns it.
@@ -219,7 +236,7 @@ def summarise(
         modalities: names in channel order.
 
     Returns:
-        plain numbers, texts and None. Guidance needs all 2^M - 1 subsets, and looks at the cases that have them all;
+        Plain numbers, texts and None. Guidance needs all 2^M - 1 subsets, and uses the cases that have them all;
         without such a case it is None.
     """
     means = case_means(scores)

@@ -1,22 +1,22 @@
-"""Whether and by how much systems differ on the same cases: Wilcoxon with Holm, bootstrap, more is worse."""
+"""Statistics of differences between systems on the same cases: Wilcoxon with Holm, bootstrap, more is worse."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 SMALLEST_N = 6
-"""With fewer cases no two-sided p is below 0.05: even if all point the same way, p = 2 / 2^5 = 0.0625."""
+"""With fewer cases no two-sided p is below 0.05: even if all have one sign, p = 2 / 2^5 = 0.0625."""
 
 
 def wilcoxon(differences: Sequence[float]) -> float:
-    """Two-sided p of paired differences, one per case; 1 where none differs from zero, or there are none.
+    """Return the two-sided p of paired differences, one per case; 1 where all are zero, or there are none.
 
     Zeros are left out (Wilcoxon's own treatment); small samples get exact p-values. The test ranks the sizes of the
-    differences, and so needs no normal distribution, which Dice and HD95 do not have.
+    differences, and so needs no normal distribution; those of Dice and HD95 are not normal.
     """
     from scipy import stats
 
-    # Means of the same numbers can differ in the last bit; that is no difference, and would be ranked as one.
+    # Means of the same numbers can differ in the last bit, and must not be ranked.
     rounded = np.round(np.asarray(differences, float), 12)
     nonzero = rounded[rounded != 0]
     if not len(nonzero):
@@ -25,7 +25,7 @@ def wilcoxon(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (Holm 1979) over all the tests made; below 0.05 is significant as a family."""
+    """Apply Holm's step-down correction (Holm 1979) over all tests; below 0.05 is significant as a family."""
     p = np.asarray(p_values, float)
     order = np.argsort(p, kind="stable")
     stepped = p[order] * np.arange(len(p), 0, -1)
@@ -37,10 +37,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def bootstrap_interval(
     values: Sequence[float], level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile interval of the mean, with the values resampled with replacement.
+    """Return the percentile interval of the mean, with the values resampled with replacement.
 
     Args:
-        values: one per patient: paired differences, say. At least one.
+        values: one per patient, such as paired differences; at least one.
         level: of the interval.
         resamples: number of bootstrap samples.
         seed: of the resampling, so that the same values have the same interval.
@@ -58,11 +58,11 @@ def bootstrap_interval(
 
 
 def more_is_worse(dice: Mapping[frozenset, Sequence[float]], tolerance: float = 0.01) -> tuple[int, int]:
-    """How often an additional modality lowers the Dice of a case by more than ``tolerance``.
+    """Count the additions of a modality that lower the Dice of a case by more than ``tolerance``.
 
     Args:
         dice: subset -> a value per case, in the same order of cases for each subset; NaN where a case lacks it.
-        tolerance: loss that does not count.
+        tolerance: largest loss that does not count.
 
     Returns:
         The number of such triples of case, subset and added modality, and that of all triples.

@@ -1,4 +1,4 @@
-"""A model is a folder of files, and files get mixed up: see that checkpoint, plans.json and dataset.json are of one."""
+"""Checks that checkpoint, plans.json and dataset.json in a folder belong to one model."""
 
 import json
 import re
@@ -15,13 +15,13 @@ from magms_nnunet.modalities import Modalities
 _INTENSITIES = "foreground_intensity_properties_per_channel"
 _INTENSITIES_BEFORE = "foreground_intensity_properties_by_modality"  # in the plans of nnU-Net 2.0
 
-# What a model's output depends on besides its weights. Not the patch size, which may be changed for prediction.
+# The output of a model depends on these besides its weights, and not on the patch size, which may be changed.
 _OF_DATASET = ("channel_names", "labels", "regions_class_order")
 _OF_PLANS = (
     "transpose_forward",
     "transpose_backward",
     _INTENSITIES,
-    "image_reader_writer",  # some turn the axes around
+    "image_reader_writer",  # some reverse the axes
 )
 _OF_CONFIGURATION = (
     "spacing",
@@ -35,7 +35,7 @@ _OF_CONFIGURATION = (
 
 
 def check_agreement(folder: Path, path: Path, content: dict, plans: dict, dataset_json: dict) -> None:
-    """See that a checkpoint was trained with the files beside it.
+    """Check that a checkpoint was trained with the files beside it.
 
     Args:
         folder: of the model.
@@ -59,11 +59,11 @@ def check_agreement(folder: Path, path: Path, content: dict, plans: dict, datase
 
 
 def check_trained_with(folder: Path, checkpoint: Path, trained: dict, plans: dict, dataset_json: dict) -> None:
-    """See that a checkpoint was trained with these plans and this dataset.json, as far as its output depends on them.
+    """Check that a checkpoint was trained with these plans and this dataset.json, as far as they affect its output.
 
     Args:
         folder: of the model, for the message.
-        checkpoint: its path in there, for the message.
+        checkpoint: path within the folder, for the message.
         trained: ``init_args`` of the checkpoint.
         plans: the plans.
         dataset_json: content of dataset.json.
@@ -81,7 +81,7 @@ def check_trained_with(folder: Path, checkpoint: Path, trained: dict, plans: dic
     name = trained.get("configuration")
     try:
         trained_configuration = PlansManager(trained["plans"]).get_configuration(name).configuration
-    except Exception as error:  # they are anything that a file may hold
+    except Exception as error:  # the file may hold anything
         raise InputError(f"{folder / checkpoint} is damaged: the plans in it do not describe {name}") from error
     here = PlansManager(plans).get_configuration(name).configuration
     _compare(folder, "plans.json", checkpoint, here, trained_configuration, _OF_CONFIGURATION)
@@ -93,10 +93,10 @@ def check_continues(path: Path, content: dict, this_run: dict) -> None:
     Args:
         path: of the checkpoint.
         content: of the checkpoint.
-        this_run: its ``trainer``, ``configuration`` and ``fold``.
+        this_run: ``trainer``, ``configuration`` and ``fold`` of the training.
 
     Raises:
-        InputError: it is of another one.
+        InputError: the checkpoint belongs to another training.
     """
     trained = content.get("init_args")
     if not isinstance(trained, dict):
@@ -111,7 +111,7 @@ def check_continues(path: Path, content: dict, this_run: dict) -> None:
 
 
 def check_state_fits(path: Path, content: dict, network: nn.Module, optimizer: Optimizer) -> None:
-    """Check that a training can continue with a checkpoint's weights and with what its optimizer remembers.
+    """Check that a training can continue with the weights and the optimizer's state of a checkpoint.
 
     Args:
         path: of the checkpoint.
@@ -120,7 +120,7 @@ def check_state_fits(path: Path, content: dict, network: nn.Module, optimizer: O
         optimizer: of the network, as the trainer makes it.
 
     Raises:
-        InputError: they are of another network or optimizer.
+        InputError: they belong to another network or optimizer.
     """
     weights, state = content.get("network_weights"), content.get("optimizer_state")
     if not isinstance(weights, dict) or not isinstance(state, dict):
@@ -137,14 +137,14 @@ def check_state_fits(path: Path, content: dict, network: nn.Module, optimizer: O
 
 
 def _encoders(weights: dict) -> int:
-    """Number of encoders, of a network that has one per modality; 0: a stock network."""
+    """Return the number of encoders of a network that has one per modality; 0: a stock network."""
     return len({match[1] for match in map(re.compile(r"encoders\.(\d+)\.").match, weights) if match})
 
 
 def split_folder_name(name: str) -> tuple[str, str, str] | None:
-    """Trainer, plans and configuration of a model's folder as nnU-Net calls it; None: it is called otherwise.
+    """Return trainer, plans and configuration from the name that nnU-Net gives a folder; None: it has another name.
 
-    From both ends, as the names of plans may hold ``__``.
+    The name is split from both ends, because the names of plans may hold ``__``.
     """
     trainer, _, rest = name.partition("__")
     plans, _, configuration = rest.rpartition("__")
@@ -152,14 +152,14 @@ def split_folder_name(name: str) -> tuple[str, str, str] | None:
 
 
 def with_current_keys(plans: dict) -> dict:
-    """Plans as nnU-Net writes them today, whatever version wrote them; what makes no sense stays as it is."""
+    """Return plans of any version with the keys of the current nnU-Net; senseless values are unchanged."""
     if _INTENSITIES in plans or _INTENSITIES_BEFORE not in plans:
         return plans
     return {_INTENSITIES if key == _INTENSITIES_BEFORE else key: value for key, value in plans.items()}
 
 
 def _check_folder(folder: Path, name: Path, content: dict, plans: dict) -> None:
-    """A folder with a name as nnU-Net gives it holds the model that the name says; others may be called anything."""
+    """Check a folder's name, where nnU-Net has given it, against the model; other names are not checked."""
     in_checkpoint = (content["trainer_name"], plans["plans_name"], content["init_args"]["configuration"])
     in_name = split_folder_name(folder.resolve().name)
     if in_name is None or folder.resolve().name == "__".join(in_checkpoint):
@@ -175,7 +175,7 @@ def _check_folder(folder: Path, name: Path, content: dict, plans: dict) -> None:
 
 
 def _compare(folder: Path, file: str, checkpoint: Path, here: dict, trained: dict | None, keys: Sequence[str]) -> None:
-    if trained is None:  # as some conversions leave it
+    if trained is None:  # after some conversions
         return
     if not isinstance(trained, dict):
         raise InputError(f"{folder / checkpoint} is damaged: it should hold {file}, not a {type(trained).__name__}")
@@ -192,5 +192,5 @@ def _compare(folder: Path, file: str, checkpoint: Path, here: dict, trained: dic
 
 
 def _as_json(value):
-    """As the file would hold it: what was trained from Python may have tuples."""
+    """Return a value as JSON holds it: a training from Python may have tuples."""
     return json.loads(json.dumps(value, default=str))

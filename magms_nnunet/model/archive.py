@@ -1,4 +1,4 @@
-"""A zip with models, from anybody: every entry is checked by its name before anything of it is written."""
+"""A zip of models of any origin: every entry is checked by its name before any is written."""
 
 import hashlib
 import lzma
@@ -15,8 +15,8 @@ from magms_nnunet.errors import InputError, shorten
 from magms_nnunet.model import expected, manifest
 from magms_nnunet.storage.zip_entries import refusal
 
-# DATASET/TRAINER__PLANS__CONFIGURATION/FILE: what a model needs, and nothing that could hold code but checkpoints,
-# which are checked on their own.
+# DATASET/TRAINER__PLANS__CONFIGURATION/FILE: the files of a model, none of which can hold code, except checkpoints,
+# which have a check of their own.
 _ENTRY = re.compile(
     r"(?P<model>Dataset\d{3}_[\w.+-]+/[A-Za-z]\w*?__[\w.+-]+?__[\w.+-]+)/(?P<file>"
     rf"plans\.json|dataset\.json|dataset_fingerprint\.json|{re.escape(manifest.FILE)}|{re.escape(expected.FILE)}|"
@@ -30,7 +30,7 @@ _NEVER_A_BOMB = 100 << 20
 
 @dataclass(frozen=True)
 class Contents:
-    """What a zip holds.
+    """The content of a zip.
 
     Attributes:
         models: folder of a model, as ``DATASET/MODEL`` -> its files.
@@ -42,7 +42,7 @@ class Contents:
 
 
 def check_entries(archive: zipfile.ZipFile) -> Contents:
-    """Read the list of entries, and nothing else.
+    """Check the list of entries, without reading their content.
 
     Raises:
         InputError: an entry would be written outside its model or is a link, the zip would fill the disk, or it holds
@@ -74,12 +74,12 @@ def check_entries(archive: zipfile.ZipFile) -> Contents:
 
 
 def unpack(archive: zipfile.ZipFile, model: str, files: Sequence[str], folder: Path) -> dict[str, str]:
-    """Write a model's files.
+    """Write the files of a model.
 
     Args:
-        archive: whose entries have been checked.
+        archive: with checked entries.
         model: as ``DATASET/MODEL``.
-        files: relative to it.
+        files: relative to the model.
         folder: new, for the model.
 
     Returns:
@@ -108,7 +108,7 @@ def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]
         with archive.open(entry) as packed:
             while chunk := packed.read(1 << 20):
                 yield chunk
-    # what zip's own format and each of its compressions raise: bzip2 an OSError, lzma one of its own
+    # the errors of the format and of its compressions: bzip2 raises OSError, lzma one of its own
     except (zipfile.BadZipFile, zlib.error, OSError, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise InputError(
             f"{archive.filename}: entry {entry.filename} is damaged ({error}): copy the zip again"

@@ -1,4 +1,4 @@
-"""What prediction needs of a checkpoint, checked."""
+"""Reads and checks the part of a checkpoint that prediction needs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from magms_nnunet.model.checkpoints import read_checkpoint
 
 
 def read_for_prediction(path: Path, trust: bool) -> dict:
-    """Return what prediction needs of a checkpoint.
+    """Read the part of a checkpoint that prediction needs.
 
     Args:
         path: of the checkpoint.
-        trust: unpickle whatever it holds, code included.
+        trust: whether to unpickle any content, code included.
 
     Raises:
         InputError: the file is no checkpoint, or is damaged.
@@ -30,13 +30,13 @@ def read_for_prediction(path: Path, trust: bool) -> dict:
     for name, tensor in content["network_weights"].items():
         if not _is_whole(tensor):
             raise InputError(f"{path} is damaged: it does not hold all numbers of {shorten(name)}; copy it again")
-    # The optimiser's state is not read; the weights are, since the file may be written to by a training.
+    # The optimiser's state is not read; the weights are, because a training may write to the file.
     weights = {name: tensor.clone() for name, tensor in content["network_weights"].items()}
     return {**{key: content[key] for key in (*_WANTED, *_OPTIONAL)}, "network_weights": weights}
 
 
 def epoch_seconds_of(contents: Sequence[dict]) -> tuple[float, ...]:
-    """Return the seconds of all epochs from nnU-Net's log in the checkpoints; empty where one does not say."""
+    """Return the seconds of all epochs from nnU-Net's log in the checkpoints; empty where a log is missing."""
     seconds: list[float] = []
     for content in contents:
         log: dict = content["logging"] if isinstance(content["logging"], dict) else {}
@@ -58,7 +58,7 @@ def _are_weights(value) -> bool:
 
 
 def _is_whole(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is as large as it says, without the need to make it so: a view may repeat a single number."""
+    """Return whether the storage of a tensor has all of its numbers: a view may repeat a single one."""
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
     return plain and tensor.nbytes <= tensor.untyped_storage().nbytes()
 
@@ -71,7 +71,10 @@ def _is_axis(value) -> bool:
     return type(value) is int and 0 <= value <= 2
 
 
-_OPTIONAL = {"inference_allowed_mirroring_axes": None, "logging": None}  # as nnU-Net's predictor takes checkpoints
+_OPTIONAL = {
+    "inference_allowed_mirroring_axes": None,
+    "logging": None,
+}  # nnU-Net's predictor accepts checkpoints without them
 _WANTED = {
     "network_weights": _are_weights,
     "init_args": lambda value: isinstance(value, dict) and isinstance(value.get("configuration"), str),

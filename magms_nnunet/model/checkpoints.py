@@ -1,4 +1,4 @@
-"""Checkpoints are read as data: whatever a file says, nothing in it is executed, unless its reader trusts it."""
+"""Reads checkpoints as data: no code in a file is executed, unless the user trusts the file."""
 
 import os
 import pickle
@@ -15,12 +15,12 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.storage.files import open_regular
 
 TRUST_FLAG = "--trust-checkpoint"
-TRUST_VARIABLE = "MAGMS_TRUST_CHECKPOINT"  # for nnU-Net's commands, which cannot be given a flag more
+TRUST_VARIABLE = "MAGMS_TRUST_CHECKPOINT"  # for nnU-Net's commands, which take no further flags
 
-# torch's own switches. The first makes torch.load(weights_only=False) read data only; with the second set it refuses.
+# Variables of torch. The first makes torch.load(weights_only=False) read data only; with the second it refuses.
 _SWITCHES = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "0"}
 _LOADING = RLock()
-"""Held while they are set: they are the whole process's, and so is torch's list of safe globals."""
+"""Held while they are set: they affect the whole process, as does torch's list of safe globals."""
 _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _PLAIN_STATES = tuple((3, byte_order, None, None, None, -1, -1, 0) for byte_order in "<>|")  # no fields, no objects
 _MOST_VALUES = 2_000_000  # a tensor counts as one; after 1000 epochs there are some ten thousand
@@ -28,10 +28,10 @@ _NO_NUMBER = "GLOBAL numpy.dtype is not of a plain number"
 
 
 class _DType:
-    """Stands in for ``numpy.dtype``, which a file may build such that bytes are followed as addresses.
+    """Replaces ``numpy.dtype``, with which a file may make bytes count as addresses.
 
     Raises:
-        UnpicklingError: it is not of a plain number.
+        UnpicklingError: the type is none of a plain number.
     """
 
     def __init__(self, code: str, *_: bool):
@@ -46,14 +46,14 @@ class _DType:
 
 
 def _scalar(dtype: _DType, data: bytes) -> np.generic:
-    """Stands in for numpy's function of this name."""
+    """Replace numpy's function of this name."""
     if type(dtype) is not _DType or type(data) is not bytes or len(data) != int(dtype.code[-1]):
         raise pickle.UnpicklingError(_NO_NUMBER)
     return np.frombuffer(data, dtype.code)[0]
 
 
-# What nnU-Net's checkpoints hold besides tensors and plain Python: the log's numbers. numpy 2 moved the function, and a
-# checkpoint may come from a machine with either.
+# Besides tensors and plain Python, nnU-Net's checkpoints hold the numbers of the log. numpy 2 moved the function, and a
+# checkpoint may come from a machine with either version.
 _SAFE_GLOBALS: list = [
     (_DType, "numpy.dtype"),
     (_scalar, "numpy.core.multiarray.scalar"),
@@ -62,22 +62,25 @@ _SAFE_GLOBALS: list = [
 
 
 def read_checkpoint(path: Path, trust: bool = False, remedy: str = f"{TRUST_FLAG} if you trust who made it") -> dict:
-    """Content of a checkpoint, tensors on the CPU.
+    """Read a checkpoint, with its tensors on the CPU.
 
     Args:
         path: of the file.
-        trust: unpickle whatever it holds, code included.
+        trust: whether to unpickle any content, code included.
         remedy: how the user can set ``trust``.
 
     Raises:
-        InputError: damaged, something else than a dictionary, or it holds more than data.
+        InputError: the file is damaged, holds no dictionary, or holds more than data.
     """
     try:
-        with open(path, "rb", opener=open_regular), as_data(path, trust, remedy):  # a pipe would be waited for
+        with (
+            open(path, "rb", opener=open_regular),
+            as_data(path, trust, remedy),
+        ):  # not a pipe, which would wait for ever
             content = torch.load(path, map_location="cpu", weights_only=not trust, mmap=True)
     except InputError:
         raise
-    except Exception as error:  # what unpickling random bytes raises is anybody's guess
+    except Exception as error:  # unpickling damaged bytes may raise anything
         raise InputError(f"{path} is damaged or not a checkpoint of nnU-Net") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a checkpoint of nnU-Net: it holds a {type(content).__name__}")
@@ -87,7 +90,7 @@ def read_checkpoint(path: Path, trust: bool = False, remedy: str = f"{TRUST_FLAG
 
 
 def _is_bounded(content: dict) -> bool:
-    """Lists within lists that share their items take little room in a file, and all memory once they are printed."""
+    """Return whether the number of values is bounded: nested lists with shared items are small in a file only."""
     todo, count = [content], 0
     while todo and count <= _MOST_VALUES:
         value = todo.pop()
@@ -101,17 +104,17 @@ def _is_bounded(content: dict) -> bool:
 
 @contextmanager
 def as_data(path: str | Path, trust: bool, remedy: str) -> Iterator[None]:
-    """Inside, ``torch.load`` reads data only, also where nnU-Net tells it to unpickle anything.
+    """Make ``torch.load`` read data only, within the block, also where nnU-Net asks it to unpickle anything.
 
-    One thread at a time is inside, and whoever trusts its file waits outside.
+    One thread at a time is in the block; a thread that trusts its file waits for it.
 
     Args:
-        path: of the file that is read, for the message.
-        trust: change nothing.
+        path: of the file, for the message.
+        trust: whether to change nothing.
         remedy: how the user can set ``trust``.
 
     Raises:
-        InputError: the file holds something else than data.
+        InputError: the file holds more than data.
     """
     with _LOADING:
         if trust:
@@ -119,7 +122,7 @@ def as_data(path: str | Path, trust: bool, remedy: str) -> Iterator[None]:
             return
         before = {name: os.environ.get(name) for name in _SWITCHES}
         os.environ.update(_SWITCHES)
-        allowed = torch.serialization.get_safe_globals()  # by other packages, perhaps numpy's own dtype
+        allowed = torch.serialization.get_safe_globals()  # set by other packages, perhaps numpy's own dtype
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(_SAFE_GLOBALS)
         try:
@@ -136,5 +139,5 @@ def as_data(path: str | Path, trust: bool, remedy: str) -> Iterator[None]:
 
 
 def trusted_by_environment() -> bool:
-    """Whether the user has set MAGMS_TRUST_CHECKPOINT=1 for a training."""
+    """Return whether the user has set MAGMS_TRUST_CHECKPOINT=1 for a training."""
     return os.environ.get(TRUST_VARIABLE) == "1"

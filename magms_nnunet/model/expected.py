@@ -1,4 +1,4 @@
-"""The Dice that a model had in its own evaluation, kept beside it: what to expect of a prediction from a subset."""
+"""The Dice of a model in its evaluation, kept beside it, as the quality to expect of a prediction."""
 
 from pathlib import Path, PureWindowsPath
 
@@ -13,12 +13,12 @@ _RESIDUALS = "residuals"
 
 
 def attach(folder: Path, evaluations: dict) -> Path:
-    """Keep what evaluations say beside the model.
+    """Keep the results of evaluations beside the model.
 
     Args:
         folder: of the model.
-        evaluations: ``sha256`` and ``fill`` that they are of, ``protocol``, ``dataset`` (or name of the folder of
-            images), number of ``cases``, and ``subsets``: subset -> ``{"cases": how many have it, "mean": Dice,
+        evaluations: ``sha256`` and ``fill`` of the model, ``protocol``, ``dataset`` (or name of the folder of images),
+            number of ``cases``, and ``subsets``: subset -> ``{"cases": number that have it, "mean": Dice,
             "regions": {region: Dice}}``; where they are known also ``sd``, ``mean_interval_95`` and ``residuals``:
             region -> the network's own estimate minus Dice of every case.
 
@@ -39,64 +39,81 @@ def attach(folder: Path, evaluations: dict) -> Path:
 
 
 def last_name(path: str) -> str:
-    """Of a folder, without where it lies on this machine."""
-    return PureWindowsPath(path).name or path  # it separates names by / as well
+    """Return the last name of a path, without its place on this machine."""
+    return PureWindowsPath(path).name or path  # PureWindowsPath also splits at /
 
 
 def expected_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict | None:
-    """What to expect from a subset, and where that comes from.
+    """Return the Dice to expect from a subset, and its source.
+
+    Args:
+        model: beside which an evaluation may be kept.
+        subset: the modalities.
+        fill: what takes the place of absent modalities in a model that does not read subsets.
 
     Returns:
         ``{"mean", "regions", "cases", "dataset", "protocol"}``, with ``sd`` and ``mean_interval_95`` where they are
-        known; None: nobody evaluated these folds with this filling.
+        known; None: these folds were not evaluated with this filling.
 
     Raises:
         InputError: the file is damaged.
     """
-    known = _known(model, fill)
-    scores = None if known is None else known["subsets"].get(model.modalities.format(subset))
-    if known is None or scores is None:
+    evaluation = _evaluation_of(model, fill)
+    scores = None if evaluation is None else evaluation["subsets"].get(model.modalities.format(subset))
+    if evaluation is None or scores is None:
         return None
     own = {key: value for key, value in scores.items() if key != _RESIDUALS}  # with the number of cases of the subset
-    about = {key: known[key] for key in ("cases", "protocol")}
-    return about | own | {"dataset": last_name(known["dataset"])}
+    about = {key: evaluation[key] for key in ("cases", "protocol")}
+    return about | own | {"dataset": last_name(evaluation["dataset"])}
 
 
 def mean_dice(model: TrainedModel, fill: str | None) -> dict[str, float]:
-    """Subset as ``FLAIR+T1c`` -> mean Dice; empty: nobody evaluated these folds with this filling.
+    """Return subset as ``FLAIR+T1c`` -> mean Dice; empty: these folds were not evaluated with this filling.
 
     Raises:
         InputError: the file is damaged.
     """
-    known = _known(model, fill)
-    return {} if known is None else {subset: float(scores["mean"]) for subset, scores in known["subsets"].items()}
+    evaluation = _evaluation_of(model, fill)
+    return (
+        {}
+        if evaluation is None
+        else {subset: float(scores["mean"]) for subset, scores in evaluation["subsets"].items()}
+    )
 
 
 def residuals(model: TrainedModel, subset: Subset, fill: str | None) -> dict[str, list[float]]:
-    """Region -> the network's own estimate minus Dice, of every case of the evaluation; empty: they are not known.
+    """Return the network's own estimate of its Dice minus the Dice, of every case of the evaluation.
+
+    Args:
+        model: beside which an evaluation may be kept.
+        subset: the modalities.
+        fill: what takes the place of absent modalities in a model that does not read subsets.
+
+    Returns:
+        Region -> values; empty where these folds were not evaluated with this filling.
 
     Raises:
         InputError: the file is damaged.
     """
-    known = _known(model, fill)
-    scores = known and known["subsets"].get(model.modalities.format(subset))
+    evaluation = _evaluation_of(model, fill)
+    scores = evaluation and evaluation["subsets"].get(model.modalities.format(subset))
     return (scores or {}).get(_RESIDUALS, {})
 
 
-def _known(model: TrainedModel, fill: str | None) -> dict | None:
-    """Content of the file, checked; None: there is none, or it is of other folds or another filling."""
+def _evaluation_of(model: TrainedModel, fill: str | None) -> dict | None:
+    """Read and check the file; None: it is missing, or belongs to other folds or another filling."""
     path = model.folder / FILE
     if not path.is_file():
         return None
-    known = read_model_json(path)
+    evaluation = read_model_json(path)
     try:
         for key in ("cases", "protocol"):
-            known[key]
-        last_name(known["dataset"])
-        for scores in known["subsets"].values():
+            evaluation[key]
+        last_name(evaluation["dataset"])
+        for scores in evaluation["subsets"].values():
             float(scores["mean"])
             [float(value) for values in scores.get(_RESIDUALS, {}).values() for value in values]
-        is_of_this = (known["sha256"], known["fill"]) == (model.fingerprint, fill)
+        is_of_this = (evaluation["sha256"], evaluation["fill"]) == (model.fingerprint, fill)
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: remove it, or run magms_evaluate --attach again") from error
-    return known if is_of_this else None
+    return evaluation if is_of_this else None

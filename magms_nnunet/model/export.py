@@ -18,7 +18,7 @@ from magms_nnunet.model.model_json import read_model_json, without_listed_files
 from magms_nnunet.nnunet.version import installed_versions
 from magms_nnunet.storage.files import UNFINISHED, reason, sha256, write_then_rename
 
-# Of nnU-Net's export we leave out debug.json, the validation and the lists of training files, which name folders,
+# Unlike nnU-Net's export, ours has no debug.json, no validation and no lists of training files, which name folders,
 # machines and patients.
 _BESIDE_FOLDS = ("plans.json", "dataset_fingerprint.json")
 
@@ -37,9 +37,9 @@ def export_models(
     Args:
         folders: of the models, ``DATASET/TRAINER__PLANS__CONFIGURATION``.
         output: the zip.
-        folds: which of each model.
-        checkpoints: which of each fold.
-        overwrite: replace ``output`` if it exists.
+        folds: of each model.
+        checkpoints: file names within each fold.
+        overwrite: whether to replace an existing ``output``.
         trust_checkpoint: see :func:`magms_nnunet.model.model.load_model`.
 
     Returns:
@@ -91,14 +91,14 @@ def _add_model(archive: zipfile.ZipFile, models: Sequence[TrainedModel], trust: 
 
 
 def _add_json(archive: zipfile.ZipFile, name: PurePosixPath, content: dict) -> str:
-    """Add a JSON file; its SHA-256."""
+    """Add a JSON file, and return its SHA-256."""
     text = json.dumps(content, indent=2)
     archive.writestr(str(name), text, zipfile.ZIP_DEFLATED)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _add_checkpoint(archive: zipfile.ZipFile, name: PurePosixPath, path: Path, trust: bool) -> str:
-    """Add a checkpoint; SHA-256 of what was added: the file itself, unless it lists the files it was trained on."""
+    """Add a checkpoint without lists of training files, and return the SHA-256 of the added file."""
     content = read_checkpoint(path, trust)
     arguments = content["init_args"]
     if "dataset" not in arguments["dataset_json"]:
@@ -110,7 +110,7 @@ def _add_checkpoint(archive: zipfile.ZipFile, name: PurePosixPath, path: Path, t
 
 
 def _add(archive: zipfile.ZipFile, name: PurePosixPath, path: Path) -> str:
-    """Add a file; SHA-256 of what was added. Weights are noise to a compressor, so they are stored as they are."""
+    """Add a file, and return its SHA-256. Weights hardly shrink, so they are stored without compression."""
     entry = zipfile.ZipInfo.from_file(path, str(name), strict_timestamps=False)
     entry.compress_type = zipfile.ZIP_DEFLATED if name.suffix == ".json" else zipfile.ZIP_STORED
     digest = hashlib.sha256()
@@ -135,32 +135,32 @@ def _manifest(models: Sequence[TrainedModel], digests: dict[str, str]) -> dict:
 
 
 def _expectation(models: Sequence[TrainedModel], fingerprints: dict[str, str]) -> dict | None:
-    """What ``--attach`` has kept, of the exported checkpoints and without a path of this machine; None: nothing.
+    """Return the evaluation that ``--attach`` has kept, without paths of this machine; None: there is none.
 
     Args:
         models: one per checkpoint file.
-        fingerprints: of the models here -> as they are exported.
+        fingerprints: of the models here -> of the exported models.
     """
     path = models[0].folder / expected.FILE
     if not path.is_file():
         return None
-    known = read_model_json(path)
-    if "dataset" in known:
-        known["dataset"] = expected.last_name(str(known["dataset"]))
-    if isinstance(known.get("sha256"), str):
-        known["sha256"] = fingerprints.get(known["sha256"], known["sha256"])
-    return known
+    content = read_model_json(path)
+    if "dataset" in content:
+        content["dataset"] = expected.last_name(str(content["dataset"]))
+    if isinstance(content.get("sha256"), str):
+        content["sha256"] = fingerprints.get(content["sha256"], content["sha256"])
+    return content
 
 
 def _expected_dice(models: Sequence[TrainedModel]) -> dict | None:
-    """Subset -> mean Dice, where one of the exported checkpoints was evaluated with ``--attach``."""
+    """Return subset -> mean Dice, where one of the exported checkpoints was evaluated with ``--attach``."""
     path = models[0].folder / expected.FILE
     if not path.is_file():
         return None
-    known = read_model_json(path)
-    if known.get("sha256") not in [model.fingerprint for model in models]:
+    content = read_model_json(path)
+    if content.get("sha256") not in [model.fingerprint for model in models]:
         return None
     try:
-        return {subset: scores["mean"] for subset, scores in known["subsets"].items()}
+        return {subset: scores["mean"] for subset, scores in content["subsets"].items()}
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is damaged: remove it, or run magms_evaluate --attach again") from error

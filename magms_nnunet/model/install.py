@@ -1,4 +1,4 @@
-"""Takes in models from a zip: all of it is checked in a folder of its own, then each model is moved to its place."""
+"""Installs models from a zip: all files are checked in a temporary folder, then each model is moved to its place."""
 
 import os
 import zipfile
@@ -15,18 +15,18 @@ from magms_nnunet.storage.files import open_regular, reason
 from magms_nnunet.storage.new_folders import new_folders
 
 TEMPORARY = ".magms-import_"
-"""What the folder's name begins with. It may hold a model that is being replaced, so it is not taken for unfinished."""
+"""Prefix of the temporary folder. It may hold a model that is being replaced, so it does not count as unfinished."""
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A model that was taken in.
+    """An installed model.
 
     Attributes:
-        folder: where it is now.
+        folder: of the model.
         modalities: names of its channels.
-        folds: that it has.
-        has_manifest: whether it came with hashes to check its files against.
+        folds: of the model.
+        has_manifest: whether the zip had hashes of its files.
         same_id: other datasets that nnU-Net finds by the same id.
     """
 
@@ -45,14 +45,14 @@ def install_models(
     Args:
         source: the zip.
         results: nnU-Net's folder of trained models.
-        overwrite: replace models that are there.
+        overwrite: whether to replace existing models.
         trust_checkpoint: see :func:`magms_nnunet.model.model.load_model`.
 
     Returns:
-        The models, and the names of entries that no model needs and that were left out.
+        The models, and the names of the entries that no model needs, which were left out.
 
     Raises:
-        InputError: something in the zip is not as it should be, or a model is there already; nothing is installed.
+        InputError: the zip fails a check, or a model exists; nothing is installed.
     """
     try:
         with open(source, "rb", opener=open_regular) as file, zipfile.ZipFile(file) as archive:
@@ -67,7 +67,7 @@ def install_models(
                         _unpack_and_check(archive, model, files, new, results, trust_checkpoint)
                         for model, files in contents.models.items()
                     ]
-                except InputError as error:  # the user knows the zip, not our temporary folder
+                except InputError as error:  # the message names the zip, not our temporary folder
                     raise InputError(str(error).replace(f"{new}{os.sep}", f"{source}: ")) from error
     except (zipfile.BadZipFile, FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"{source} is not a zip file, or damaged ({error}): copy it again") from error

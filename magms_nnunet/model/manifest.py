@@ -1,4 +1,4 @@
-"""The manifest of an exported model: the SHA-256 of its files, so that what was altered since is not used."""
+"""The manifest of an exported model: the SHA-256 of its files, so that altered files are not used."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ FILE = "magms_manifest.json"
 
 
 def read_manifest(folder: Path) -> dict | None:
-    """The manifest in a model's folder; None: the model was trained here, or comes without one.
+    """Return the manifest in a model's folder; None: there is none, as for a model that was trained here.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the manifest is damaged.
     """
     if not (folder / FILE).is_file():
         return None
@@ -25,7 +25,7 @@ def read_manifest(folder: Path) -> dict | None:
 
 
 def check_unaltered(folder: Path, manifest: dict, digests: Mapping[str, str]) -> None:
-    """See that files are those that were exported.
+    """Check that files are unaltered since the export.
 
     Args:
         folder: of the model.
@@ -33,7 +33,7 @@ def check_unaltered(folder: Path, manifest: dict, digests: Mapping[str, str]) ->
         digests: file, relative to the folder -> its SHA-256.
 
     Raises:
-        InputError: one was altered, or was not there when the model was exported.
+        InputError: a file was altered or added.
     """
     for name, digest in digests.items():
         exported = manifest["files"].get(name)

@@ -1,4 +1,4 @@
-"""A trained model as nnU-Net leaves it: a folder with plans.json, dataset.json and fold_X/checkpoint."""
+"""A trained model in nnU-Net's layout: a folder with plans.json, dataset.json and fold_X/checkpoint."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ from magms_nnunet.storage.files import sha256
 
 Fold = int | str
 
-# Networks of trainers that need not be imported: nnU-Net's trainer, with all that augments and plots, takes as long to
-# import as torch. Others, those of users too, are found by nnU-Net's search.
+# Networks of trainers that need not be imported: nnU-Net's trainer, with its augmentation and plots, takes as long to
+# import as torch. nnU-Net's search finds all others, those of users, too.
 NETWORKS = {
     "AnySubsetTrainer": build_any_subset_unet,
     "MAGMSTrainer": build_multi_encoder_unet,
@@ -46,7 +46,7 @@ FOR_SUBSETS = ("encoders.", "decision_offset.")  # weights that only networks fo
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Everything that prediction needs.
+    """A trained model, loaded for prediction.
 
     Attributes:
         folder: ``TRAINER__PLANS__CONFIGURATION``.
@@ -61,8 +61,8 @@ class TrainedModel:
         weights: one state dict per fold.
         mirror_axes: axes along which test-time augmentation may mirror.
         fingerprint: SHA-256 of the checkpoint; of several folds, of their checkpoints' digests in order of the folds.
-        epoch_seconds: of every epoch that led to these weights, of all folds; empty where a checkpoint does not say.
-        lock: held while the network runs: each fold's weights are loaded into it, and it is moved between devices.
+        epoch_seconds: of every epoch that led to these weights, of all folds; empty where a log is missing.
+        lock: held while the network runs, which gets the weights of each fold and is moved between devices.
     """
 
     folder: Path
@@ -87,12 +87,12 @@ class TrainedModel:
 
     @property
     def is_cascaded(self) -> bool:
-        """Whether it needs the segmentation of a previous stage."""
+        """Whether the model needs the segmentation of a previous stage."""
         return self.previous_stage is not None
 
     @property
     def takes_subsets(self) -> bool:
-        """Whether its network takes any subset; a stock network takes all modalities, or has to be filled up."""
+        """Whether the network takes any subset; a stock network needs all modalities, or fillings."""
         return isinstance(self.network, AnySubsetUNet | MultiEncoderUNet)
 
 
@@ -107,13 +107,13 @@ def load_model(
 
     Args:
         folder: of the model.
-        folds: which; None: all that have the checkpoint, except ``all``.
+        folds: their names; None: all that have the checkpoint, except ``all``.
         checkpoint: file name within the fold.
-        trust_checkpoint: unpickle whatever the checkpoints hold, code included.
+        trust_checkpoint: whether to unpickle any content of the checkpoints, code included.
 
     Raises:
-        InputError: not a model, a fold is missing, the files disagree, were altered since the model was exported, or
-            hold what no model needs.
+        InputError: the folder holds no model, a fold is missing, or the files disagree, were altered after the export,
+            or hold more than data.
     """
     autoload.install()  # where .pth files are not read
     plans, dataset_json = read_plans(folder), read_dataset_json(folder)
@@ -185,9 +185,9 @@ def _check_models_agree(
 
 
 def _load_weights(network: nn.Module, paths: Sequence[Path], contents: Sequence[dict], trainer: str) -> None:
-    """Check that the weights of every fold fit the network, and leave those of the first fold in it."""
+    """Check that the weights of every fold fit the network, and load those of the first fold last."""
     wanted = {name: tensor.dtype for name, tensor in network.state_dict().items()}
-    for path, content in zip(reversed(paths), reversed(contents), strict=True):  # so that the first fold's stay
+    for path, content in zip(reversed(paths), reversed(contents), strict=True):  # the first fold's are loaded last
         try:
             network.load_state_dict(content["network_weights"], assign=True)
         except (RuntimeError, TypeError, AttributeError) as error:
@@ -203,12 +203,12 @@ def _load_weights(network: nn.Module, paths: Sequence[Path], contents: Sequence[
 
 
 def fingerprint_of(digests: Sequence[str]) -> str:
-    """Of a model whose folds' checkpoints have these SHA-256."""
+    """Return the fingerprint of a model, from the SHA-256 of the checkpoints of its folds."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) -> list[Fold]:
-    """Which folds are meant.
+    """Return the folds to use.
 
     Args:
         folder: of the model.
@@ -216,7 +216,7 @@ def existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) 
         checkpoint: file name within the fold.
 
     Raises:
-        InputError: one does not have it, or none does.
+        InputError: a fold lacks the checkpoint, or all folds do.
     """
     present = sorted(
         path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}") if path.is_file()
@@ -233,7 +233,7 @@ def existing_folds(folder: Path, folds: Sequence[Fold] | None, checkpoint: str) 
 
 
 def _check_numbers(path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.dtype]) -> None:
-    """See that the weights, which have the network's names and shapes, are numbers that it computes with."""
+    """Check that the weights, which have the network's names and shapes, are finite and of its types."""
     for name, tensor in weights.items():
         if tensor.dtype != wanted[name]:
             raise InputError(f"{path}: {name} is {tensor.dtype}, not {wanted[name]} as trained: use the original file")
@@ -255,7 +255,7 @@ def _configuration(plans_manager: PlansManager, name: str, folder: Path, path: P
         check_architecture(manager)
     except InputError:
         raise
-    except Exception as error:  # nnU-Net takes plans as they come, so what is wrong with them shows anywhere
+    except Exception as error:  # nnU-Net does not check plans, so an error in them may appear anywhere
         raise _undescribed(plans, name, error) from error
     return manager
 
@@ -293,7 +293,7 @@ def _trainer_class(trainer: str, path: Path) -> Any:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Random numbers of tensors without memory are not drawn: torch would import its compiler for that."""
+    """Skips random numbers for tensors without memory, for which torch would import its compiler."""
 
     def __torch_function__(self, function, types, args: tuple = (), kwargs=None):
         if function in (torch.Tensor.normal_, torch.Tensor.uniform_):

@@ -1,4 +1,4 @@
-"""plans.json and dataset.json of a model: read, and checked for what prediction takes from them."""
+"""Reads plans.json and dataset.json of a model, and checks the values that prediction uses."""
 
 import math
 import re
@@ -11,27 +11,27 @@ from magms_nnunet.model.agreement import with_current_keys
 from magms_nnunet.storage.json_files import read_json_object
 
 _LARGEST_LABEL = 65535  # nnU-Net writes 16 bits at most
-_LARGEST_OF_A_REGION = 32767  # 8 bits where there are few labels, and 15 while regions are put together
+_LARGEST_OF_A_REGION = 32767  # 8 bits for few labels, and 15 while regions are combined
 _SPACING_MM = (1e-6, 1e6)
 _ENDING = re.compile(r"(\.[A-Za-z0-9]+)+")  # it becomes part of file names
 _INTENSITIES = "foreground_intensity_properties_per_channel"
-_NAME = re.compile(r"[A-Za-z_]\w*")  # nnU-Net looks such a name up in its own folders
+_NAME = re.compile(r"[A-Za-z_]\w*")  # nnU-Net looks up such a name in its own folders
 
 
 def read_model_json(path: Path) -> dict:
     """Return the content of a JSON file of the model.
 
     Raises:
-        InputError: the file is missing, cannot be read, is not JSON, or holds something else than an object.
+        InputError: the file is missing, cannot be read, is not JSON, or holds no object.
     """
     return read_json_object(path, f"{path.parent} is not a trained model: it has no {path.name}", "copy it again")
 
 
 def read_dataset_json(folder: Path) -> dict:
-    """The model's dataset.json.
+    """Read and check the dataset.json of a model.
 
     Raises:
-        InputError: it is not there, or what it says cannot be true.
+        InputError: the file is missing, or its values make no sense.
     """
     path = folder / "dataset.json"
     content = read_model_json(path)
@@ -40,10 +40,10 @@ def read_dataset_json(folder: Path) -> dict:
 
 
 def check_dataset_json(path: Path, content: dict) -> None:
-    """See that a dataset.json can be that of a model; ``path`` is for messages.
+    """Check that a dataset.json can be that of a model; ``path`` is for messages.
 
     Raises:
-        InputError: what it says cannot be true, or no result could be written.
+        InputError: its values make no sense, or no result could be written.
     """
     Modalities.from_dataset_json(content)
     labels = content.get("labels")
@@ -73,15 +73,15 @@ def check_dataset_json(path: Path, content: dict) -> None:
 
 
 def without_listed_files(dataset_json: dict) -> dict:
-    """What may be given to others of a dataset.json: its lists of training files name patients and folders."""
+    """Return a dataset.json without its lists of training files, which name patients and folders."""
     return {key: value for key, value in dataset_json.items() if key != "dataset"}
 
 
 def read_plans(folder: Path) -> dict:
-    """The model's plans.json, in the keys of today's nnU-Net; checked as far as it is the same for all configurations.
+    """Read the plans.json of a model with the current keys, and check the values that all configurations share.
 
     Raises:
-        InputError: it is not there, or what it says cannot be true.
+        InputError: the file is missing, or its values make no sense.
     """
     path = folder / "plans.json"
     plans = with_current_keys(read_model_json(path))
@@ -90,10 +90,10 @@ def read_plans(folder: Path) -> dict:
 
 
 def check_plans(path: Path, plans: dict) -> None:
-    """See that plans, in the keys of today's nnU-Net, can be those of a model, as far as configurations share them.
+    """Check the values of plans, with the current keys, that all configurations share; ``path`` is for messages.
 
     Raises:
-        InputError: what they say cannot be true; ``path`` is for the message.
+        InputError: a value makes no sense.
     """
     _check(path, "", {"label_manager": "LabelManager", **plans}, _PLANS)
     forward, backward = plans["transpose_forward"], plans["transpose_backward"]
@@ -105,12 +105,12 @@ def check_plans(path: Path, plans: dict) -> None:
 
 
 def check_configuration(path: Path, name: str, configuration: dict) -> None:
-    """See that a configuration holds what preprocessing and prediction take from it.
+    """Check the values of a configuration that preprocessing and prediction use.
 
     Args:
         path: of plans.json, for the message.
         name: of the configuration, such as 3d_fullres.
-        configuration: with what it inherits.
+        configuration: with inherited values.
 
     Raises:
         InputError: a key is missing or its value makes no sense.

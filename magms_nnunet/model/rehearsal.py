@@ -8,10 +8,15 @@ _FINER = 1.5  # what the voxels' spacing is of the model's, so that there is som
 
 
 def rehearse(plans_manager: PlansManager, configuration_manager: ConfigurationManager, dataset_json: dict) -> None:
-    """Preprocess a few voxels and resample the result back, as prediction will: milliseconds.
+    """Preprocess a few voxels and resample the result back, as prediction does; this takes milliseconds.
+
+    Args:
+        plans_manager: of the model.
+        configuration_manager: of the model.
+        dataset_json: of the model.
 
     Raises:
-        Whatever nnU-Net raises where the plans make no sense.
+        Exception: whatever nnU-Net raises for plans that make no sense.
     """
     plans_manager.image_reader_writer_class()
     target_mm = configuration_manager.spacing

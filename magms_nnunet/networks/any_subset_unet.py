@@ -1,4 +1,4 @@
-"""One U-Net for every subset of the modalities, which come to it as the channels of one image."""
+"""One U-Net for every subset of the modalities, which are the channels of one image."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from magms_nnunet.networks.detached_decoder import Encoder, detach_encoder
 
 
 class SubsetLogits(NamedTuple):
-    """What the loss needs from a training pass.
+    """The output of a training pass, for the loss.
 
     Attributes:
         logits: ``(B, outputs, *spatial)``; with deep supervision a list of them, highest resolution first.
@@ -43,11 +43,11 @@ class AnySubsetUNet(nn.Module):
         self.num_modalities = num_modalities
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor | list[Tensor] | SubsetLogits:
-        """In eval the logits with their offsets, in training what the loss needs.
+        """Return the logits with their offsets in eval, and :class:`SubsetLogits` in training.
 
         Args:
             x: ``(B, M + extra, *spatial)``. Voxels of a modality that a sample lacks are never used, NaN included.
-            available: bool ``(B, M)``. None: in training what the batch's marks say (``availability.py``), in eval
+            available: bool ``(B, M)``. None: in training as the batch is marked (``availability.py``), in eval
                 all.
 
         Raises:
@@ -67,7 +67,7 @@ class AnySubsetUNet(nn.Module):
         return [self.decision_offset(logits[0], available), *logits[1:]]
 
     def compute_conv_feature_map_size(self, input_size: tuple[int, ...]) -> int:
-        """Voxels of all feature maps of one training pass, nnU-Net's measure of memory."""
+        """Count the voxels of all feature maps of one training pass, nnU-Net's measure of memory."""
         return self.encoder.compute_conv_feature_map_size(input_size) + self.decoder.compute_conv_feature_map_size(
             input_size
         )

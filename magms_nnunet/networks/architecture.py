@@ -1,4 +1,4 @@
-"""Plans come with a model, from anybody, and nnU-Net calls whatever class they name: these may be built."""
+"""The classes that plans may name: a model may come from anybody, and nnU-Net calls every class in its plans."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from magms_nnunet.errors import InputError, shorten
 
-# The last is where old plans look for it; nnU-Net finds it in its new place.
+# The last is the place in old plans; nnU-Net finds the class in its new place.
 NETWORKS = tuple(
     f"dynamic_network_architectures.architectures.{name}"
     for name in (
@@ -30,10 +30,10 @@ _MOST_VOXELS = 2**30
 
 
 def check_architecture(configuration: ConfigurationManager) -> None:
-    """See that building and running the network of these plans cannot do more than build and run a network.
+    """Check that building and running the network of these plans cannot do more than build and run a network.
 
     Raises:
-        InputError: a class is not on the list, or a number is none or enormous.
+        InputError: a class is not on the list, or a number is missing or enormous.
     """
     name, kwargs = configuration.network_arch_class_name, configuration.network_arch_init_kwargs
     if name not in NETWORKS:
@@ -66,7 +66,7 @@ def check_architecture(configuration: ConfigurationManager) -> None:
 
 
 def _check_size(kwargs: Mapping, M: int) -> None:
-    """A generous estimate of the weights: convolutions of every stage, for each encoder."""
+    """Check a generous estimate of the number of weights: convolutions of every stage, for each encoder."""
     try:
         stages = kwargs["n_stages"]
         features, kernels = _per_stage(kwargs["features_per_stage"], stages), _per_stage(kwargs["kernel_sizes"], stages)
@@ -88,7 +88,7 @@ def _check_size(kwargs: Mapping, M: int) -> None:
 
 
 def _check_grids(kwargs: Mapping, patch: Sequence[int]) -> None:
-    """Every stage halves, or so, the grid of the one before, along the axes of the patch, and comes out even."""
+    """Check that the strides of all stages divide the patch without remainder along each of its axes."""
     for key in ("kernel_sizes", "strides"):
         for value in _per_stage(kwargs.get(key), kwargs["n_stages"]):
             sizes = value if isinstance(value, list | tuple) else [value] * len(patch)
@@ -114,7 +114,7 @@ def _per_stage(value, stages: int) -> list:
 
 
 def _numbers(value) -> Iterator[float]:
-    """Every number in nested lists and objects; true and false are none."""
+    """Yield every number in nested lists and objects; true and false are not numbers."""
     if isinstance(value, Mapping):
         value = value.values()
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,14 +1,14 @@
-"""Which modalities a sample of a batch has, and how a training batch says so."""
+"""The modalities that the samples of a batch have, and the marks for them in a training batch."""
 
 import torch
 from torch import Tensor
 
 
 def mark_absent(x: Tensor, available: Tensor) -> Tensor:
-    """A training batch in which NaN marks what a sample lacks, for :func:`marked_available` to read.
+    """Return a training batch in which NaN marks what a sample lacks, for :func:`marked_available` to read.
 
     nnU-Net's training step hands the network one tensor. NaN cannot be mistaken for an image, and a network that
-    overlooks it has a loss of NaN instead of one that silently learned from zeros.
+    overlooks it has a loss of NaN, instead of learning silently from zeros.
 
     Args:
         x: ``(B, M + extra, *spatial)``; ``extra`` channels (the previous stage of a cascade) stay as they are.
@@ -21,20 +21,25 @@ def mark_absent(x: Tensor, available: Tensor) -> Tensor:
 
 
 def marked_available(x: Tensor, num_modalities: int) -> Tensor:
-    """Which modalities the samples of a marked batch have: bool ``(B, M)``, on the device of ``x``.
+    """Return which modalities the samples of a marked batch have: bool ``(B, M)``, on the device of ``x``.
 
     Args:
         x: ``(B, M + extra, *spatial)`` from :func:`mark_absent`; without marks every modality is available.
         num_modalities: M.
     """
-    return ~x[:, :num_modalities].flatten(2).isnan().all(2)  # an image with some NaN is damaged, and shall be noticed
+    return ~x[:, :num_modalities].flatten(2).isnan().all(2)  # an image with some NaN is damaged and must be noticed
 
 
 def checked_available(available: Tensor, x: Tensor, num_modalities: int) -> Tensor:
-    """``available`` as bool on the CPU, where looking at it does not wait for the GPU when the caller made it there.
+    """Return ``available`` as bool on the CPU; reading it does not wait for the GPU where the caller made it there.
+
+    Args:
+        available: ``(B, M)``.
+        x: the images, ``(B, M + extra, *spatial)``.
+        num_modalities: M.
 
     Raises:
-        ValueError: it is not ``(B, M)``, or a sample has no modality at all.
+        ValueError: ``available`` has another shape, or a sample has no modality at all.
     """
     available = available.to("cpu", torch.bool)
     if available.shape != (len(x), num_modalities):
@@ -45,7 +50,7 @@ def checked_available(available: Tensor, x: Tensor, num_modalities: int) -> Tens
 
 
 def without_absent(x: Tensor, available: Tensor) -> Tensor:
-    """``x`` with zeros in place of what a sample lacks, NaN included.
+    """Return ``x`` with zeros in place of the modalities that a sample lacks, NaN included.
 
     Args:
         x: ``(B, M + extra, *spatial)``; ``extra`` channels stay as they are.

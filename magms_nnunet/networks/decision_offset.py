@@ -1,4 +1,4 @@
-"""Where a network decides between foreground and background, for every subset of the modalities."""
+"""The threshold between foreground and background, for every subset of the modalities."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class DecisionOffset(nn.Module):
     """Adds to the logits of each class a number that depends on which modalities are absent.
 
-    Cross entropy makes a network doubtful where a subset shows a structure badly: enhancing tumour seen without T1c is
+    Cross entropy makes a network uncertain where a subset shows a structure badly: enhancing tumour seen without T1c is
     seldom more than 30 % probable anywhere, and a decision at 50 % leaves it out although a segmentation at 10 % has
-    the better Dice. The offset moves the decision to where Dice is highest:
+    the better Dice. The offset moves the decision to the highest Dice:
 
         offset(S) = bias + sum over the absent m of weight[m]
 
@@ -26,7 +26,7 @@ class DecisionOffset(nn.Module):
         self.weight = nn.Parameter(torch.zeros(num_modalities, num_outputs))
 
     def forward(self, logits: Tensor, available: Tensor) -> Tensor:
-        """The logits with their offsets, ``(B, outputs, *spatial)``.
+        """Return the logits with their offsets, ``(B, outputs, *spatial)``.
 
         Args:
             logits: ``(B, outputs, *spatial)``.

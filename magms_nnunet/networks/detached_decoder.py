@@ -1,4 +1,4 @@
-"""A decoder that does not hold the encoder it was built for."""
+"""A decoder without the encoder that it was built for."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -24,17 +24,18 @@ def build_multi_encoder_unet(
     deep_supervision: bool,
     network: type[MultiEncoderUNet] = MultiEncoderUNet,
 ) -> MultiEncoderUNet:
-    """The network that the plans describe, with its encoder once per modality.
+    """Build the network that the plans describe, with one encoder per modality.
 
     Args:
         configuration: M is the number of its normalisation schemes, one per channel of the dataset.
-        num_input_channels: M, or more: what is past M is the previous stage of a cascade, one-hot.
+        num_input_channels: M, or more: the channels beyond M are the previous stage of a cascade, one-hot.
         num_output_channels: classes or regions.
         deep_supervision: whether the decoder returns logits of every resolution.
-        network: what is made of the encoders and the decoder.
+        network: class that is made of the encoders and the decoder.
 
     Raises:
-        InputError: the plans have more modalities than the dataset, or another network than those two.
+        InputError: the plans have more modalities than the dataset, or a network that is neither PlainConvUNet nor
+            ResidualEncoderUNet.
     """
     M, extra = split_channels(configuration, num_input_channels)
     unets = [_unet(configuration, 1 + extra, num_output_channels, deep_supervision) for _ in range(M)]
@@ -45,7 +46,17 @@ def build_multi_encoder_unet(
 def build_any_subset_unet(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int, deep_supervision: bool
 ) -> AnySubsetUNet:
-    """The network that the plans describe, for any subset of its channels; arguments and errors as above."""
+    """Build the network that the plans describe, for any subset of its channels.
+
+    Args:
+        configuration: of the plans.
+        num_input_channels: modalities, and the channels of a cascade's previous stage.
+        num_output_channels: of the logits.
+        deep_supervision: whether the network returns logits of every scale in training.
+
+    Raises:
+        InputError: the plans have more modalities than the dataset.
+    """
     M, _ = split_channels(configuration, num_input_channels)
     unet = _unet(configuration, num_input_channels, num_output_channels, deep_supervision)
     network = AnySubsetUNet(
@@ -78,7 +89,7 @@ def _unet(
 
 
 def split_channels(configuration: ConfigurationManager, num_input_channels: int) -> tuple[int, int]:
-    """Number of modalities, and of the channels of a cascade's previous stage, which every encoder sees.
+    """Return the number of modalities, and that of the channels of a cascade's previous stage.
 
     Raises:
         InputError: the plans have more modalities than the dataset.
@@ -94,7 +105,12 @@ def split_channels(configuration: ConfigurationManager, num_input_channels: int)
 
 
 def build_unetr(configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int) -> "UNETR":
-    """The plain UNETR, with all modalities (and the previous stage of a cascade) as channels of its input.
+    """Build the plain UNETR, with all modalities (and a cascade's previous stage) as channels of its input.
+
+    Args:
+        configuration: of the plans.
+        num_input_channels: modalities, and the channels of a cascade's previous stage.
+        num_output_channels: of the logits.
 
     Raises:
         InputError: MONAI cannot be imported.
@@ -112,7 +128,12 @@ def build_unetr(configuration: ConfigurationManager, num_input_channels: int, nu
 def build_multi_encoder_unetr(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
 ) -> MultiEncoderUNet:
-    """UNETR with its transformer once per modality; what it takes and raises is as in ``build_multi_encoder_unet``.
+    """Build UNETR with one transformer per modality.
+
+    Args:
+        configuration: of the plans.
+        num_input_channels: modalities, and the channels of a cascade's previous stage.
+        num_output_channels: of the logits.
 
     Raises:
         InputError: MONAI cannot be imported, or the plans have more modalities than the dataset.

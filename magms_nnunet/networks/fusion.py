@@ -5,11 +5,11 @@ from torch import Tensor
 
 
 def mean_fusion(features: dict[int, Tensor], available: Tensor | None = None) -> Tensor:
-    """Mean over the available modalities, for every sample on its own.
+    """Return the mean over the available modalities, for each sample.
 
     Args:
         features: modality -> ``(B, C, *spatial)``. A modality that no sample has may be left out; features of one that
-            only some samples lack must be finite there, for they are multiplied by 0.
+            some samples lack must be finite there, because they are multiplied by 0.
         available: bool ``(B, M)``, at least one True per row. None: all samples have all modalities in ``features``.
 
     Returns:
@@ -26,7 +26,7 @@ def mean_fusion(features: dict[int, Tensor], available: Tensor | None = None) ->
 
 
 def mean(tensors: list[Tensor]) -> Tensor:
-    """Mean of tensors of one shape; of one, itself. In place after the first sum, for less memory traffic."""
+    """Return the mean of tensors of one shape. Sums after the first are in place, for less memory traffic."""
     if len(tensors) == 1:
         return tensors[0]
     total = tensors[0] + tensors[1]

@@ -1,4 +1,4 @@
-"""HeMIS: what fuses the modalities is the mean and the variance of their features (Havaei et al., arXiv 1607.05194)."""
+"""HeMIS: fusion by the mean and the variance of the modalities' features (Havaei et al., arXiv 1607.05194)."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from magms_nnunet.networks.multi_encoder_unet import Logits, MultiEncoderUNet
 
 
 def mean_and_variance(features: dict[int, Tensor], available: Tensor | None = None) -> Tensor:
-    """First two moments over the available modalities, for every sample on its own.
+    """Return the first two moments over the available modalities, for each sample.
 
-    The variance divides by the number of modalities minus 1, and is 0 where a sample has only one (section 2 there).
+    The variance divides by the number of modalities minus 1, and is 0 where a sample has only one (section 2 of the
+    paper).
 
     Args:
         features: as in :func:`magms_nnunet.networks.fusion.mean_fusion`.
@@ -34,11 +35,11 @@ def mean_and_variance(features: dict[int, Tensor], available: Tensor | None = No
 
 
 class HeMISUNet(MultiEncoderUNet):
-    """A U-Net with an encoder per modality, whose decoder sees mean and variance of the features at every level.
+    """A U-Net with an encoder per modality, whose decoder gets mean and variance of the features at every level.
 
     The original is a shallow 2-D network that fuses once. This one has the encoders and the decoder of the plans, as
     every other system that is compared with it; a 1x1x1 convolution per level takes the 2 C moments to the C channels
-    that the decoder was built for. In training NaN marks what a sample lacks (``availability.py``).
+    that the decoder was built for. In training NaN marks the modalities that a sample lacks (``availability.py``).
 
     Args:
         encoders: as for :class:`MultiEncoderUNet`.
@@ -52,11 +53,11 @@ class HeMISUNet(MultiEncoderUNet):
         self.abstraction = nn.ModuleList(conv(2 * channels, channels, 1) for channels in encoders[0].output_channels)
 
     def encode(self, x: Tensor, modality: int) -> list[Tensor]:
-        """Features of one modality at every level; see :meth:`MultiEncoderUNet.encode`."""
+        """Return the features of one modality at every level; see :meth:`MultiEncoderUNet.encode`."""
         return self.encoders[modality](self.image(x, modality))
 
     def fuse(self, features: dict[int, list[Tensor]], available: Tensor | None = None) -> list[Tensor]:
-        """What the decoder takes, of every level; see :meth:`MultiEncoderUNet.fuse`."""
+        """Return the fused features of every level; see :meth:`MultiEncoderUNet.fuse`."""
         levels = range(len(self.abstraction))
         moments = [mean_and_variance({m: f[level] for m, f in features.items()}, available) for level in levels]
         return [abstraction(level) for abstraction, level in zip(self.abstraction, moments, strict=True)]

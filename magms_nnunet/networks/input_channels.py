@@ -1,4 +1,4 @@
-"""A network that says what to do where it is given a case that lacks files, as nnU-Net's own prediction may do."""
+"""A message for a case that lacks files, which nnU-Net's own prediction may pass to a network."""
 
 from functools import partial
 from typing import TypeVar
@@ -11,13 +11,16 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def with_checked_channels(network: Network, num_input_channels: int) -> Network:
-    """The network itself, which from now on refuses any other number of channels in one line.
+    """Make a network refuse any other number of channels, with a message of one line.
 
-    Without that a convolution fails, whose message is about its own weights.
+    Otherwise a convolution fails, with a message about its own weights.
 
     Args:
         network: takes ``(B, num_input_channels, *spatial)``.
         num_input_channels: the modalities, and the channels of a cascade's previous stage.
+
+    Returns:
+        The network itself.
     """
     network.register_forward_pre_hook(partial(_check, num_input_channels))
     return network

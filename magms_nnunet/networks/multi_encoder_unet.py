@@ -16,7 +16,7 @@ Logits = Tensor | list[Tensor]
 
 
 class BranchFeatures(NamedTuple):
-    """What the decoder and equations 1 and 2 need, from one forward pass in training.
+    """The output of a training pass, for the decoder and for equations 1 and 2.
 
     Attributes:
         teacher: the fused features F~ of every level, highest resolution first.
@@ -33,15 +33,15 @@ class MultiEncoderUNet(nn.Module):
     """U-Net with an encoder per modality; predicts from any non-empty subset of them.
 
     All skips and the bottleneck are fused. Each modality has a 1x1x1 convolution without bias per level ("linear
-    combination of features"), which a modality that is given alone passes as well.
+    combination of features"), which also applies to a modality that is given alone.
 
     Args:
-        encoders: one per modality, alike in everything but their weights; each takes ``(B, 1 + extra, *spatial)`` and
+        encoders: one per modality, which differ in their weights only; each takes ``(B, 1 + extra, *spatial)`` and
             returns its skips, highest resolution first, bottleneck last (``PlainConvEncoder``, ``ResidualEncoder``).
         decoder: a ``UNetDecoder`` that was built for such an encoder.
 
     Attributes:
-        recompute_encoders: in training, keep of each encoder only its projected features, and run it again in the
+        recompute_encoders: whether, in training, each encoder keeps only its projected features and runs again in the
             backward pass: less memory, more time.
     """
 
@@ -68,7 +68,7 @@ class MultiEncoderUNet(nn.Module):
         return len(self.encoders)
 
     def encode(self, x: Tensor, modality: int) -> list[Tensor]:
-        """Projected features F_m of one modality.
+        """Return the projected features F_m of one modality.
 
         Args:
             x: ``(B, M + extra, *spatial)``; ``extra`` channels (the previous stage of a cascade) go to every encoder.
@@ -82,29 +82,29 @@ class MultiEncoderUNet(nn.Module):
         return [projection(skip) for projection, skip in zip(projections, skips, strict=True)]
 
     def image(self, x: Tensor, modality: int) -> Tensor:
-        """What an encoder sees of ``x``: its modality and the channels that all share, ``(B, 1 + extra, *spatial)``."""
+        """Return the input of an encoder: its modality and the shared channels, ``(B, 1 + extra, *spatial)``."""
         image = x[:, modality : modality + 1]
         if x.shape[1] > self.num_modalities:
             image = torch.cat((image, x[:, self.num_modalities :]), 1)
         return image
 
     def fuse(self, features: dict[int, list[Tensor]], available: Tensor | None = None) -> list[Tensor]:
-        """Fused features of every level; arguments as in :func:`mean_fusion`, for each level."""
+        """Return the fused features of every level; arguments as in :func:`mean_fusion`, for each level."""
         levels = range(len(next(iter(features.values()))))
         return [mean_fusion({m: f[level] for m, f in features.items()}, available) for level in levels]
 
     def decode(self, features: list[Tensor]) -> Logits:
-        """Logits from the features of every level, of one modality or fused."""
+        """Return the logits from the features of every level, of one modality or fused."""
         return self.decoder(features)
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Logits | BranchFeatures:
-        """Return what :meth:`branches` returns in training, and what :meth:`segment` returns in eval.
+        """Call :meth:`branches` in training and :meth:`segment` in eval.
 
         nnU-Net and ``DistributedDataParallel`` call this method only.
 
         Args:
             x: ``(B, M + extra, *spatial)``. Voxels of a modality that a sample lacks are never used, NaN included.
-            available: bool ``(B, M)``, which modalities each sample has. None: all.
+            available: bool ``(B, M)``, the modalities that each sample has. None: all.
 
         Raises:
             ValueError: ``available`` has another shape, or a sample has no modality at all.
@@ -126,7 +126,7 @@ class MultiEncoderUNet(nn.Module):
     def branches(self, x: Tensor, available: Tensor | None = None) -> BranchFeatures:
         """Return the features of all branches, which the loss decodes; arguments and errors as for :meth:`forward`.
 
-        Every encoder runs. A student of an absent modality saw only zeros, and the loss leaves it out.
+        Every encoder runs. The encoder of an absent modality gets zeros, and the loss leaves that student out.
         """
         if available is not None:
             available = checked_available(available, x, self.num_modalities)
@@ -135,7 +135,7 @@ class MultiEncoderUNet(nn.Module):
         return BranchFeatures(self.fuse(features, available), list(features.values()), available)
 
     def _masked(self, x: Tensor, available: Tensor | None, modalities: list[int]) -> tuple[Tensor, Tensor | None]:
-        """Return ``x`` without what samples lack, and ``available``; None where each sample has all ``modalities``."""
+        """Set absent modalities of ``x`` to 0; return it and ``available``, None where nothing is absent."""
         if available is None or available[:, modalities].all():
             return x, None
         return without_absent(x, available), available
@@ -146,16 +146,16 @@ class MultiEncoderUNet(nn.Module):
         return self.encode(x, modality)
 
     def compute_conv_feature_map_size(self, input_size: tuple[int, ...]) -> int:
-        """Voxels of all feature maps of one training pass, nnU-Net's measure of memory; see the function below."""
+        """Count the voxels of all feature maps of one training pass; see :func:`conv_feature_map_size`."""
         return conv_feature_map_size(self.encoders[0], self.decoder, self.num_modalities, input_size)
 
 
 def conv_feature_map_size(encoder: Encoder, decoder: Any, num_modalities: int, input_size: tuple[int, ...]) -> int:
     """Count the voxels of all feature maps of a training pass.
 
-    These are M encoders, one decoder pass, and at each level M projections, their mean, and the gradients of these.
-    One pass of M + 1, since each is differentiated before the next one begins. The gradients stand for the outputs of
-    the normalisation, which nnU-Net's measure leaves out after every convolution that it counts.
+    These are M encoders, one decoder pass, and at each level M projections, their mean, and the gradients of these. Of
+    the M + 1 decoder passes one counts, since each is differentiated before the next one begins. The gradients stand
+    for the outputs of the normalisation, which nnU-Net's measure leaves out after every convolution that it counts.
 
     Args:
         encoder: one of the M encoders.

@@ -1,4 +1,4 @@
-"""A network for any subset seen by nnU-Net's sliding window as a network of some of its modalities."""
+"""Presents a network for any subset to nnU-Net's sliding window as a network of some of its modalities."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from magms_nnunet.networks.multi_encoder_unet import Logits, MultiEncoderUNet
 
 
 class SubsetNetwork(nn.Module):
-    """Takes only the channels of a subset, so that voxels of other modalities do not even exist.
+    """Takes only the channels of a subset, so that voxels of other modalities cannot reach it.
 
     Args:
         network: in eval mode.
@@ -25,7 +25,10 @@ class SubsetNetwork(nn.Module):
         self.subset = list(subset)
 
     def forward(self, x: Tensor) -> Logits:
-        """Logits of ``x``, ``(B, len(subset) + extra, *spatial)``; ``extra`` is the previous stage of a cascade."""
+        """Return logits.
+
+        Args:
+            x: ``(B, len(subset) + extra, *spatial)``; ``extra`` is the previous stage of a cascade."""
         M, given = self.network.num_modalities, len(self.subset)
         if given == M:
             return self.network(x)
@@ -37,5 +40,11 @@ class SubsetNetwork(nn.Module):
         return self.network(full, available)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
-        """Weights of the network itself: nnU-Net loads each fold's checkpoint through this."""
+        """Load the weights of the network inside: nnU-Net loads the checkpoint of each fold by this method.
+
+        Args:
+            state_dict: name -> tensor, of the network inside.
+            strict: as for :meth:`torch.nn.Module.load_state_dict`.
+            assign: as for :meth:`torch.nn.Module.load_state_dict`.
+        """
         return self.network.load_state_dict(state_dict, strict, assign)

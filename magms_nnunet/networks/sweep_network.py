@@ -12,7 +12,7 @@ from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 
 class SweepNetwork(nn.Module):
-    """A network for any subset seen by nnU-Net's sliding window as one whose classes are those of all subsets.
+    """Presents a network for any subset to nnU-Net's sliding window as one whose classes are those of all subsets.
 
     The logits are those of one subset at a time. Where there is an encoder per modality, each tile is encoded once per
     modality, so that all 2^M - 1 subsets cost M encoder passes in place of M 2^(M - 1).
@@ -20,8 +20,8 @@ class SweepNetwork(nn.Module):
     Args:
         network: in eval mode.
         subsets: sorted channels each, in the order of the output.
-        fast: where features are averaged, also apply once per modality what the decoder does to them before anything
-            nonlinear, and average that: on a CPU about a sixth less time. The logits are then the same up to rounding.
+        fast: whether to compute the decoder's linear part once per modality where features are averaged, and to average
+            that: on a CPU about a sixth less time. The logits are then the same up to rounding.
     """
 
     def __init__(self, network: MultiEncoderUNet | AnySubsetUNet, subsets: Sequence[Subset], *, fast: bool = False):
@@ -32,9 +32,12 @@ class SweepNetwork(nn.Module):
         self._shares_linear_parts = fast and averages and hasattr(network.decoder, "linear_parts")
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, subsets x classes, *spatial)`` of ``x``, ``(B, M + extra, *spatial)``.
+        """Return the logits of all subsets, ``(B, subsets x classes, *spatial)``.
 
         Voxels of a modality reach the logits of those subsets only that have it.
+
+        Args:
+            x: ``(B, M + extra, *spatial)``.
         """
         if not isinstance(self.network, MultiEncoderUNet):
             return torch.cat([self.network(x, mask.expand(len(x), -1)) for mask in self._available()], 1)
@@ -48,12 +51,18 @@ class SweepNetwork(nn.Module):
         return torch.cat([decode(network.fuse({m: features[m] for m in s})) for s in self.subsets], 1)
 
     def _available(self) -> Tensor:
-        """bool ``(subsets, 1, M)``"""
+        """Return the modalities of each subset: bool ``(subsets, 1, M)``."""
         available = torch.zeros(len(self.subsets), 1, self.network.num_modalities, dtype=torch.bool)
         for row, subset in zip(available, self.subsets, strict=True):
             row[0, list(subset)] = True
         return available
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
-        """Weights of the network itself: nnU-Net loads each fold's checkpoint through this."""
+        """Load the weights of the network inside: nnU-Net loads the checkpoint of each fold by this method.
+
+        Args:
+            state_dict: name -> tensor, of the network inside.
+            strict: as for :meth:`torch.nn.Module.load_state_dict`.
+            assign: as for :meth:`torch.nn.Module.load_state_dict`.
+        """
         return self.network.load_state_dict(state_dict, strict, assign)

@@ -1,7 +1,7 @@
 """UNETR, a vision transformer with a convolutional decoder (Hatamizadeh et al., arXiv 2103.10504), for any patch size.
 
-Made of MONAI's UNETR, cut where nnU-Net's U-Nets are cut: an encoder that returns skips, and a decoder that takes them.
-MONAI takes the outputs of the 4th, 7th, 10th and last layer, numbered 3, 6 and 9 from 0; so do its authors' trainings.
+MONAI's UNETR is divided as nnU-Net's U-Nets are: an encoder that returns skips, and a decoder that takes them. MONAI
+uses the outputs of the 4th, 7th, 10th and last layer, as the authors of UNETR did in their trainings.
 """
 
 from collections.abc import Sequence
@@ -19,22 +19,22 @@ SKIP_LAYERS = (3, 6, 9)
 
 
 class UNETREncoder(nn.Module):
-    """Transformer, and the convolutions that turn its tokens into skips.
+    """The transformer, and the convolutions that turn its tokens into skips.
 
     Args:
-        unetr: whose layers it takes over.
-        patch_size: voxels that every input has, any number of them along 2 or 3 axes.
+        unetr: network whose layers are used.
+        patch_size: voxels of every input, along 2 or 3 axes; any numbers.
         feature_size: channels at full resolution.
 
     Attributes:
         conv_op: ``Conv2d`` or ``Conv3d``.
-        output_channels: of the skips. As nnU-Net's encoders have them.
+        output_channels: of the skips, as in nnU-Net's encoders.
     """
 
     def __init__(self, unetr: monai_unetr.UNETR, patch_size: Sequence[int], feature_size: int):
         super().__init__()
         self.vit = unetr.vit
-        for block in self.vit.blocks:  # MONAI makes weights for cross-attention and never uses them; DDP refuses that
+        for block in self.vit.blocks:  # MONAI makes weights for cross-attention that it never uses, which DDP refuses
             del block.cross_attn, block.norm_cross_attn
         self.image_block = unetr.encoder1
         self.token_blocks = nn.ModuleList([unetr.encoder2, unetr.encoder3, unetr.encoder4])
@@ -43,7 +43,7 @@ class UNETREncoder(nn.Module):
         self.output_channels = [*(feature_size * 2**level for level in range(4)), unetr.hidden_size]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Skips of ``x``, ``(B, C, *patch_size)``: highest resolution first, bottleneck last.
+        """Return the skips of ``x``, ``(B, C, *patch_size)``: highest resolution first, bottleneck last.
 
         Their sizes are those of the patch padded to whole tokens, divided by 1, 2, 4, 8 and 16.
 
@@ -68,11 +68,11 @@ class UNETRDecoder(nn.Module):
     """Logits from the skips of a :class:`UNETREncoder`.
 
     Args:
-        unetr: whose layers it takes over.
-        patch_size: the encoder's.
+        unetr: network whose layers are used.
+        patch_size: of the encoder.
 
     Attributes:
-        deep_supervision: nnU-Net switches it; here it does nothing, as there are only logits of full resolution.
+        deep_supervision: set by nnU-Net and without effect, because there are only logits of full resolution.
     """
 
     def __init__(self, unetr: monai_unetr.UNETR, patch_size: Sequence[int]):
@@ -83,7 +83,7 @@ class UNETRDecoder(nn.Module):
         self.deep_supervision = False
 
     def forward(self, skips: list[Tensor]) -> Tensor:
-        """Logits ``(B, classes, *patch_size)`` from skips as :meth:`UNETREncoder.forward` returns them."""
+        """Return logits ``(B, classes, *patch_size)`` from skips as :meth:`UNETREncoder.forward` returns them."""
         *skips, x = skips
         for block, skip in zip(self.up_blocks, reversed(skips), strict=True):
             x = block(x, skip)
@@ -130,14 +130,14 @@ class UNETR(nn.Module):
         self.decoder = UNETRDecoder(unetr, patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B, out_channels, *patch_size)`` of ``x``, ``(B, in_channels, *patch_size)``."""
+        """Return logits ``(B, out_channels, *patch_size)`` of ``x``, ``(B, in_channels, *patch_size)``."""
         return self.decoder(self.encoder(x))
 
 
 def _margins(patch_size: Sequence[int]) -> list[int]:
-    """What :func:`F.pad` adds to fill whole tokens: before and after each axis, last axis first, and evenly.
+    """Return the padding to whole tokens, as :func:`F.pad` takes it: before and after each axis, last axis first.
 
-    Evenly, so that a mirrored patch lies where the patch itself did.
+    The two are equal where possible, so that a mirrored patch has the same position.
     """
     missing = [-size % TOKEN_VOXELS for size in reversed(patch_size)]
     return [margin for total in missing for margin in (total // 2, total - total // 2)]

@@ -1,1 +1,1 @@
-"""What is read of nnU-Net's folders and internals."""
+"""The interface to nnU-Net's folders and internals."""

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class _OnItsOwnDevice(DistributedDataParallel):
-    """Called as nnU-Net does; the network's own device counts."""
+    """Takes nnU-Net's arguments, and uses the device of the network."""
 
     def __init__(self, network: nn.Module, device_ids: list[int]):
         device = next(network.parameters()).device
@@ -24,7 +24,7 @@ class _OnItsOwnDevice(DistributedDataParallel):
 
 @contextmanager
 def own_devices() -> Iterator[None]:
-    """Inside, a trainer wraps its network for the device that the network is on."""
+    """Let a trainer, within the block, wrap its network for the device that the network is on."""
     module: Any = sys.modules[nnUNetTrainer.__module__]
     before = module.DDP
     module.DDP = _OnItsOwnDevice
@@ -35,7 +35,7 @@ def own_devices() -> Iterator[None]:
 
 
 def place(trainer: nnUNetTrainer, device: torch.device) -> None:
-    """Give a trainer that has just been made the device of this process."""
+    """Set the device of a new trainer to that of this process."""
     trainer.device = device
     if device.type == "cpu":
         trainer.grad_scaler = None

@@ -1,4 +1,4 @@
-"""Where nnU-Net keeps its datasets, and which one a user means by a name or an id."""
+"""The folders of nnU-Net's datasets, and the look-up of a dataset by its name or id."""
 
 import os
 import re
@@ -11,11 +11,11 @@ _NAME = re.compile(r"Dataset(?P<id>[0-9]{3})_[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def nnunet_folder(variable: str, otherwise: str = "") -> Path:
-    """The folder that ``nnUNet_raw``, ``nnUNet_preprocessed`` or ``nnUNet_results`` names.
+    """Return the folder that ``nnUNet_raw``, ``nnUNet_preprocessed`` or ``nnUNet_results`` names.
 
     Args:
         variable: its name.
-        otherwise: what a user can do who has none, for the message.
+        otherwise: another remedy, for the message.
 
     Raises:
         InputError: the variable is not set.
@@ -27,10 +27,10 @@ def nnunet_folder(variable: str, otherwise: str = "") -> Path:
 
 
 def find_raw_dataset(dataset: str) -> Path:
-    """The folder in nnUNet_raw of a dataset that is given by its name or id.
+    """Return the folder in nnUNet_raw of a dataset that is given by its name or id.
 
     Raises:
-        InputError: there is none, or the id belongs to several.
+        InputError: no dataset has that name or id, or several have the id.
     """
     raw = nnunet_folder("nnUNet_raw")
     if dataset.isdecimal():
@@ -47,10 +47,14 @@ def find_raw_dataset(dataset: str) -> Path:
 
 
 def new_dataset_name(dataset: str, name: str) -> str:
-    """Full name of a dataset to be made: ``dataset`` is its id, which ``name`` is added to, or ``DatasetXXX_NAME``.
+    """Return the full name of a new dataset.
+
+    Args:
+        dataset: its id, or its full name ``DatasetXXX_NAME``.
+        name: that an id is completed with.
 
     Raises:
-        InputError: neither, or the id belongs to another dataset, which nnU-Net could not tell from this one.
+        InputError: ``dataset`` is neither, or its id belongs to another dataset: nnU-Net could not tell them apart.
     """
     if dataset.isdecimal() and 1 <= int(dataset) <= 999:
         dataset = f"Dataset{int(dataset):03d}_{name}"

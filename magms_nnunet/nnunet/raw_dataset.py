@@ -1,4 +1,4 @@
-"""What dataset.json of a raw dataset says of its files, and which of them there are."""
+"""The files of a raw dataset, as its dataset.json and its folders list them."""
 
 import os
 import re
@@ -14,14 +14,14 @@ Files = dict[int, str | Path]
 
 
 def file_ending(raw: Path, dataset_json: dict) -> str:
-    """Of all images and labels.
+    """Return the file ending of all images and labels.
 
     Args:
         raw: folder of the dataset.
         dataset_json: content of the dataset.json in it.
 
     Raises:
-        InputError: it is not given.
+        InputError: dataset.json gives none.
     """
     ending = dataset_json.get("file_ending")
     if not isinstance(ending, str) or not ending.startswith("."):
@@ -30,12 +30,17 @@ def file_ending(raw: Path, dataset_json: dict) -> str:
 
 
 def listed_files(raw: Path, dataset_json: dict) -> dict[str, tuple[list[Path], Path]]:
-    """nnU-Net's explicit lists of files: case -> its images in channel order, and its label.
+    """Read nnU-Net's explicit lists of files.
 
-    Arguments as of :func:`file_ending`; ``dataset_json`` has the key ``dataset``.
+    Args:
+        raw: folder of the dataset.
+        dataset_json: content of the dataset.json in it, with the key ``dataset``.
+
+    Returns:
+        Case -> its images in channel order, and its label.
 
     Raises:
-        InputError: they are no such lists.
+        InputError: the lists have another form.
     """
     listed = dataset_json["dataset"]
     if not isinstance(listed, dict):
@@ -56,10 +61,10 @@ def listed_files(raw: Path, dataset_json: dict) -> dict[str, tuple[list[Path], P
 def incomplete_files(
     cases: dict[str, dict], dataset_json: dict, *, several_channels_per_file: bool = True
 ) -> dict[str, Files] | None:
-    """The files of a dataset in which cases lack modalities; None: all cases are complete.
+    """Return the files of a dataset in which cases lack modalities; None: all cases are complete.
 
-    A file's channel is that in its name. In nnU-Net's explicit lists it is the position, and ``""`` is in the place of
-    an image that there is not; a list that is too short is read by the files' names.
+    The name of a file gives its channel. In nnU-Net's explicit lists the position gives it, and ``""`` stands for a
+    missing image; the files of a list that is too short are assigned by their names.
 
     Args:
         cases: name -> ``images``, its files, as nnU-Net lists them.
@@ -70,11 +75,11 @@ def incomplete_files(
         Case -> channel -> path, in the order of channels.
 
     Raises:
-        InputError: a listed file does not exist, or it cannot be told of which channel it is.
+        InputError: a listed file does not exist, or its channel is not clear.
     """
     channels = dataset_json.get("channel_names") or dataset_json.get("modality")
     if not isinstance(channels, dict) or sorted(channels) != sorted(map(str, range(len(channels)))):
-        return None  # what we cannot read may be fine for nnU-Net
+        return None  # nnU-Net may accept what we cannot read
     count = len(channels)
     listed = "dataset" in dataset_json
     if listed:
@@ -92,7 +97,7 @@ def incomplete_files(
 
 
 def check_labels_have_images(raw: Path, dataset_json: dict, cases: Container[str]) -> None:
-    """See that no training case has a label and no image at all.
+    """Check that no training case has a label and no image at all.
 
     Args:
         raw: as for :func:`file_ending`.
@@ -112,26 +117,26 @@ def check_labels_have_images(raw: Path, dataset_json: dict, cases: Container[str
 
 
 def check_listed_exist(case: str, images: Iterable[str | Path]) -> None:
-    """See that the files that dataset.json lists exist; ``""`` in place of one has become a folder.
+    """Check that the files that dataset.json lists exist; nnU-Net turns ``""`` into a folder.
 
     Raises:
-        InputError: names the first that does not.
+        InputError: a file does not exist; names the first.
     """
     if missing := [path for path in images if not os.path.exists(path)]:
         raise InputError(one_line(f'{case}: {missing[0]} does not exist: correct dataset.json ("" for no image)'))
 
 
 def by_channel(case: str, images: Sequence[AnyPath], count: int, listed: bool) -> dict[int, AnyPath]:
-    """The channel of each image of a case.
+    """Return the channel of each image of a case.
 
     Args:
         case: its name.
-        images: paths; a folder is in the place of an image that there is not.
+        images: paths; a folder stands for a missing image.
         count: M.
-        listed: they are in the order of channels, unless there are fewer than M; else their names say.
+        listed: whether the paths are in channel order; where they are fewer than M, their names give the channel.
 
     Raises:
-        InputError: a name says no channel.
+        InputError: a name gives no channel.
     """
     if listed and len(images) >= count:
         return {channel: path for channel, path in enumerate(images) if not os.path.isdir(path)}

@@ -1,4 +1,4 @@
-"""nnU-Net's predictor, imported without torch's compiler: its module needs one class of that, for ``isinstance``."""
+"""nnU-Net's predictor, imported without torch's compiler, of which its module needs one class for ``isinstance``."""
 
 import sys
 from collections.abc import Callable
@@ -16,11 +16,11 @@ class _IsOptimizedModule(type):
 
 
 class OptimizedModule(metaclass=_IsOptimizedModule):
-    """``isinstance`` answers as for the compiler's class: nothing is one before the compiler is imported."""
+    """Stands for the compiler's class; before the compiler is imported, nothing is an instance of it."""
 
 
 def _import_predictor() -> Any:
-    """``nnUNetPredictor``. The compiler takes as long to import as torch; torch.compile imports it when asked to."""
+    """Import ``nnUNetPredictor`` without the compiler, which takes as long to import as torch."""
     if _COMPILER not in sys.modules:
         sys.modules[_COMPILER] = stand_in = ModuleType(_COMPILER)
         vars(stand_in)["OptimizedModule"] = OptimizedModule
@@ -41,8 +41,8 @@ class SlidingWindow(_import_predictor()):
     """nnU-Net's predictor, which can say how far it is, be stopped, and show the output of each fold.
 
     Attributes:
-        on_tile: called before each tile with its number, from 0, and the number of tiles; what it raises ends the
-            prediction. None: nobody is told.
+        on_tile: called before each tile with its number, from 0, and the number of tiles; an exception ends the
+            prediction. None: not called.
         on_fold: called with a copy of the logits of each fold, on the CPU, before they are averaged. None: nobody is
             told.
     """
@@ -73,6 +73,6 @@ class SlidingWindow(_import_predictor()):
             except Exception as error:
                 self._stopped = error
             self._tile += 1
-        if self._stopped is not None:  # raised here, nnU-Net's thread that cuts tiles would wait and hold them forever
+        if self._stopped is not None:  # an exception here would leave nnU-Net's thread that cuts tiles waiting for ever
             return x.new_zeros((1, self.label_manager.num_segmentation_heads, *x.shape[2:]))
         return super()._internal_maybe_mirror_and_predict(x)

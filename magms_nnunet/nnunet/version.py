@@ -1,4 +1,4 @@
-"""Which nnU-Net this package is tested with."""
+"""The version of nnU-Net that this package is tested with."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,10 +15,14 @@ def installed_versions() -> dict[str, str]:
 
 
 def check_hooks(base: type, names: Sequence[str]) -> None:
-    """See that nnU-Net has the methods that we override: one that it has renamed would never be called.
+    """Check that nnU-Net has the methods that we override; a renamed one would never be called.
+
+    Args:
+        base: class of nnU-Net.
+        names: of the methods.
 
     Raises:
-        InputError: it lacks one.
+        InputError: a method is missing.
     """
     for name in names:
         if not hasattr(base, name):
@@ -29,7 +33,7 @@ def check_hooks(base: type, names: Sequence[str]) -> None:
 
 
 def untested_nnunet_warnings() -> list[str]:
-    """A sentence where another nnU-Net is installed; the last number of its version may differ."""
+    """Return a warning where another nnU-Net is installed; the last number of its version may differ."""
     try:
         found = version("nnunetv2")
     except PackageNotFoundError:
@@ -40,6 +44,6 @@ def untested_nnunet_warnings() -> list[str]:
 
 
 def warn_of_untested_nnunet() -> None:
-    """Say so: every command, trainer and planner does, once."""
+    """Warn of an untested nnU-Net, once; every command, trainer and planner calls this."""
     for text in untested_nnunet_warnings():
         warnings.warn(text, InputWarning, stacklevel=2)

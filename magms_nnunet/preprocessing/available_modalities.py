@@ -1,4 +1,4 @@
-"""Which modalities the preprocessed training cases have. A channel that is NaN everywhere is one that a case lacks."""
+"""The modalities that the preprocessed training cases have; a channel that is NaN everywhere is absent."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -16,10 +16,10 @@ _RAW = "nnUNet_raw"
 
 
 def available_channels(images, count: int) -> tuple[bool, ...]:
-    """Which of the first ``count`` channels a case has; all where each is NaN: then the file is spoilt.
+    """Return which of the first ``count`` channels a case has; all of them where each is NaN: such a file is damaged.
 
     Args:
-        images: ``(C, *spatial)``, an array or one that is still on the disk.
+        images: ``(C, *spatial)``, an array in memory or on the disk.
         count: M.
     """
     if count == 1:
@@ -32,13 +32,13 @@ def available_channels(images, count: int) -> tuple[bool, ...]:
     return available if any(available) else (True,) * count
 
 
-@dataclass(frozen=True, repr=False)  # nnU-Net writes the trainer's attributes into debug.json, and these are patients
+@dataclass(frozen=True, repr=False)  # nnU-Net writes the trainer's attributes into debug.json, and these name patients
 class AvailableModalities:
-    """What the cases of a fold have.
+    """The modalities that the cases of a fold have.
 
     Attributes:
         count: M.
-        cases: name -> which modalities, of the cases that lack some; the others have all.
+        cases: name -> whether the case has each modality, of the cases that lack some; the others have all.
     """
 
     count: int
@@ -46,7 +46,7 @@ class AvailableModalities:
 
     @classmethod
     def of_datasets(cls, datasets: Iterable[Dataset], count: int) -> "AvailableModalities":
-        """From the preprocessed cases, of which one voxel of each channel is read."""
+        """Read the modalities from the preprocessed cases, by one voxel of each channel."""
         cases = {}
         for dataset in datasets:
             for case in dataset.identifiers:
@@ -56,27 +56,27 @@ class AvailableModalities:
         return cls(count, cases)
 
     def incomplete(self) -> list[tuple[str, list[int]]]:
-        """Cases that lack modalities, and which these are."""
+        """Return the cases that lack modalities, and the channels that they lack."""
         return [(case, [m for m, has in enumerate(row) if not has]) for case, row in self.cases.items()]
 
     def rarity(self, training: Sequence[str], cap: float) -> list[float]:
-        """min(cap, N / N_m) of each modality, which N_m of the N training cases have.
+        """Return min(cap, N / N_m) of each modality, which N_m of the N training cases have.
 
         Args:
-            training: names of these cases; each modality is in one of them, as :meth:`check` says.
-            cap: 1: all alike.
+            training: names of these cases; :meth:`check` makes sure that each modality is in one of them.
+            cap: largest value; 1 makes all values 1.
         """
         rows = [self.cases.get(case, (True,) * self.count) for case in training]
         return [min(cap, len(rows) / sum(of_modality)) for of_modality in zip(*rows, strict=True)]
 
     def of_batch(self, keys: Sequence[str]) -> Tensor | None:
-        """Bool ``(B, M)`` for the cases of a batch; None: each has all."""
+        """Return bool ``(B, M)`` for the cases of a batch; None: each has all modalities."""
         if not any(key in self.cases for key in keys):
             return None
         return torch.tensor([self.cases.get(key, (True,) * self.count) for key in keys])
 
     def check(self, datasets: Iterable[Dataset], names: Sequence[str], file_ending: str, dataset: str) -> None:
-        """See that each modality is in a case of the training part, and that no image has come since preprocessing.
+        """Check that each modality is in a training case, and that no image has been added since preprocessing.
 
         Args:
             datasets: of training and validation.
@@ -106,6 +106,6 @@ class AvailableModalities:
                 file = f"{case}_{come[0]:04d}{file_ending}"
                 raise InputError(
                     one_line(
-                        f"{case}: {file} ({names[come[0]]}) has come since preprocessing: plan and preprocess again"
+                        f"{case}: {file} ({names[come[0]]}) was added after preprocessing: plan and preprocess again"
                     )
                 )

@@ -1,4 +1,4 @@
-"""Filling of missing modalities, for stock networks that take nothing but all of them."""
+"""Filling of missing modalities, for stock networks, which need all of them."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ FILLS = ("zero", "mean")
 
 
 def fill_absent(data: Tensor, subset: Subset, num_modalities: int, fill: str) -> Tensor:
-    """All channels of a preprocessed case from those of a subset.
+    """Return all channels of a preprocessed case from those of a subset.
 
     Both are baselines of arXiv 2306.03730; the idea is that of Grøvik et al., https://doi.org/10.1038/s41746-021-00398-4.
 
@@ -17,13 +17,13 @@ def fill_absent(data: Tensor, subset: Subset, num_modalities: int, fill: str) ->
         subset: sorted channels, at least one.
         num_modalities: M.
         fill: ``zero``, which is the mean of a normalised channel; or ``mean``, at each voxel the mean of the
-            modalities that are there. Those that are absent take no part in it.
+            available modalities.
 
     Returns:
         ``(M + extra, *spatial)``
 
     Raises:
-        ValueError: another ``fill``.
+        ValueError: ``fill`` is another text.
     """
     if fill not in FILLS:
         raise ValueError(f"fill must be one of {', '.join(FILLS)}, got {fill!r}")

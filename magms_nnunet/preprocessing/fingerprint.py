@@ -19,12 +19,15 @@ from magms_nnunet.storage.files import write_then_rename
 def extract_fingerprint(
     extractor: DatasetFingerprintExtractor, files: Mapping[str, Files], overwrite_existing: bool = False
 ) -> dict:
-    """What nnU-Net's extractor writes and returns, each modality's intensities from the cases that have it.
+    """Write and return the fingerprint, with each modality's intensities from the cases that have it.
 
     Args:
         extractor: of the dataset.
-        files: of each case, by channel; at least one, and each modality in at least one case.
-        overwrite_existing: extract it again where it has been.
+        files: of each case, by channel; at least one per case, and each modality in at least one case.
+        overwrite_existing: whether to extract an existing fingerprint again.
+
+    Returns:
+        As nnU-Net's extractor does.
     """
     path = Path(nnUNet_preprocessed) / extractor.dataset_name / "dataset_fingerprint.json"
     if path.is_file() and not overwrite_existing:

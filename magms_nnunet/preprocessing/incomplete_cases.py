@@ -1,20 +1,21 @@
-"""Training cases that lack modalities: how they get through nnU-Net's commands, and where they are refused.
+"""Lets nnU-Net's commands process training cases that lack modalities, and refuses them elsewhere.
 
-nnU-Net lists a case's images by position and takes it for granted that none is missing. For a dataset with gaps its
-preprocessing is given another image of the same case in place of a missing one, so that grid and crop are those of the
-images that there are, and the channel is then overwritten with NaN: the preprocessed case says itself what it lacks,
-and no trainer takes that for an image. A complete dataset goes the way that nnU-Net has for it.
+nnU-Net lists a case's images by position and assumes that none is missing. For a dataset with gaps its preprocessing
+gets another image of the same case in place of a missing one, so that grid and crop are those of the existing images;
+the channel is then overwritten with NaN. So the preprocessed case itself shows what it lacks, and no trainer can
+mistake it for an image. nnU-Net processes a complete dataset unchanged.
 
-:mod:`magms_nnunet.autoload` applies the functions named ``change_*`` to nnU-Net's modules.
+:mod:`magms_nnunet.autoload` applies the functions named ``change_*`` to nnU-Net's modules. It passes the module and the
+names of our planners, whose plans allow such cases.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 
-from magms_nnunet.autoload import PLANNERS
 from magms_nnunet.errors import InputError, listing, one_line
 from magms_nnunet.nnunet.raw_dataset import Files, incomplete_files
+from magms_nnunet.preprocessing.available_modalities import AvailableModalities
 
 
 class StandIn(str):
@@ -22,14 +23,14 @@ class StandIn(str):
 
 
 def check_gaps(files: Mapping[str, Files], names: Sequence[str]) -> None:
-    """See that each case has a modality and each modality a case.
+    """Check that each case has a modality and each modality a case.
 
     Args:
         files: of each case, by channel.
         names: of the modalities.
 
     Raises:
-        InputError: names the cases or modalities.
+        InputError: a case or a modality has no image; names them.
     """
     if empty := [case for case, of_case in files.items() if not of_case]:
         raise InputError(
@@ -44,14 +45,18 @@ def check_gaps(files: Mapping[str, Files], names: Sequence[str]) -> None:
 
 
 def summary(files: Mapping[str, Files], names: Sequence[str]) -> str:
-    """How many cases have each modality; arguments as of :func:`check_gaps`."""
+    """Return the number of cases that have each modality, as a line.
+
+    Args:
+        files: of each case, by channel.
+        names: of the modalities."""
     counts = (f"{name} {sum(channel in have for have in files.values())}" for channel, name in enumerate(names))
     gaps = sum(len(of_case) < len(names) for of_case in files.values())
     return f"{gaps} of {len(files)} training cases are incomplete; cases with {', '.join(counts)}"
 
 
-def change_fingerprint(module) -> None:
-    """Extract the fingerprint of a dataset with gaps from the images that there are."""
+def change_fingerprint(module, planners: Container[str]) -> None:
+    """Extract the fingerprint of a dataset with gaps from the existing images."""
     extractor = module.DatasetFingerprintExtractor
     run = extractor.run
 
@@ -61,11 +66,12 @@ def change_fingerprint(module) -> None:
         if files is None:
             try:
                 return run(self, overwrite_existing)
-            except IndexError:  # nnU-Net's way to say that each file holds fewer channels than there are
+            except IndexError:  # raised by nnU-Net where each file holds fewer channels than the dataset
                 files = incomplete_files(self.dataset, self.dataset_json, several_channels_per_file=False)
                 if files is None:
                     raise
         check_gaps(files, _names(self.dataset_json))
+        # Imported here because it needs ``module``, which is being imported while this function is applied.
         from magms_nnunet.preprocessing.fingerprint import extract_fingerprint
 
         return extract_fingerprint(self, files, overwrite_existing)
@@ -73,7 +79,7 @@ def change_fingerprint(module) -> None:
     extractor.run = run_with_gaps
 
 
-def change_planner(module) -> None:
+def change_planner(module, planners: Container[str]) -> None:
     """Refuse a dataset with gaps where the planner is not one of ours."""
     planner = module.ExperimentPlanner
     plan = planner.plan_experiment
@@ -87,7 +93,7 @@ def change_planner(module) -> None:
     planner.plan_experiment = plan_complete
 
 
-def change_preprocessor(module) -> None:
+def change_preprocessor(module, planners: Container[str]) -> None:
     """Preprocess a dataset with gaps, for plans of ours only; missing channels become NaN."""
     preprocessor = module.DefaultPreprocessor
     run, run_case = preprocessor.run, preprocessor.run_case
@@ -98,7 +104,7 @@ def change_preprocessor(module) -> None:
         raw, folder = (Path(root) / name for root in (module.nnUNet_raw, module.nnUNet_preprocessed))
         plans, dataset_json = folder / f"{plans_identifier}.json", folder / "dataset.json"
         if plans.is_file() and dataset_json.is_file():
-            ours = module.load_json(str(plans)).get("experiment_planner_used") in PLANNERS
+            ours = module.load_json(str(plans)).get("experiment_planner_used") in planners
             if not ours or type(self).run_case is not preprocessor.run_case:
                 content = module.load_json(str(dataset_json))
                 _refuse_gaps(listed(str(raw), content), content)
@@ -113,11 +119,11 @@ def change_preprocessor(module) -> None:
         return data, seg, properties
 
     listed = module.get_filenames_of_train_images_and_targets
-    change_listing(module)
+    change_listing(module, planners)
     preprocessor.run, preprocessor.run_case = run_with_gaps, run_case_with_gaps
 
 
-def change_listing(module) -> None:
+def change_listing(module, planners: Container[str]) -> None:
     """List a dataset with gaps with stand-ins; used for ``--verify_dataset_integrity``, too."""
     listed = module.get_filenames_of_train_images_and_targets
 
@@ -136,7 +142,7 @@ def change_listing(module) -> None:
     module.get_filenames_of_train_images_and_targets = listed_with_stand_ins
 
 
-def change_trainer(module) -> None:
+def change_trainer(module, planners: Container[str]) -> None:
     """Refuse preprocessed cases with gaps where the trainer is not one of ours."""
     trainer = module.nnUNetTrainer
     datasets_of = trainer.get_tr_and_val_datasets
@@ -144,15 +150,11 @@ def change_trainer(module) -> None:
     @wraps(datasets_of)
     def complete_datasets(self):
         datasets = datasets_of(self)
-        ours = self.plans_manager.plans.get("experiment_planner_used") in PLANNERS
+        ours = self.plans_manager.plans.get("experiment_planner_used") in planners
         if ours and not hasattr(self, "takes_incomplete_cases"):
-            from magms_nnunet.preprocessing.available_modalities import AvailableModalities
-
             names = _names(self.dataset_json)
             if cases := AvailableModalities.of_datasets(datasets, len(names)).incomplete():
-                incomplete = listing(
-                    [f"{case} lacks {' and '.join(names[m] for m in lacks)}" for case, lacks in cases], separator="; "
-                )
+                incomplete = _missing_modalities(cases, names)
                 raise InputError(
                     one_line(f"{type(self).__name__} needs complete cases, and {incomplete}: use -tr AnySubsetTrainer")
                 )
@@ -170,17 +172,22 @@ def _refuse_gaps(cases: dict[str, dict], dataset_json: dict) -> None:
     if (files := incomplete_files(cases, dataset_json)) is None:
         return
     names = _names(dataset_json)
-    lacking = [
-        f"{case} lacks {' and '.join(name for channel, name in enumerate(names) if channel not in have)}"
-        for case, have in files.items()
-        if len(have) < len(names)
-    ]
+    channels = range(len(names))
+    absent = ((case, [channel for channel in channels if channel not in have]) for case, have in files.items())
+    incomplete = [(case, missing) for case, missing in absent if missing]
     raise InputError(
         one_line(
-            f"{len(lacking)} of {len(files)} training cases are incomplete: {listing(lacking, separator='; ')}: plan "
-            "and preprocess with -pl MAGMSPlanner and train with -tr AnySubsetTrainer, or add the files"
+            f"{len(incomplete)} of {len(files)} training cases are incomplete: "
+            f"{_missing_modalities(incomplete, names)}: plan and preprocess with -pl MAGMSPlanner and train with "
+            "-tr AnySubsetTrainer, or add the files"
         )
     )
+
+
+def _missing_modalities(cases: Iterable[tuple[str, list[int]]], names: Sequence[str]) -> str:
+    """List cases and their missing channels for a message: ``p1 lacks T1 and T2; p2 lacks T2``."""
+    texts = (f"{case} lacks {' and '.join(names[channel] for channel in missing)}" for case, missing in cases)
+    return listing(texts, separator="; ")
 
 
 def _names(dataset_json: dict) -> list[str]:

@@ -1,9 +1,9 @@
 """Normalisation of a modality from its own voxels only.
 
 nnU-Net crops a case to what is nonzero in *any* channel and takes that union as region and mask of its statistics, so a
-modality's normalised values change with the files that lie beside it. These schemes look at the channel alone: the same
-voxels give the same values whichever other modalities there are. Where all channels have the same support, they give
-what nnU-Net's schemes give.
+modality's normalised values depend on the other files. These schemes use the channel alone: the same
+voxels give the same values, whichever other modalities exist. Where all channels have the same support, the values are
+those of nnU-Net's schemes.
 
 Plans name them like nnU-Net's own schemes; nnU-Net finds them through :mod:`magms_nnunet.autoload`.
 """
@@ -21,7 +21,12 @@ class OwnSupportZScoreNormalization(ZScoreNormalization):
     """Z-score from the channel's own nonzero region (with ``use_mask_for_norm``) or its bounding box (without)."""
 
     def run(self, image: np.ndarray, seg: np.ndarray | None = None) -> np.ndarray:
-        """Normalised ``(*spatial)``, float32. ``seg``, nnU-Net's union mask, is not used. An empty image stays 0."""
+        """Return the normalised image, ``(*spatial)`` float32; an empty image stays 0.
+
+        Args:
+            image: ``(*spatial)``.
+            seg: nnU-Net's union mask, which is not used.
+        """
         image = image.astype(self.target_dtype, copy=False)
         support = create_nonzero_mask(image[None])
         if not support.any():
@@ -33,10 +38,15 @@ class OwnSupportZScoreNormalization(ZScoreNormalization):
 
 
 class OwnSupportRescaleTo01Normalization(RescaleTo01Normalization):
-    """Rescales the channel's own bounding box to 0...1; what lies outside of it is clipped to that range."""
+    """Rescales the channel's own bounding box to 0...1; values outside of it are clipped to that range."""
 
     def run(self, image: np.ndarray, seg: np.ndarray | None = None) -> np.ndarray:
-        """Normalised ``(*spatial)``, float32. ``seg`` is not used. An empty image stays 0."""
+        """Return the normalised image, ``(*spatial)`` float32; an empty image stays 0.
+
+        Args:
+            image: ``(*spatial)``.
+            seg: nnU-Net's union mask, which is not used.
+        """
         image = image.astype(self.target_dtype, copy=False)
         support = create_nonzero_mask(image[None])
         if not support.any():
@@ -46,7 +56,7 @@ class OwnSupportRescaleTo01Normalization(RescaleTo01Normalization):
 
 
 def _own_box(image: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Contiguous, so that sums over it do not depend on the array that it was cut from."""
+    """Return the bounding box of the support as a contiguous array, so that its sums do not depend on the rest."""
     return np.ascontiguousarray(image[bounding_box_to_slice(get_bbox_from_mask(support))])
 
 

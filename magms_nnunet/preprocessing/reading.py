@@ -1,4 +1,4 @@
-"""nnU-Net's readers, each of which has errors of its own."""
+"""Reads files with nnU-Net's readers, and turns their errors into ours."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,17 +9,18 @@ from magms_nnunet.images.grid import Grid
 
 
 def read_voxels(read: Callable, files: str | list[str], case: str, label: str) -> tuple[np.ndarray, dict]:
-    """Voxels and properties, by a method of one of nnU-Net's readers.
+    """Read voxels and properties with a method of one of nnU-Net's readers.
 
     Args:
         read: the method.
-        files: what the method takes.
+        files: argument of the method.
         case: name of the case, for messages.
         label: of the file, for messages.
 
     Raises:
         CaseError: the file cannot be read.
-        MemoryError, RuntimeError: there is no memory for it; SimpleITK says that in its own way.
+        MemoryError: the memory does not suffice.
+        RuntimeError: the memory does not suffice for SimpleITK.
     """
     try:
         return read(files)
@@ -28,14 +29,16 @@ def read_voxels(read: Callable, files: str | list[str], case: str, label: str) -
     except Exception as error:
         if "can't allocate memory" in str(error):
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # SimpleITK begins with its own place
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[
+            -1
+        ]  # SimpleITK begins with a line of its source
         raise CaseError(case, f"{label} cannot be read ({reason}): replace it") from error
 
 
 def grid_of_reader(shape: Sequence[int], properties: dict) -> Grid:
-    """Return the size and the spacing of an image, which is what all of nnU-Net's readers give, around one centre.
+    """Return the grid of an image by size and spacing, which all of nnU-Net's readers give, around a common centre.
 
-    Images that share a grid by their files then share one here, too.
+    Images whose files share a grid share this one, too.
 
     Args:
         shape: of the voxels, ``(z, y, x)``.

@@ -1,4 +1,4 @@
-"""Refuses images that resampling to the model's spacing would turn into nothing, or into more than any memory holds."""
+"""Refuses images that the model's spacing would turn into no voxels, or into more than any memory holds."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,19 @@ def run_preprocessor(
     configuration_manager: ConfigurationManager,
     dataset_json: dict,
 ):
-    """nnU-Net's ``run_case_npy``; what it takes and returns.
+    """Call nnU-Net's ``run_case_npy``.
+
+    Args:
+        case: name of the case, for messages.
+        images: ``(C, *spatial)``.
+        segmentation: ``(1, *spatial)`` or None.
+        properties: of the reader.
+        plans_manager: of the model.
+        configuration_manager: of the model.
+        dataset_json: of the model.
+
+    Returns:
+        Preprocessed images, segmentation and properties.
 
     nnU-Net works on a copy of the images. So that the original does not stay in memory beside it, ``images`` is a list
     of one array, ``(M, *spatial)``, which is taken out of it.
@@ -41,7 +53,7 @@ def run_preprocessor(
         )
     except ValueError:
         cropped = properties.get("shape_after_cropping_and_before_resampling", shape)
-        _check_shape(case, cropped, spacing_mm, configuration_manager.spacing)  # the part that is not zero may be thin
+        _check_shape(case, cropped, spacing_mm, configuration_manager.spacing)  # the nonzero part may be thin
         raise
 
 

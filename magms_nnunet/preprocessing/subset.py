@@ -23,10 +23,10 @@ autoload.install()  # workers import this module, also where .pth files are not 
 
 
 def plans_for_subset(plans: dict, subset: Subset) -> dict:
-    """Plans of a dataset that has only these channels: what nnU-Net looks up by position then fits the files.
+    """Return the plans of a dataset that has only these channels, so that nnU-Net's look-ups by position fit the files.
 
     Args:
-        plans: content of plans.json, left as it is.
+        plans: content of plans.json, which is not changed.
         subset: channels, in order.
     """
     reduced = deepcopy(plans)
@@ -63,11 +63,11 @@ def preprocess_case(
 
     Returns:
         ``(len(subset) + extra, *spatial)`` float32, ``extra`` being the one-hot previous stage, and nnU-Net's
-        properties, which tell how to undo the preprocessing.
+        properties, which are needed to undo the preprocessing.
 
     Raises:
-        CaseError: a modality holds nothing but zeros, or NaN or infinite voxels; images do not lie on one grid; the
-            previous stage's labels are not the dataset's.
+        CaseError: a modality holds only zeros, or NaN or infinite voxels; the files do not lie on one grid; or the
+            previous stage has labels that dataset.json does not declare.
     """
     plans_manager = PlansManager(plans_for_subset(plans, subset))
     configuration_manager = plans_manager.get_configuration(configuration)
@@ -108,7 +108,7 @@ def _check_labels(case: str, label: str, segmentation: np.ndarray, declared: Seq
 
 
 def _check_voxels(case: Case, subset: Subset, images: np.ndarray, modalities: Modalities, checks: InputChecks) -> None:
-    """Set NaN and infinite voxels to 0 where that is accepted; else raise CaseError, and for an empty image."""
+    """Set NaN and infinite voxels to 0 where they are accepted; otherwise, and for an empty image, raise CaseError."""
     for channel, image in zip(subset, images, strict=True):
         name, label = modalities.names[channel], case.label(channel, modalities)
         if not (finite := np.isfinite(image)).all():
@@ -127,7 +127,7 @@ def _check_voxels(case: Case, subset: Subset, images: np.ndarray, modalities: Mo
 def _read(reader: BaseReaderWriter, case: Case, subset: Subset, tolerance: float) -> tuple[np.ndarray, dict]:
     """Read the files one by one, because nnU-Net's joint reader rejects spacings that differ by more than rounding.
 
-    Formats that :mod:`magms_nnunet.images.cases` looks into have been compared more closely there.
+    The grids of files that SimpleITK reads have been compared more closely by :mod:`magms_nnunet.images.cases`.
     """
     files = [case.files[channel] for channel in subset]
     read = (read_voxels(reader.read_images, [str(file)], case.name, file.name) for file in files)

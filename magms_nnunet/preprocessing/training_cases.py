@@ -1,4 +1,4 @@
-"""Preprocessed cases with another number of channels or with black images. See also ``available_modalities.py``."""
+"""Finds preprocessed cases with another number of channels, or with images of one value everywhere."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,30 +7,30 @@ import numpy as np
 
 from magms_nnunet.errors import InputError, listing, one_line
 
-_BOX = 9  # voxels along each axis: where these in the middle differ, the rest need not be read
+_BOX = 9  # voxels along each axis: where those in the middle differ, the others need not be read
 
 
 class Dataset(Protocol):
-    """nnU-Net's, of preprocessed cases."""
+    """nnU-Net's dataset of preprocessed cases."""
 
     identifiers: Sequence[str]
 
     def load_case(self, identifier: str) -> tuple:
-        """Images ``(C, *spatial)``, which may still lie on the disk, then labels and more."""
+        """Return images ``(C, *spatial)``, which may be on the disk, then labels and more."""
 
 
 def check_cases(datasets: Sequence[Dataset], names: Sequence[str]) -> str | None:
-    """See that each case has all modalities.
+    """Check that each case has all modalities.
 
     Args:
         datasets: for training and for validation.
         names: of the modalities, in channel order.
 
     Returns:
-        A warning that names the cases with a channel of one value everywhere; None: there are none.
+        A warning that names the cases with a channel of one value everywhere; None: no case has one.
 
     Raises:
-        InputError: cases have another number of channels; names them, and what can be done.
+        InputError: cases have another number of channels; the message names them and a remedy.
     """
     incomplete, empty = {}, {}
     for dataset in datasets:
@@ -55,6 +55,6 @@ def check_cases(datasets: Sequence[Dataset], names: Sequence[str]) -> str | None
 
 
 def _is_constant(images: np.ndarray, channel: int) -> bool:
-    """Whether a channel of ``images``, ``(C, *spatial)``, is; resampling leaves a rounding."""
+    """Return whether a channel of ``images``, ``(C, *spatial)``, is constant up to the rounding of resampling."""
     middle = tuple(slice(max(0, (n - _BOX) // 2), (n + _BOX) // 2) for n in images.shape[1:])
     return all(float(np.ptp(np.asarray(images[(channel, *where)]))) < 1e-6 for where in (middle, (...,)))

@@ -1,4 +1,4 @@
-"""What nnU-Net would train on without a word: images and labels that are cut off, or hold NaN, which readers hide."""
+"""Finds damaged training files that readers do not notice: truncated ones, and NaN."""
 
 import os
 import warnings
@@ -18,7 +18,7 @@ _FILES_AT_ONCE = 4
 
 
 def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> None:
-    """Read the files of a raw dataset to their ends.
+    """Check the files of a raw dataset by reading them to their ends.
 
     Args:
         dataset: case -> ``images``, paths in channel order, and ``label``, as nnU-Net finds them; of a case that lacks
@@ -53,11 +53,14 @@ def check_training_images(dataset: dict[str, dict], modalities: Modalities) -> N
 
 
 def _examine(files: dict, modalities: Modalities) -> tuple[list[str], str | None, list[str]]:
-    """Of the files of a case: what is wrong, what sets grids apart, which are constant."""
+    """Return the problems of a case's files, the difference between their grids, and the constant images."""
     problems, grids, constant = [], [], []
     images, channels = files["images"], files.get("channels", modalities.complete)
     names = [modalities.names[channel] for channel in channels]
-    kinds = [*(names if len(names) == len(images) else ["image"] * len(images)), "label"]  # a file may hold several
+    kinds = [
+        *(names if len(names) == len(images) else ["image"] * len(images)),
+        "label",
+    ]  # a file may hold all channels
     for path, kind in zip(map(Path, [*images, files["label"]]), kinds, strict=True):
         label = f"{path.name} ({kind})"
         try:

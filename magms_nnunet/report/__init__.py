@@ -1,1 +1,1 @@
-"""The page of an evaluation."""
+"""The report of an evaluation, and pictures of results."""

@@ -1,4 +1,4 @@
-"""Pictures of the report: colours that colour-blind readers can tell apart, and overlays as small PNG images."""
+"""Pictures of the report: colours that colour-blind readers can distinguish, and overlays as small PNG images."""
 
 import base64
 import colorsys
@@ -9,7 +9,7 @@ import numpy as np
 
 from magms_nnunet.metrics.dice import Regions
 
-# Okabe and Ito, Color Universal Design (2008), without black and without the dark blue that vanishes on a scan.
+# Okabe and Ito, Color Universal Design (2008), without black and without the dark blue, which is invisible on a scan.
 REGION_COLOURS = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#009e73", "#d55e00")
 # One hue from light to dark: the order also shows in grey, whichever colours a reader sees.
 HEAT = ((0.94, 0.97, 1.0), (0.42, 0.68, 0.84), (0.03, 0.19, 0.42))
@@ -18,14 +18,14 @@ OPACITY = 0.5
 
 
 def region_colour(index: int) -> str:
-    """``#rrggbb`` of the region at ``index``; past the palette, hues that do not repeat."""
+    """Return ``#rrggbb`` of the region at ``index``; beyond the palette, hues that do not repeat."""
     if index < len(REGION_COLOURS):
         return REGION_COLOURS[index]
     return _hex(colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.6, 0.95))
 
 
 def heat(fraction: float) -> tuple[str, str]:
-    """Background and text ``#rrggbb`` for 0 (light) to 1 (dark); their contrast is 4.5 or more, as WCAG AA asks.
+    """Return background and text ``#rrggbb`` for 0 (light) to 1 (dark), with the contrast of WCAG AA, 4.5 or more.
 
     Black or white, whichever contrasts more, always gives at least sqrt(21) = 4.58.
     """
@@ -43,12 +43,12 @@ def _hex(rgb: Sequence[float]) -> str:
 
 
 class Tiles:
-    """The pictures of one case, all of the same part of the same slice, with square pixels.
+    """The pictures of one case, which show the same part of the same slice with square pixels.
 
     Args:
         images: ``(M, H, W)`` grey values, uint8.
         reference: ``(H, W)`` labels.
-        predictions: ``(S, H, W)`` labels; the part shown holds all of them.
+        predictions: ``(S, H, W)`` labels; the visible part holds all of them.
         spacing_mm: of rows and columns.
         regions: label values of each region.
     """
@@ -67,22 +67,22 @@ class Tiles:
         self.size = (max(1, round(width * scale)), max(1, round(height * scale)))
         self._images = images
         self._reference = reference
-        # Regions may contain each other: what has the fewest labels is painted last, so that nothing hides it.
+        # Regions may contain each other: the one with the fewest labels is painted last, to be visible.
         order = sorted(enumerate(regions.values()), key=lambda item: -len(item[1]))
         self._layers = [(region_colour(index), values) for index, values in order]
 
     def image(self, channel: int) -> str:
-        """The modality ``channel`` as a data URI."""
+        """Return the modality ``channel`` as a data URI."""
         return png_uri(self._grey(channel))
 
     def overlay(self, labels: np.ndarray) -> str:
-        """``labels`` ``(H, W)`` in the colours of the regions over the first modality, the reference outlined."""
+        """Return ``labels`` ``(H, W)`` over the first modality, with the outline of the reference, as a data URI."""
         picture = np.repeat(self._grey(0)[..., None], 3, axis=2).astype(np.float32)
-        shown, reference = self._labels(labels), self._labels(self._reference)
+        predicted, reference = self._labels(labels), self._labels(self._reference)
         for colour, values in self._layers:
-            mask = np.isin(shown, values)
+            mask = np.isin(predicted, values)
             rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
-            # towards the colour itself, not a mixture of mixtures where regions overlap
+            # blended with the pure colour, not with a mixture where regions overlap
             base = np.repeat(self._grey(0)[..., None], 3, axis=2)[mask]
             picture[mask] = (1 - OPACITY) * base + OPACITY * rgb
         for _, values in self._layers:
@@ -90,7 +90,7 @@ class Tiles:
         return png_uri(picture.astype(np.uint8))
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
-        """The part of ``(H, W)`` that is shown, as it is."""
+        """Return the part of ``(H, W)`` that is shown, as it is."""
         return np.ascontiguousarray(pixels[self._crop])
 
     def cut_images(self) -> list[np.ndarray]:
@@ -112,7 +112,7 @@ class Tiles:
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
-    """Around ``mask`` ``(H, W)`` with a margin of two pixels; everything where the mask is empty."""
+    """Return the box around ``mask`` ``(H, W)`` with a margin of two pixels; the whole image where it is empty."""
     if not mask.any():
         return slice(0, mask.shape[0]), slice(0, mask.shape[1])
     box = []
@@ -123,7 +123,7 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """The border pixels that lie inside ``mask``; the edge of the picture is no border."""
+    """Return the border pixels within ``mask``; the edge of the picture is no border."""
     padded = np.pad(mask, 1, mode="edge")
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inner

@@ -1,4 +1,4 @@
-"""A picture of one case: what each modality shows, the reference, and the prediction from each subset."""
+"""A picture of one case: the modalities, the reference, and the prediction from each subset."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from magms_nnunet.report.figures import region_colour
 
 
 def best_slice(reference: np.ndarray, regions: Regions) -> int:
-    """Index along z of ``(Z, Y, X)`` labels where the regions are largest together (the product of their areas)."""
+    """Return the index along z of ``(Z, Y, X)`` labels with the largest product of the areas of all regions."""
     areas = [np.isin(reference, values).sum(axis=(1, 2)) for values in regions.values()]
     return int(np.prod([1.0 + area for area in areas], axis=0).argmax())
 
@@ -23,7 +23,7 @@ def save_overlay(
     regions: Regions,
     title: str,
 ) -> None:
-    """Write a PNG: the modalities above; below the reference and each prediction, with the reference's outline.
+    """Write a PNG: the modalities above; below the reference and each prediction, with the outline of the reference.
 
     Args:
         path: file to write.

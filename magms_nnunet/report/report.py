@@ -1,4 +1,4 @@
-"""``report.html``: an evaluation as one page that needs nothing but a browser, or a printer."""
+"""``report.html``: an evaluation as one page for a browser or a printer."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from markupsafe import Markup
 
-FEW_CASES = 20  # below, the page warns that an order of subsets may be chance
-TABLE_ROWS = 20_000  # more, and a browser takes seconds to open the page: then only the largest subset is listed
+FEW_CASES = 20  # with fewer, the page warns that the order of subsets may be chance
+TABLE_ROWS = 20_000  # above this a browser takes seconds to open the page, so only the largest subset is listed
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Row:
     Attributes:
         name: ``FLAIR+T1c``.
         available: per modality, whether it is in the subset.
-        scores: what summary.json says of the subset.
+        scores: of the subset, from summary.json.
         case_dice: mean Dice over regions of every case, in the order of the cases.
         interval: bootstrap interval of its mean, 95 %.
         against_best: this subset against the best one; None: it is the best, or there is nothing to compare.
-        marks: why the subset is worth a look: a symbol and what it means.
+        marks: remarkable properties of the subset: a symbol and its meaning.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture: ``source`` is a data URI, ``alt`` says the same in words; ``dice`` where it shows a prediction."""
+    """A picture: ``source`` is a data URI, ``alt`` its description; ``dice`` is that of a shown prediction."""
 
     source: str
     alt: str
@@ -63,7 +63,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class CaseFigure:
-    """The pictures of one case; none where its slice was not kept."""
+    """The pictures of one case; none where its slice is missing."""
 
     title: str
     case: str
@@ -85,7 +85,7 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _content(folder: Path) -> dict:
-    """Everything that the template shows."""
+    """Return the content of the template."""
     run, summary = (
         read_json_object(folder / name, f"no {name} in {folder}: is it a folder of magms_evaluate?", "evaluate again")
         for name in ("run.json", "summary.json")
@@ -97,7 +97,7 @@ def _content(folder: Path) -> dict:
         guidance = summary["guidance"]
         significance = against_best(case_means(scores))
         rows = _rows(run["subsets"], summary["subsets"], case_means(scores), modalities, guidance, significance)
-        # The largest subset stands for the model at its best informed, also where all modalities were not evaluated.
+        # The largest subset represents the model, also where the subset of all modalities was not evaluated.
         largest = max(rows, key=lambda row: sum(row.available))
         figures = _case_figures(folder, run["subsets"], rows, largest, scores, modalities, regions)
         table = scores if len(scores) <= TABLE_ROWS else scores[scores["subset"] == largest.name]
@@ -105,7 +105,9 @@ def _content(folder: Path) -> dict:
             "run": run,
             "cases": summary["cases"],
             "few_cases": summary["cases"] < FEW_CASES,
-            "fewest": min(row.scores["cases"] for row in rows),  # of a subset; below cases where cases lack modalities
+            "fewest": min(
+                row.scores["cases"] for row in rows
+            ),  # of a subset; fewer than all where cases lack modalities
             "modalities": modalities.names,
             "possible_subsets": 2 ** len(modalities) - 1,
             "additions": sum(len(modalities) - len(subset) for subset in modalities.subsets()),
@@ -139,7 +141,7 @@ def _content(folder: Path) -> dict:
 
 
 def _entropy(path: Path) -> dict[tuple[str, str], float]:
-    """(case, subset) -> mean predictive entropy in nats; nothing where it was not measured."""
+    """Return (case, subset) -> mean predictive entropy in nats; empty where it was not measured."""
     if not path.is_file():
         return {}
     table = read_table(path, ("case", "subset"), ("entropy_nats",))
@@ -154,7 +156,7 @@ def _rows(
     guidance: dict | None,
     significance: Significance | None,
 ) -> list[Row]:
-    # A name is looked up and not taken apart: a modality's own name may hold a plus.
+    # A name is looked up and not split, because the name of a modality may hold a plus.
     available = {
         modalities.format(subset): tuple(channel in subset for channel in range(len(modalities)))
         for subset in modalities.subsets()
@@ -169,7 +171,7 @@ def _rows(
             marks.setdefault(name, []).append(("≈", "not significantly different from the best"))
     rows = []
     for name in subsets:
-        if name in summary:  # a subset that no case had was asked for, and not evaluated
+        if name in summary:  # a requested subset that no case has was not evaluated
             dice = tuple(means.loc[means["subset"] == name, "dice"])
             other = significance.others.get(name) if significance else None
             found = bootstrap_interval(dice), other, tuple(marks.get(name, ()))
@@ -178,7 +180,7 @@ def _rows(
 
 
 def _plots(rows: list[Row], scores: "pd.DataFrame", regions: list[str]) -> list[tuple[str, "Markup"]]:
-    """Name of a file and figure: the Dice of every subset, of the mean over regions and of each region."""
+    """Return name of a file and figure: the Dice of every subset, of the mean over regions and of each region."""
     lines = [Line(row.name, row.case_dice, row.scores["mean"]["dice"]["mean"], *row.interval) for row in rows]
     axis, bounds = "Dice (points: cases, bars: 95 % bootstrap intervals of the means)", (0.0, 1.0)
     plots = [("dice_mean", interval_plot("Dice of every subset, mean over regions", axis, lines, bounds=bounds))]
@@ -192,7 +194,7 @@ def _plots(rows: list[Row], scores: "pd.DataFrame", regions: list[str]) -> list[
 
 
 def _agreements(scores: "pd.DataFrame", regions: list[str], subset: str) -> list[tuple[str, dict, "Markup"]]:
-    """Name of a file, figures and Bland-Altman plot of the volumes of each region, in ml, of two cases or more."""
+    """Return file name, figures and Bland-Altman plot of each region's volumes in ml, of two cases or more."""
     found: list[tuple[str, dict, Markup]] = []
     if scores["case"].nunique() < 2:
         return found
@@ -214,33 +216,33 @@ def _viewer(
     if numbers is None:
         return None
     means = case_means(scores).set_index(["case", "subset"])["dice"].to_dict()
-    shown = _shown(subsets, modalities)
+    evaluated = _shown(subsets, modalities)
     cases, size = [], 0
     for case in dict.fromkeys(scores["case"]):
         path = folder / "slices" / f"{case}.npz"
         if not path.is_file():
             continue
         own = [row for row in rows if (case, row.name) in means]
-        has = [i for i, m in enumerate(shown) if any(row.available[m] for row in own)]
-        tiles, (reference, *predictions) = _read_slice(path, len(shown), len(subsets), regions, has)
+        has = [i for i, m in enumerate(evaluated) if any(row.available[m] for row in own)]
+        tiles, (reference, *predictions) = _read_slice(path, len(evaluated), len(subsets), regions, has)
         labels = [reference, *(predictions[subsets.index(row.name)] for row in own)]
         pictures = viewer.case_pictures(tiles, labels, numbers)
         size += viewer.pictures_size(pictures)
         if size > viewer.BYTES:
             break
         captions = [{"subset": row.name, "dots": row.available, "dice": round(means[case, row.name], 3)} for row in own]
-        names = [modalities.names[shown[i]] for i in has]
+        names = [modalities.names[evaluated[i]] for i in has]
         cases.append({"name": case, "modalities": names, "predictions": captions, **pictures})
     return {"regions": viewer.region_table(regions, numbers), "cases": cases} if cases else None
 
 
 def _shown(subsets: list[str], modalities: Modalities) -> list[int]:
-    """Channels of the kept slices: those that any subset has."""
+    """Return channels of the kept slices: those that any subset has."""
     return sorted({m for subset in modalities.subsets() if modalities.format(subset) in subsets for m in subset})
 
 
 def _heat_range(rows: list[Row]) -> tuple[float, float]:
-    """Lowest and highest mean Dice of any region: what lies between is what the colours must tell apart."""
+    """Return the lowest and the highest mean Dice of any region, between which the colours must distinguish."""
     values = [region["dice"]["mean"] for row in rows for region in row.scores["regions"].values()]
     return min(values), max(*values, min(values) + 0.01)
 
@@ -254,21 +256,21 @@ def _case_figures(
     modalities: Modalities,
     regions: Regions,
 ) -> list[CaseFigure]:
-    """The best and the worst case by Dice of the largest subset; of equal ones the first."""
+    """Return the best and the worst case by the Dice of the largest subset; of equal ones the first."""
     means = case_means(scores).set_index(["case", "subset"])["dice"]
     of_largest = means.xs(largest.name, level="subset")
     chosen = {"Best case": of_largest.idxmax(), "Worst case": of_largest.idxmin()}
     if len(of_largest) == 1:
         chosen = {"The case": of_largest.idxmax()}
-    shown = _shown(subsets, modalities)
+    evaluated = _shown(subsets, modalities)
     figures = []
     for title, case in chosen.items():
         figure = CaseFigure(title, case, float(of_largest[case]))
         if (path := folder / "slices" / f"{case}.npz").is_file():
             own = [row for row in rows if (case, row.name) in means.index]  # a case may lack modalities
-            has = [i for i, m in enumerate(shown) if any(row.available[m] for row in own)]
-            tiles, labels = _read_slice(path, len(shown), len(subsets), regions, has)
-            names = [modalities.names[shown[i]] for i in has]
+            has = [i for i, m in enumerate(evaluated) if any(row.available[m] for row in own)]
+            tiles, labels = _read_slice(path, len(evaluated), len(subsets), regions, has)
+            names = [modalities.names[evaluated[i]] for i in has]
             figure.images.extend(Tile(tiles.image(i), f"{case}, {name}", name) for i, name in enumerate(names))
             reference, *predictions = labels
             figure.images.append(Tile(tiles.overlay(reference), f"{case}, reference", "Reference"))
@@ -284,7 +286,7 @@ def _case_figures(
 def _read_slice(
     path: Path, modalities: int, subsets: int, regions: Regions, has: list[int]
 ) -> tuple[Tiles, list[np.ndarray]]:
-    """The pictures of a case, of the images ``has``, and its label maps: the reference, then the predictions."""
+    """Return the pictures of a case, of the images ``has``, and its label maps: the reference, then the predictions."""
     try:
         with np.load(path, allow_pickle=False) as file:
             images, reference, predictions = file["images"], file["reference"], file["predictions"]
@@ -293,7 +295,7 @@ def _read_slice(
         if shapes != ((modalities, *reference.shape), (subsets, *reference.shape), (2,)):
             raise ValueError(f"images {shapes[0]}, reference {reference.shape}, predictions {shapes[1]}")
         return Tiles(images[has], reference, predictions, spacing_mm, regions), [reference, *predictions]
-    except Exception as error:  # a damaged zip raises what it likes: BadZipFile, zlib.error, KeyError, ...
+    except Exception as error:  # a damaged zip raises BadZipFile, zlib.error, KeyError and others
         raise InputError(
             f"{path}: does not hold the slices that run.json announces ({error}): evaluate again"
         ) from error

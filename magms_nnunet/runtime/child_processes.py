@@ -1,4 +1,4 @@
-"""Processes that this one starts: they leave signals to it and end with it, however it ends."""
+"""Makes child processes leave signals to their parent, and end with it, however it ends."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ _GRACE_SECONDS = 30
 
 
 def bind_to_parent() -> None:
-    """Called in a process of ``multiprocessing``: leave Ctrl-C to the parent, and end with it.
+    """Leave Ctrl-C to the parent, and end with it; to be called in a process of ``multiprocessing``.
 
-    A process whose parent was killed may still be in a long call.
+    Otherwise a process whose parent was killed could continue a long call.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -29,9 +29,9 @@ def bind_to_parent() -> None:
 
 @contextmanager
 def bind_forks_to_parent() -> Iterator[list[BaseProcess]]:
-    """Have processes that are forked inside follow this one, whatever they run.
+    """Make processes that are forked within the block end with this one.
 
-    SIGTERM, which clusters send to all processes of a job, ends them after this one has had the time to end them.
+    SIGTERM, which clusters send to all processes of a job, ends them after the time that this one has to end them.
 
     Yields:
         A list that holds these processes afterwards.
@@ -46,10 +46,10 @@ def bind_forks_to_parent() -> Iterator[list[BaseProcess]]:
 
 
 class _Mark:
-    """An object to which a weak reference can be had."""
+    """An object that allows weak references."""
 
 
 def _follow(_: _Mark) -> None:
-    signal.set_wakeup_fd(-1)  # the parent's would tell it of signals to this process
+    signal.set_wakeup_fd(-1)  # otherwise the parent would get the signals of this process
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
     bind_to_parent()

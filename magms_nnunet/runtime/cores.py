@@ -1,4 +1,4 @@
-"""How many cores this process may use: on a cluster or in a container seldom all that the machine has."""
+"""The number of cores that this process may use, on a cluster or in a container seldom all of the machine."""
 
 import math
 import os
@@ -9,17 +9,17 @@ from pathlib import Path
 import torch
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of computing in each so many, or "max"
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of computing time, or "max", per period
 _AUGMENTING = "nnUNet_n_proc_DA"
 
 
 def available_cores() -> int:
-    """Cores that the scheduler gives to this process, and no more than a container's quota."""
+    """Return the number of cores that the scheduler and the quota of a container allow this process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = _QUOTA.read_text().split()
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # none, or "max"
+    except (OSError, ValueError):  # no quota, or "max"
         return cores
 
 
@@ -29,18 +29,18 @@ def _wanted_threads() -> int:
 
 
 def use_available_cores() -> None:
-    """Have torch compute with as many threads, or with fewer where OMP_NUM_THREADS says so."""
+    """Set the threads of torch to this number, or to OMP_NUM_THREADS where that is smaller."""
     torch.set_num_threads(_wanted_threads())
 
 
 def limit_threads() -> None:
-    """The same where torch computes with more, as nnUNetv2_train has it do on a CPU."""
+    """Limit the threads of torch to this number, which nnUNetv2_train exceeds on a CPU."""
     torch.set_num_threads(min(torch.get_num_threads(), _wanted_threads()))
 
 
 @contextmanager
 def limit_augmenting_processes() -> Iterator[None]:
-    """Inside, nnU-Net augments with as many processes at the most, unless the user has set their number."""
+    """Limit nnU-Net's augmenting processes to this number within the block, unless the user has set theirs."""
     if _AUGMENTING in os.environ:
         yield
         return

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command within seconds."""
+"""Ends a command within seconds of SIGINT or SIGTERM."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ GRACE_SECONDS = 3
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised where the command is when the signal comes, so that it tidies up on its way out."""
+    """Raised in the command when a signal arrives, so that it tidies up while it ends."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -21,7 +21,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def stop(number: int, frame: FrameType | None) -> None:
-    """The handler of both signals.
+    """Handle both signals.
 
     Raises:
         Stopped: always.
@@ -33,16 +33,16 @@ def stop(number: int, frame: FrameType | None) -> None:
 def exit_on_signal(
     seconds: float = GRACE_SECONDS, handler: Callable[[int, FrameType | None], None] = stop, last_words: str = ""
 ) -> Iterator[None]:
-    """Raise :class:`Stopped` on SIGINT and SIGTERM; and end the process if it has not ended ``seconds`` later.
+    """Raise :class:`Stopped` on SIGINT and SIGTERM, and end the process if it has not ended ``seconds`` later.
 
-    Python handles signals between two of its own steps only, and a step into a library may take minutes; so may its
-    own end on a busy machine. Ending there is safe: nothing incomplete has its final name, and the next run removes
-    what is left. A program that has called a command and goes on after it is not ended.
+    Python handles signals between two of its own steps only, and a call of a library may take minutes, as may the end
+    of Python on a busy machine. Ending there is safe: no incomplete file has its final name, and the next run removes
+    unfinished ones. A program that continues after a command is not ended.
 
     Args:
-        seconds: that the process has to end by itself.
+        seconds: the time to end regularly.
         handler: of both signals.
-        last_words: printed where it has not.
+        last_words: printed where the process is ended.
     """
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         yield
@@ -51,7 +51,9 @@ def exit_on_signal(
     handlers = {number: signal.signal(number, handler) for number in numbers}
     receiving, sending = os.pipe()
     os.set_blocking(sending, False)
-    previous = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)  # written to at once, whatever Python is doing
+    previous = signal.set_wakeup_fd(
+        sending, warn_on_full_buffer=False
+    )  # written at once, even during a call of a library
     left = threading.Event()
 
     def end_in_time() -> None:
@@ -77,5 +79,5 @@ def exit_on_signal(
 
 
 def _is_ending() -> bool:
-    """Whether the interpreter waits for its threads, the first thing that it does at its end."""
+    """Return whether the interpreter waits for its threads, which is the first step of its end."""
     return getattr(threading, "_SHUTTING_DOWN", False)

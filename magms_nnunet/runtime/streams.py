@@ -1,4 +1,4 @@
-"""What is said to a person, whose terminal, pipe or disk may be gone: it never costs a result."""
+"""Output streams that never cost a result, even if the terminal, pipe or disk is gone."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 
 class LastingStream:
-    """A standard stream. What can no longer be written is lost, and the stream goes nowhere from then on."""
+    """A standard stream that discards its output after the first error."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -16,7 +16,7 @@ class LastingStream:
         """Behave as any text stream."""
         try:
             return self._stream.write(text)
-        except UnicodeEncodeError:  # a name in another script, on a terminal that knows ASCII only
+        except UnicodeEncodeError:  # a name in another script, on an ASCII terminal
             return self.write(text.encode("ascii", "backslashreplace").decode())
         except (OSError, ValueError):  # a closed Python stream raises a ValueError
             self._lose()
@@ -30,14 +30,14 @@ class LastingStream:
             self._lose()
 
     def _lose(self) -> None:
-        """Put nothing in the place of what is gone, for libraries in C and processes that are started, too."""
+        """Replace the stream by the null device, also for libraries in C and child processes."""
         with suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
             try:
                 os.dup2(null, self._stream.fileno())
             finally:
                 os.close(null)
-            self._stream.flush()  # what it has kept
+            self._stream.flush()  # its buffer
 
     def __getattr__(self, name: str):
         return getattr(self._stream, name)
@@ -45,8 +45,10 @@ class LastingStream:
 
 @contextmanager
 def lasting_streams() -> Iterator[None]:
-    """While the block runs, stdout and stderr are :class:`LastingStream`, also where they have been closed."""
-    for descriptor in range(3):  # else the next files to be opened get these numbers, and messages go into results
+    """Make stdout and stderr :class:`LastingStream` within the block, also where they are closed."""
+    for descriptor in range(
+        3
+    ):  # otherwise the next opened files get these numbers, and messages are written into results
         try:
             os.fstat(descriptor)
         except OSError:
@@ -57,7 +59,7 @@ def lasting_streams() -> Iterator[None]:
             os.set_inheritable(descriptor, True)
     before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
     for name, stream in before.items():
-        # It is not closed: what is still printed at Python's end would be an error.
+        # It is not closed, because output at the end of Python would then be an error.
         setattr(sys, name, LastingStream(stream or open(os.devnull, "w")))  # noqa: SIM115
     try:
         yield

@@ -35,7 +35,7 @@ _CASE = re.compile(r"[\w+-][\w .+-]{0,99}")
 _PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css"}
-_OPEN = ("/health", "/ready", *_PAGE_FILES)  # no token is needed for what says nothing of anybody
+_OPEN = ("/health", "/ready", *_PAGE_FILES)  # they tell nothing about patients, and need no token
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
@@ -45,14 +45,16 @@ _HEADERS = {
 
 
 class Service:
-    """What the requests share.
+    """The state that requests share.
 
-    Attributes:
-        models: identifier -> what :func:`magms_nnunet.serve.worker.load` says of it.
+    Args:
+        models: identifier -> description by :func:`magms_nnunet.serve.worker.load`.
         jobs: of the server.
         devices: that run them.
         token: that clients must send; empty: none.
-        hosts: names under which the server may be asked for, so that no page of another site can; empty: any.
+        hosts: allowed names of the server, which exclude pages of other sites; empty: any.
+
+    Attributes:
         answers: HTTP status -> number of answers.
     """
 
@@ -63,7 +65,7 @@ class Service:
         self.token, self.hosts, self.answers = token, hosts, Counter()
 
     def check_allowed(self, request: Request) -> None:
-        """Raise Problem where a request has no token, or comes by way of another site's page."""
+        """Raise Problem where a request has no token, or comes from a page of another site."""
         host = request.headers.get("host", "")
         if self.hosts and urlsplit(f"//{host}").hostname not in self.hosts:
             raise Problem(421, f"this server is not {host}: ask for it by its own name")
@@ -79,10 +81,10 @@ class Service:
             raise Problem(401, "send the server's token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
     def model(self, identifier: str | None) -> tuple[str, dict]:
-        """The model that is meant; the only one need not be named.
+        """Return the requested model; the name of an only model may be left out.
 
         Raises:
-            Problem: there is none of this name.
+            Problem: there is no model of this name.
         """
         if identifier is None and len(self.models) == 1:
             return next(iter(self.models.items()))
@@ -92,12 +94,12 @@ class Service:
 
 
 def make_app(service: Service) -> FastAPI:
-    """The application."""
+    """Make the application."""
     app = FastAPI(
         title="magms_serve",
         version=magms_nnunet.__version__,
         description="Segmentation from whichever modalities a patient has.",
-        docs_url=None,  # its page would load scripts of another site
+        docs_url=None,  # the page of FastAPI loads scripts of another site
         redoc_url=None,
     )
 
@@ -156,25 +158,25 @@ def _add_page(app: FastAPI) -> None:
 def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/health")
     async def health() -> dict:
-        """Whether the server answers."""
+        """Return whether the server answers."""
         return {"status": "ok"}
 
     @app.get("/ready", responses={503: PROBLEMS[503]})
     async def ready() -> dict:
-        """Whether it takes jobs, with all models loaded."""
+        """Return whether the server takes jobs, with all models loaded."""
         if service.jobs.stopping or not any(device.ready for device in service.devices):
             raise Problem(503, "the server is stopping" if service.jobs.stopping else "the models are being loaded")
         return {"status": "ready"}
 
     @app.get("/metrics", responses={401: PROBLEMS[401]})
     async def of_prometheus() -> Response:
-        """For Prometheus."""
+        """Return the metrics for Prometheus."""
         text = metrics.metrics(service.jobs, service.devices, service.answers)
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
     @app.get("/models", responses={401: PROBLEMS[401]})
     async def models() -> list[dict]:
-        """The models: modalities, labels, and the Dice to expect from each subset."""
+        """Return the models: modalities, labels, and the Dice to expect from each subset."""
         return [
             {"id": name} | {key: value for key, value in model.items() if key != "folder"}
             for name, model in service.models.items()
@@ -184,7 +186,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
     async def assignment(
         names: Annotated[list[Annotated[str, Field(max_length=1000)]], Body(max_length=1000)], model: str | None = None
     ) -> list[str | None]:
-        """The modality that each file is, as its name says; null: the name does not say."""
+        """Return the modality of each file by its name; null: the name gives none."""
         _, chosen = service.model(model)
         modalities = Modalities(tuple(chosen["modalities"]))
         return [modality_of(name, modalities, chosen["file_ending"]) for name in names]
@@ -208,10 +210,10 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         request: Request,
         flags: Annotated[StudyFlags, Depends(study_flags)],
         model: Annotated[str | None, Query(description="id of GET /models; not needed where there is one")] = None,
-        case: Annotated[str, Query(description="what the result is called")] = "image",
-        slices: Annotated[bool, Query(description="hold slices to look at, too")] = False,
+        case: Annotated[str, Query(description="name of the result")] = "image",
+        slices: Annotated[bool, Query(description="whether to keep slices for viewing")] = False,
     ) -> Response:
-        """Predict a patient from the modalities that are sent."""
+        """Predict a patient from the uploaded modalities."""
         identifier, chosen = service.model(model)
         if not _CASE.fullmatch(case) or reserved_name(case):
             raise Problem(422, "case takes up to 100 letters, digits, spaces and . + - _, beginning with no dot")
@@ -223,12 +225,12 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
 
     @app.get("/jobs/{identifier}", responses={401: PROBLEMS[401], 404: PROBLEMS[404]})
     async def get(identifier: str) -> dict:
-        """How far a job is: waiting, running, done or failed."""
+        """Return the state of a job: waiting, running, done or failed."""
         return _state(service.jobs.get(identifier), service)
 
     @app.delete("/jobs/{identifier}", status_code=204, responses={401: PROBLEMS[401], 404: PROBLEMS[404]})
     async def delete(identifier: str) -> Response:
-        """Cancel a job, or forget its result."""
+        """Cancel a job, or delete its result."""
         await asyncio.to_thread(service.jobs.remove, identifier)
         return Response(status_code=204)
 
@@ -241,7 +243,7 @@ async def _slot(service: Service) -> AsyncIterator[Job]:
         yield job
     except BaseException as error:
         await asyncio.to_thread(service.jobs.abandon, job)
-        if isinstance(error, ClientDisconnect):  # nobody is there to hear it
+        if isinstance(error, ClientDisconnect):  # the client is gone
             raise Problem(400, "the upload ended in the middle: send it again") from error
         raise
 
@@ -301,7 +303,7 @@ def _add_results(app: FastAPI, service: Service) -> None:
 
     @app.get("/jobs/{identifier}/result", responses=responses)
     async def result(identifier: str) -> Response:
-        """The segmentation, in the model's file format or as DICOM-SEG."""
+        """Return the segmentation, in the model's file format or as DICOM-SEG."""
         job, answer = finished(identifier)
         job.fetched = True
         kind = "application/dicom" if answer.name.endswith(".dcm") else "application/octet-stream"
@@ -310,7 +312,7 @@ def _add_results(app: FastAPI, service: Service) -> None:
 
     @app.get("/jobs/{identifier}/report", responses=responses)
     async def report(identifier: str) -> Response:
-        """The JSON that magms_predict writes beside a segmentation."""
+        """Return the JSON that magms_predict writes beside a segmentation."""
         return Response(finished(identifier)[1].report, media_type="application/json")
 
     @app.get("/jobs/{identifier}/slices/{plane}/{index}", responses=responses)
@@ -321,7 +323,7 @@ def _add_results(app: FastAPI, service: Service) -> None:
         modality: str,
         opacity: Annotated[float, Query(ge=0, le=1)] = 0.5,
     ) -> Response:
-        """A slice as PNG, of a job that was sent with ``slices=true``."""
+        """Return a slice as PNG, for a job with ``slices=true``."""
         preview = finished(identifier)[1].preview
         if preview is None:
             raise Problem(409, "no slices: the job was sent without slices=true, or its images are 2-D")

@@ -1,4 +1,4 @@
-"""Which modality a file is, as its name says; a proposal for the page, which a person can correct."""
+"""Proposes the modality of a file by its name, for the page, on which the user can correct it."""
 
 import re
 
@@ -10,10 +10,15 @@ _MOST_WORDS = 3  # of an alias, such as t2_flair
 
 
 def modality_of(name: str, modalities: Modalities, ending: str) -> str | None:
-    """The modality that a file's name ends in: nnU-Net's ``_0002``, or a name or alias, ``p1-t2_flair.nii.gz``.
+    """Return the modality that a file's name ends in.
+
+    Args:
+        name: such as ``p1_0002.nii.gz`` (nnU-Net's channel) or ``p1-t2_flair.nii.gz`` (name or alias).
+        modalities: of the model.
+        ending: of the files that the model reads.
 
     Returns:
-        None: its ending is not the model's, or no part of the name is a modality's.
+        Its name; None: the file has another ending, or its name names no modality.
     """
     if not name.lower().endswith(ending.lower()):
         return None
@@ -24,7 +29,7 @@ def modality_of(name: str, modalities: Modalities, ending: str) -> str | None:
     words = re.split(r"[^A-Za-z0-9]+", stem)
     tails = ["_".join(words[-count:]) for count in range(_MOST_WORDS, 0, -1)]
     for candidate in (stem, *tails, *reversed(words)):
-        if candidate and not candidate.isdecimal():  # which may be a patient's number
+        if candidate and not candidate.isdecimal():  # a number may be that of a patient
             try:
                 return modalities.names[modalities.parse([candidate])[0]]
             except InputError:

@@ -1,4 +1,4 @@
-"""A client of ``magms_serve``. Needs the standard library alone.
+"""A client of ``magms_serve`` that needs only the standard library.
 
 >>> client = Client("http://127.0.0.1:8000")
 >>> result = client.predict({"T1c": "patient_t1c.nii.gz", "FLAIR": "patient_flair.nii.gz"})
@@ -27,7 +27,7 @@ class ServiceError(Exception):
 
     Attributes:
         status: of HTTP.
-        detail: what is wrong, as the service says it.
+        detail: message of the service.
         problem: all that the service says, as of RFC 9457.
     """
 
@@ -42,7 +42,7 @@ class Result:
 
     Attributes:
         name: of the file.
-        segmentation: its bytes.
+        segmentation: bytes of the file.
         report: bytes of the JSON beside it.
     """
 
@@ -51,7 +51,7 @@ class Result:
     report: bytes
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """Write both files to a folder, which is made; returns the segmentation's path."""
+        """Write both files to a folder, which is made if needed; return the path of the segmentation."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / Path(self.name).name
@@ -65,8 +65,8 @@ class Client:
 
     Args:
         url: such as ``http://127.0.0.1:8000``.
-        token: the server's, where it demands one.
-        timeout_s: for one answer, not for a job.
+        token: of the server, if it requires one.
+        timeout_s: seconds for one answer, not for a job.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = 60):
@@ -78,22 +78,22 @@ class Client:
         self._timeout_s = timeout_s
 
     def models(self) -> list[dict]:
-        """The models: identifier, modalities, labels and the Dice to expect."""
+        """Return the models: identifier, modalities, labels and the Dice to expect."""
         return self._json("GET", "/models")
 
     def submit(self, images: Mapping[str, str | os.PathLike], *, model: str | None = None, case: str = "image") -> str:
         """Upload a patient's files.
 
         Args:
-            images: modality -> file. Names as in dataset.json, their usual aliases, or channel numbers.
-            model: identifier; None: the server's only one.
-            case: what the result is called.
+            images: modality -> file. Modalities are names of dataset.json, usual aliases, or channel numbers.
+            model: identifier; None: the only model of the server.
+            case: name of the result.
 
         Returns:
             Identifier of the job.
 
         Raises:
-            ServiceError: the service refuses them.
+            ServiceError: the service refuses the files.
             OSError: a file or the server cannot be reached.
         """
         query = {"case": case} | ({} if model is None else {"model": model})
@@ -131,21 +131,21 @@ class Client:
             return self._json("POST", f"/jobs?{urlencode(query, doseq=True)}", file, headers)["id"]
 
     def state(self, job: str) -> dict:
-        """How far a job is."""
+        """Return the state of a job."""
         return self._json("GET", f"/jobs/{quote(job)}")
 
     def result(self, job: str) -> Result:
-        """The result of a job that is done.
+        """Return the result of a finished job.
 
         Raises:
-            ServiceError: it is not done, or has failed.
+            ServiceError: the job is not finished, or has failed.
         """
         name = self.state(job).get("file", "")
         segmentation = self._request("GET", f"/jobs/{quote(job)}/result")
         return Result(name, segmentation, self._request("GET", f"/jobs/{quote(job)}/report"))
 
     def delete(self, job: str) -> None:
-        """Cancel a job, or have its result forgotten."""
+        """Cancel a job, or delete its result on the server."""
         self._request("DELETE", f"/jobs/{quote(job)}")
 
     def predict(
@@ -156,7 +156,13 @@ class Client:
         case: str = "image",
         poll_s: float = 0.5,
     ) -> Result:
-        """Upload a patient, wait, fetch the result and have the server forget it; see :meth:`submit`.
+        """Upload a patient, wait, fetch the result, and delete it on the server.
+
+        Args:
+            images: as for :meth:`submit`.
+            model: as for :meth:`submit`.
+            case: as for :meth:`submit`.
+            poll_s: seconds between two questions for the state of the job.
 
         Raises:
             ServiceError: the service refuses the files, or the job has failed.
@@ -190,7 +196,9 @@ class Client:
         connect = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
         connection = connect(self._address, timeout=self._timeout_s)
         try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # refused before all was sent: the answer says why
+            with suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # refused during the upload: the answer has the reason
                 connection.request(method, path, body, self._headers | dict(headers or {}))
             answer = connection.getresponse()
             content = answer.read()
@@ -236,5 +244,5 @@ def _error(content: bytes, answer: http.client.HTTPResponse) -> ServiceError:
     try:
         problem = json.loads(content)
         return ServiceError(answer.status, problem["detail"], problem)
-    except (ValueError, KeyError, TypeError):  # something between us and the service has answered
+    except (ValueError, KeyError, TypeError):  # the answer of a proxy
         return ServiceError(answer.status, f"HTTP {answer.status} {answer.reason}")

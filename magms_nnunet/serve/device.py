@@ -1,4 +1,4 @@
-"""One device: a thread that takes jobs from the queue, and the process in which they run."""
+"""A device: a thread that takes jobs from the queue, and the process that runs them."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ class Device:
 
     Attributes:
         ready: whether the models are loaded.
-        restarts: how often the process had to be started again.
+        restarts: number of restarts of the process.
     """
 
     def __init__(self, number: int, jobs: Jobs, models: Models):
@@ -44,7 +44,7 @@ class Device:
 
         Raises:
             InputError: a model or the device cannot be used.
-            ProcessDiedError: the process died of it.
+            ProcessDiedError: the process died.
         """
         loaded = self._process.submit(_load, self._models, self.number).result()
         self.ready = True
@@ -56,7 +56,7 @@ class Device:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """End the process at once."""
         self._ended.set()
         self.ready = False
         self._process.kill()
@@ -83,7 +83,7 @@ class Device:
             how = str(error).partition(":")[0]
             self._jobs.end(job, FAILED, f"{job.case}: {how}: send it again, or a smaller image", 500)
             self._restart()
-        except Exception as error:  # the device must go on with the next job
+        except Exception as error:  # the device must continue with the next job
             if type(error).__name__ == "UnusableError":  # its module imports torch
                 self._jobs.end(job, FAILED, f"{job.case}: {error}")
             else:
@@ -94,12 +94,12 @@ class Device:
         say(f"job {job.id[:6]}: {job.state} after {time.monotonic() - begun:.1f} s")
 
     def _wait(self, job: Job, future: Future, begun: float):
-        """The answer.
+        """Wait for the answer of the worker.
 
         Raises:
-            CancelledError: the client cancelled it.
-            TimeoutError: it ran too long.
-            Exception: what the worker raised.
+            CancelledError: the client cancelled the job.
+            TimeoutError: the job ran too long.
+            Exception: any error of the worker.
         """
         cancelled_at, limits = None, self._jobs.limits
         while True:
@@ -117,7 +117,7 @@ class Device:
                 raise TimeoutError
 
     def _restart(self) -> None:
-        """Have a new process, which loads the models before the next job comes."""
+        """Start a new process, which loads the models before the next job."""
         self.ready = False
         self._process.kill()
         if self._ended.is_set():
@@ -126,12 +126,12 @@ class Device:
         self._process = Processes(1)
         try:
             self.load()
-        except Exception as error:  # the next job says so, too
+        except Exception as error:  # the next job reports it, too
             say(f"device {self.number}: the models cannot be loaded again: {error}")
 
 
 def say(line: str) -> None:
-    """A line of the log; without names of patients."""
+    """Print a line of the log, which must not name patients."""
     print(f"magms_serve: {one_line(line)}", file=LastingStream(sys.stderr), flush=True)
 
 
@@ -150,9 +150,9 @@ def _run(models: Models, folder: Path, task: Task, number: int):
 
 
 def _choose_gpu(number: int) -> None:
-    """In the worker, before torch is imported: let it see one GPU of those that this server may use.
+    """Restrict the worker to one GPU of the server; to be called before torch is imported.
 
-    The first worker sees all of them, to say how many there are, and takes the first.
+    The first worker keeps all GPUs visible, to count them, and uses the first.
     """
     if number and "torch" not in sys.modules:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")

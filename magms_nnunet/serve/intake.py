@@ -1,6 +1,6 @@
-"""Takes uploads: streamed to a job's private folder, bounded, and nothing in them is believed.
+"""Receives uploads: streams them to a job's private folder within limits, and trusts nothing in them.
 
-The server chooses the names of stored files. What the client calls them decides the modality and nothing else.
+The server chooses the names of stored files. The names by the client decide the modality and nothing else.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ async def receive(request: Request, folder: Path, limits: Limits, ending: str) -
         ending: of the model's files.
 
     Raises:
-        Problem: what is wrong with it.
-        ClientDisconnect: it ended in the middle.
+        Problem: the request is malformed or too large.
+        ClientDisconnect: the upload ended early.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.upload_bytes:
@@ -57,10 +57,18 @@ async def receive(request: Request, folder: Path, limits: Limits, ending: str) -
 
 
 def channels_of(uploads: list[Upload], modalities: Modalities, ending: str) -> dict[int, Path]:
-    """Which file is which channel.
+    """Assign the uploaded files to channels.
+
+    Args:
+        uploads: the files.
+        modalities: of the model.
+        ending: of the files that the model reads.
+
+    Returns:
+        Channel -> file.
 
     Raises:
-        Problem: there is none, a modality is unknown or given twice, or a file has another ending than the model reads.
+        Problem: there is no file, a modality is unknown or given twice, or a file has another ending.
     """
     found: dict[int, Path] = {}
     for upload in uploads:
@@ -80,7 +88,7 @@ def channels_of(uploads: list[Upload], modalities: Modalities, ending: str) -> d
 
 
 async def _bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """The body, not more of it than is allowed, and no client that keeps a slot without sending."""
+    """Yield the body within its size limit, and refuse a client that sends nothing for too long."""
     stream, received = request.stream().__aiter__(), 0
     while True:
         try:
@@ -100,7 +108,7 @@ class _Parts:
 
     def __init__(self, boundary: bytes, folder: Path):
         self._folder, self._uploads, self._complete = folder, [], False
-        self._file: Any = None  # open while a part comes in
+        self._file: Any = None  # open while a part is received
         self._field, self._value, self._headers = b"", b"", {}
         self._parser = MultipartParser(
             boundary,

@@ -1,4 +1,4 @@
-"""One job: the files of one patient, on their way from the upload to the answer."""
+"""A job: the files of one patient, from the upload to the answer."""
 
 import secrets
 import shutil
@@ -18,11 +18,11 @@ IMAGES, _CANCEL, _PROGRESS = "images", "cancel", "progress"
 
 @dataclass(frozen=True)
 class Preview:
-    """What the page draws slices from.
+    """The voxels for the slices of the page.
 
     Attributes:
         images: modality -> grey values ``(z, y, x)``, uint8, axes towards left, posterior and superior.
-        labels: the segmentation, the same, uint16.
+        labels: segmentation on the same grid, uint16.
         spacing_mm: z, y, x.
     """
 
@@ -33,7 +33,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a job ends with: the segmentation's name and bytes, its JSON, and slices where they were asked for."""
+    """The answer to a job: name and bytes of the segmentation, its JSON, and slices where they are wanted."""
 
     name: str
     segmentation: bytes
@@ -62,20 +62,21 @@ class Task:
 
 @dataclass
 class Job:
-    """What a client has asked for.
+    """A job of a client.
 
     Attributes:
         folder: private; holds the files until the job has ended.
         model: identifier.
-        case: what the result is called.
-        modalities: that were given, in the model's order.
+        case: name of the result.
+        modalities: of the uploaded files, in the order of the model.
         study: the request's flags, where its files are a study.
         preview: whether slices are wanted.
-        state: one of those above.
-        detail: why it failed, ``status`` of HTTP that fits that.
-        fetched: whether the client has the result.
-        seconds: from the end of the upload to the end.
-        files: held by who adds to the folder or removes it.
+        state: one of the constants of this module.
+        detail: message of a failure.
+        status: HTTP status of a failure.
+        fetched: whether the client has fetched the result.
+        seconds: from the end of the upload to the end of the job.
+        files: lock for changes of the folder.
     """
 
     folder: Path
@@ -102,23 +103,23 @@ class Job:
 
     @property
     def cancelling(self) -> bool:
-        """Whether it has been cancelled."""
+        """Whether the job has been cancelled."""
         return self.state == CANCELLED
 
     def cancel(self) -> None:
-        """Have the worker stop at the next tile."""
+        """Make the worker stop at the next tile."""
         self.state = CANCELLED
         with self.files:
             if self.folder.is_dir():
                 (self.folder / _CANCEL).touch()
 
     def progress(self) -> float:
-        """Between 0 and 1: of the tiles that are predicted; reading and writing are not counted."""
+        """Return the share of the predicted tiles, between 0 and 1, without reading and writing."""
         if self.state == DONE:
             return 1.0
         try:
             return float((self.folder / _PROGRESS).read_text() or 0)
-        except (OSError, ValueError):  # it has not begun, or is being written
+        except (OSError, ValueError):  # the file does not exist, or is being written
             return 0.0
 
     def remove_files(self) -> None:
@@ -128,10 +129,10 @@ class Job:
 
 
 def note_progress(folder: Path, fraction: float) -> None:
-    """In the worker: say how far a job is."""
+    """Record the progress of a job, in the worker."""
     (folder / _PROGRESS).write_text(f"{fraction:.3f}")
 
 
 def is_cancelled(folder: Path) -> bool:
-    """In the worker: whether to stop."""
+    """Return whether the job is cancelled, in the worker."""
     return (folder / _CANCEL).exists()

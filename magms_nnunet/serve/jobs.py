@@ -1,4 +1,4 @@
-"""All jobs of a server: a bounded queue, what runs, and the results that are held for their clients."""
+"""All jobs of a server: a bounded queue, the running job, and the results that are kept for their clients."""
 
 import tempfile
 import threading
@@ -15,14 +15,14 @@ _RECENT_S = 60
 
 
 class Jobs:
-    """Thread-safe. The queue's slots are taken before an upload begins, so that uploads are bounded, too.
+    """The jobs of a server, for several threads. An upload takes its slot first, so uploads are bounded, too.
 
     Attributes:
         limits: of the server.
-        ended: state -> number of jobs that ended so.
-        buckets: seconds -> number of done jobs that took no longer.
-        seconds: of all done jobs.
-        stopping: whether the server is about to end.
+        ended: state -> number of jobs that ended in it.
+        buckets: seconds -> number of successful jobs of at most this duration.
+        seconds: total duration of all successful jobs.
+        stopping: whether the server is stopping.
     """
 
     def __init__(self, root: Path, limits: Limits):
@@ -37,7 +37,7 @@ class Jobs:
         self.stopping = False
 
     def begin(self) -> Job:
-        """Take a slot for a job whose files are about to be uploaded: :meth:`submit` or :meth:`abandon` it.
+        """Take a slot for a job before its upload; call :meth:`submit` or :meth:`abandon` after it.
 
         Raises:
             Problem: the queue is full, or the server is stopping.
@@ -52,7 +52,7 @@ class Jobs:
         return Job(Path(tempfile.mkdtemp(dir=self._root)))
 
     def submit(self, job: Job) -> None:
-        """Put it into the queue.
+        """Add a job to the queue.
 
         Raises:
             Problem: the server is stopping.
@@ -68,13 +68,13 @@ class Jobs:
         raise Problem(503, "the server is stopping: send the job to another one", {"Retry-After": "30"})
 
     def abandon(self, job: Job) -> None:
-        """Its upload has failed."""
+        """Remove a job whose upload has failed."""
         with self._changed:
             self._uploading -= 1
         job.remove_files()
 
     def next(self, timeout_s: float) -> Job | None:
-        """The next job to run; None: there is none within this time."""
+        """Return the next job to run; None: no job arrived within this time."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue, timeout_s)
             if not self._queue:
@@ -84,7 +84,15 @@ class Jobs:
             return job
 
     def end(self, job: Job, state: str, detail: str = "", status: int = 422, answer: Answer | None = None) -> None:
-        """A job that ran has ended; of a cancelled one nothing is kept."""
+        """Record that a job has ended; of a cancelled job nothing is kept.
+
+        Args:
+            job: that ended.
+            state: done or failed.
+            detail: message of a failure.
+            status: HTTP status of a failure.
+            answer: of the worker, where the job is done.
+        """
         job.remove_files()
         with self._changed:
             job.ended, job.seconds = time.monotonic(), time.monotonic() - job.made
@@ -98,7 +106,7 @@ class Jobs:
         self.forget_old()
 
     def get(self, identifier: str) -> Job:
-        """A job.
+        """Return a job.
 
         Raises:
             Problem: there is no such job.
@@ -109,12 +117,12 @@ class Jobs:
         return job
 
     def position(self, job: Job) -> int | None:
-        """How many jobs are before it; None: it is not waiting."""
+        """Return the number of jobs before this one; None: it is not waiting."""
         with self._changed:
             return self._queue.index(job) if job in self._queue else None
 
     def remove(self, identifier: str) -> None:
-        """Cancel a job where it has not ended, and forget it.
+        """Cancel a job that has not ended, and remove it.
 
         Raises:
             Problem: there is no such job.
@@ -133,7 +141,7 @@ class Jobs:
         job.remove_files()
 
     def forget_old(self) -> None:
-        """Forget results that nobody has deleted in time, and the oldest where there are too many."""
+        """Remove results after their time, and the oldest ones where there are too many."""
         with self._changed:
             ended = [(job.ended or 0.0, job) for job in self._jobs.values() if job.state in ENDED]
             too_many = len(ended) - self.limits.kept
@@ -142,7 +150,7 @@ class Jobs:
                     del self._jobs[job.id]
 
     def stop(self) -> None:
-        """Take no more jobs, and give those that wait back, which their clients are told while the server answers."""
+        """Take no more jobs, and fail the waiting ones, so that their clients learn it while the server answers."""
         with self._changed:
             self.stopping = True
             waiting = list(self._queue)
@@ -155,17 +163,17 @@ class Jobs:
             job.remove_files()
 
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Wait for the jobs that run."""
+        """Wait for the running jobs; return whether they have ended."""
         with self._changed:
             return self._changed.wait_for(lambda: not self.count(RUNNING), timeout_s)
 
     def has_unfetched(self) -> bool:
-        """Whether a result of the last seconds has not been fetched."""
+        """Return whether a recent result has not been fetched."""
         with self._changed:
             done = [job for job in self._jobs.values() if job.state == DONE and not job.fetched]
         return any(job.ended is not None and time.monotonic() - job.ended < _RECENT_S for job in done)
 
     def count(self, state: str) -> int:
-        """How many jobs are in this state."""
+        """Return the number of jobs in this state."""
         with self._changed:
             return sum(job.state == state for job in self._jobs.values())

@@ -1,4 +1,4 @@
-"""What there is to watch of a server, as Prometheus reads it."""
+"""The metrics of a server for Prometheus."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def metrics(jobs: Jobs, devices: Sequence[Device], answers: Counter[int]) -> str:
-    """The text; ``answers``: HTTP status -> number of answers with it."""
+    """Return the metrics of the server as Prometheus reads them.
+
+    Args:
+        jobs: of the server.
+        devices: that run them.
+        answers: HTTP status -> number of answers.
+    """
     lines: list[str] = []
 
     def add(name: str, kind: str, text: str, values: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""The folder for patients' files: readable by the server alone, and gone with it."""
+"""The folder for patients' files, which only the server can read, and which ends with it."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: what a killed server left is removed by hand
+except ImportError:  # Windows: folders of killed servers must be removed by hand
     fcntl = None
 
 _PREFIX = "magms_serve_"
@@ -17,10 +17,10 @@ _PREFIX = "magms_serve_"
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder in the system's folder for temporary files; what killed servers of this user left is removed first."""
+    """Make a folder for temporary files; those of killed servers of this user are removed first."""
     parent = Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_PREFIX}*"):
-        _remove_if_nobody_has_it(left)
+    for other in parent.glob(f"{_PREFIX}*"):
+        _remove_if_unused(other)
     folder, lock = Path(tempfile.mkdtemp(prefix=_PREFIX)), None
     try:
         if fcntl is not None:
@@ -33,10 +33,10 @@ def private_folder() -> Iterator[Path]:
             os.close(lock)
 
 
-def _remove_if_nobody_has_it(folder: Path) -> None:
+def _remove_if_unused(folder: Path) -> None:
     if fcntl is None or folder.is_symlink() or folder.lstat().st_uid != os.geteuid():
         return
-    with suppress(OSError):  # another server has it, or has just removed it
+    with suppress(OSError):  # another server uses it, or has just removed it
         lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

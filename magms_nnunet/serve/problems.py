@@ -1,4 +1,4 @@
-"""Errors as clients get them: problem details for HTTP, RFC 9457."""
+"""Errors for clients: problem details for HTTP, RFC 9457."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -11,8 +11,8 @@ class Problem(Exception):  # noqa: N818 RFC 9457's word
 
     Args:
         status: of HTTP.
-        detail: what is wrong and what to do, in one line.
-        headers: further ones of the answer.
+        detail: the error and a remedy, in one line.
+        headers: further headers of the answer.
         members: further ones of the JSON object.
     """
 
@@ -29,7 +29,7 @@ class Problem(Exception):  # noqa: N818 RFC 9457's word
 
     @property
     def content(self) -> dict:
-        """The JSON object. Without a type of its own, the title is the status's phrase."""
+        """Return the JSON object; its title is the phrase of the status."""
         return {"type": "about:blank", "title": HTTPStatus(self.status).phrase, "status": self.status} | {
             "detail": self.detail,
             **self._members,

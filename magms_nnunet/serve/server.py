@@ -1,4 +1,4 @@
-"""What ``magms_serve`` does: bind, load the models, answer until it is told to stop."""
+"""``magms_serve``: binds, loads the models, and answers until it is stopped."""
 
 import ipaddress
 import os
@@ -20,7 +20,7 @@ from magms_nnunet.serve.settings import Limits, Models
 
 TOKEN = "MAGMS_SERVE_TOKEN"
 _SHORTEST_TOKEN = 16
-_PICK_UP_S = 5  # that clients have to ask for what was finished last
+_PICK_UP_S = 5  # for clients to fetch the last result
 _SPARE_S = 10  # to end processes
 
 
@@ -42,7 +42,7 @@ class Running:
         url: of the page.
         jobs: of the server.
         devices: that run them.
-        answering: the thread that does so.
+        answering: thread that answers.
     """
 
     url: str
@@ -56,14 +56,14 @@ def serve(request: ServeRequest) -> None:
 
     Raises:
         InputError: see :func:`started`.
-        Stopped: the signal, when the job that ran has finished.
+        Stopped: by the signal, after the running job.
     """
     token = token_for(request.host)
-    told, received, limits = threading.Event(), [], request.limits
+    stopping, received, limits = threading.Event(), [], request.limits
 
     def on_signal(number: int, frame: object) -> None:
         received.append(number)
-        told.set()
+        stopping.set()
         if len(received) > 1:
             raise Stopped(number)
 
@@ -71,7 +71,7 @@ def serve(request: ServeRequest) -> None:
         asks = "clients must send the token" if token else "no token is needed, as only this machine can ask"
         with exit_on_signal(limits.stop_s + _PICK_UP_S + _SPARE_S, on_signal):
             say(f"ready on {running.url} ({asks}); Ctrl-C stops it")
-            while running.answering.is_alive() and not told.wait(0.5):
+            while running.answering.is_alive() and not stopping.wait(0.5):
                 pass
             if received:
                 _finish(running.jobs, limits)
@@ -82,7 +82,7 @@ def serve(request: ServeRequest) -> None:
 
 @contextmanager
 def started(request: ServeRequest, token: str) -> Iterator[Running]:
-    """Bind, load the models, answer in a thread; at the end stop at once.
+    """Bind, load the models, and answer in a thread; stop at the end of the block.
 
     Raises:
         InputError: the address or a model cannot be used, or the extra is not installed.
@@ -115,7 +115,7 @@ def started(request: ServeRequest, token: str) -> Iterator[Running]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it."""
+    """Return whether only this machine can reach a host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -123,10 +123,10 @@ def is_loopback(host: str) -> bool:
 
 
 def token_for(host: str) -> str:
-    """What clients must send; empty: nothing.
+    """Return the token that clients must send; empty: none.
 
     Raises:
-        InputError: others can reach the server and there is no token, or it is too short.
+        InputError: other machines can reach the server, and the token is missing or too short.
     """
     token = os.environ.get(TOKEN, "")
     if not token and not is_loopback(host):
@@ -159,7 +159,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _load(models: Models, jobs: Jobs, stack: ExitStack) -> tuple[list[Device], dict[str, dict]]:
-    """One device per GPU, or one on the CPU; identifier -> description of each model."""
+    """Return one device per GPU or one for the CPU, and identifier -> description of each model."""
 
     def device(number: int) -> tuple[Device, list[dict], int]:
         made = Device(number, jobs, models)
@@ -172,7 +172,7 @@ def _load(models: Models, jobs: Jobs, stack: ExitStack) -> tuple[list[Device], d
 
 
 def _identified(loaded: list[dict]) -> dict[str, dict]:
-    """By the name of the folder, with the dataset's in front where that is not enough."""
+    """Identify models by the name of the folder, after that of the dataset where two have one name."""
     count = Counter(model["name"] for model in loaded)
     names = [model["name"] if count[model["name"]] == 1 else f"{model['dataset']}/{model['name']}" for model in loaded]
     if len(set(names)) < len(names):
@@ -181,7 +181,7 @@ def _identified(loaded: list[dict]) -> dict[str, dict]:
 
 
 def _finish(jobs: Jobs, limits: Limits) -> None:
-    """Give waiting jobs back, let the one that runs finish, and its client pick it up."""
+    """Fail the waiting jobs, let the running one finish, and let its client fetch the result."""
     jobs.stop()
     say(f"stopping: the job that runs has {limits.stop_s:g} s to finish")
     if jobs.wait_until_idle(limits.stop_s) and jobs.has_unfetched():
@@ -191,10 +191,10 @@ def _finish(jobs: Jobs, limits: Limits) -> None:
 
 
 def resolved(folders: list[str]) -> tuple[Path, ...]:
-    """Folders of models.
+    """Return the folders of models as absolute paths.
 
     Raises:
-        InputError: one is no folder, or is given twice.
+        InputError: a path is no folder, or is given twice.
     """
     paths = tuple(Path(folder).resolve() for folder in folders)
     for folder, path in zip(folders, paths, strict=True):

@@ -1,4 +1,4 @@
-"""What the service is told by its flags, in a form that a worker's process can be sent without importing torch."""
+"""The settings of the service, in a form that can be sent to a worker without importing torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,13 +8,13 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Models:
-    """Which models, and how they predict.
+    """The models, and the settings of their prediction.
 
     Attributes:
         folders: of the models.
         folds: names of folds; None: all that are trained.
         checkpoint: file name within the fold.
-        trust_checkpoint: unpickle whatever it holds.
+        trust_checkpoint: whether to unpickle any content.
         device: ``cuda``, ``cpu`` or ``mps``; None: the GPU if there is one.
         threads: the server's OMP_NUM_THREADS, which a worker would lose; empty where it is not set.
         checks: the fields of InputChecks.

@@ -14,12 +14,12 @@ _AXES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of (z, y, x)
 
 
 def shape(preview: Preview) -> dict[str, int]:
-    """How many slices each plane has."""
+    """Return the number of slices of each plane."""
     return {plane: preview.labels.shape[axis] for plane, axis in _AXES.items()}
 
 
 def best_slices(preview: Preview) -> dict[str, int]:
-    """The slice of each plane in which most is segmented; the middle one where nothing is."""
+    """Return the slice of each plane with most segmented voxels; without any, the middle one."""
     found = preview.labels > 0
     best = {}
     for plane, axis in _AXES.items():
@@ -29,7 +29,7 @@ def best_slices(preview: Preview) -> dict[str, int]:
 
 
 def draw(preview: Preview, plane: str, index: int, modality: str, opacity: float) -> bytes:
-    """A slice as PNG, seen as radiologists do: the patient's right on the left, anterior and superior up.
+    """Draw a slice as PNG in the radiological view: the patient's right on the left, anterior and superior up.
 
     Args:
         preview: of the job.
@@ -48,7 +48,7 @@ def draw(preview: Preview, plane: str, index: int, modality: str, opacity: float
         raise Problem(404, f"no slices of {modality}: this job has {', '.join(preview.images)}")
     grey, labels = preview.images[modality].take(index, axis), preview.labels.take(index, axis)
     spacing = [mm for other, mm in enumerate(preview.spacing_mm) if other != axis]
-    if axis:  # z runs upwards on the screen
+    if axis:  # z points up on the screen
         grey, labels = grey[::-1], labels[::-1]
     colours_of_labels = [(0, 0, 0), *(ImageColor.getrgb(region_colour(label)) for label in range(labels.max()))]
     colours = np.array(colours_of_labels, np.float32)[labels]

@@ -28,10 +28,10 @@ def load(models: Models) -> tuple[list[dict], int]:
     Raises:
         InputError: a model or the device cannot be used.
     """
-    os.environ.pop("OMP_NUM_THREADS", None)  # one, as for processes beside the network
+    os.environ.pop("OMP_NUM_THREADS", None)  # it is 1, as for processes beside the network
     if models.threads:
         os.environ["OMP_NUM_THREADS"] = models.threads
-    tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the system, which a killed process leaves
+    tqdm.set_lock(threading.RLock())  # its default is a semaphore of the system, which a killed process leaves behind
     window_request(models).prepare_device()
     descriptions = [_description(stages(folder, models), models) for folder in models.folders]
     on_gpu = models.device in (None, "cuda") and torch.cuda.is_available()
@@ -45,7 +45,7 @@ def run(models: Models, folder: Path, task: Task) -> Answer:
 
 
 def stages(folder: Path, models: Models) -> tuple[TrainedModel, ...]:
-    """The model, and before it the stage whose segmentation it needs.
+    """Return the model, and before it the stage whose segmentation it needs.
 
     Raises:
         InputError: one cannot be used, or they are not of one dataset.
@@ -67,7 +67,7 @@ def stages(folder: Path, models: Models) -> tuple[TrainedModel, ...]:
 def _model(folder: Path, models: Models) -> TrainedModel:
     if folder not in _LOADED:
         loaded = load_model(folder, models.folds, models.checkpoint, trust_checkpoint=models.trust_checkpoint)
-        window_request(models).predictor(loaded)  # sees whether --fill suits it
+        window_request(models).predictor(loaded)  # checks that --fill suits the model
         _LOADED[folder] = loaded
     return _LOADED[folder]
 
@@ -95,7 +95,7 @@ def _description(of_stages: tuple[TrainedModel, ...], models: Models) -> dict:
 
 
 def _legend(dataset_json: dict) -> list[dict]:
-    """Name and colour of each value in a segmentation; of regions, the value that nnU-Net writes for it."""
+    """Return name and colour of each value in a segmentation; for regions, of the value that nnU-Net writes."""
     names = [name for name in dataset_json["labels"] if name not in ("background", "ignore")]
     values = dataset_json.get("regions_class_order") or [dataset_json["labels"][name] for name in names]
     return [

@@ -1,4 +1,4 @@
-"""CSV files in which a spreadsheet finds text and numbers, and no formula, whatever cases and labels are called."""
+"""CSV files without formulas: a spreadsheet finds text and numbers, whatever the names of cases and labels."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Iterable]) -> None:
-    """Write a table; texts that a spreadsheet would take for a formula get an apostrophe before them."""
+    """Write a table; a text that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    Args:
+        path: of the file.
+        columns: names.
+        rows: of cells, in the order of the columns.
+    """
 
     def write(temporary: str) -> None:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
@@ -23,11 +29,11 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Iterable]
 
 
 def as_text(value):
-    """What stands in a cell for a value; numbers are themselves."""
+    """Return the cell for a value; numbers are unchanged."""
     marked = isinstance(value, str) and value.startswith((_MARK, *_FORMULA))
     return f"{_MARK}{value}" if marked else value
 
 
 def from_text(cell: str) -> str:
-    """The value that :func:`as_text` has made a cell of."""
+    """Return the value of a cell that :func:`as_text` has made."""
     return cell.removeprefix(_MARK)

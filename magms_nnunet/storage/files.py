@@ -13,30 +13,30 @@ from pathlib import Path
 from magms_nnunet.errors import InputError
 
 UNFINISHED = ".magms_"
-"""What is not complete yet has a name that begins so."""
+"""The names of unfinished files and folders begin so."""
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_FULL_BYTES = 1 << 16  # what is left on a disk that is full: a writer may fail before the very last block
+_FULL_BYTES = 1 << 16  # a disk with less than this is full: a writer may fail before the very last block
 
 
 def reserved_name(case: str) -> str | None:
-    """Why results cannot be called after this case; None: they can."""
+    """Return the reason why results cannot have the name of this case; None: they can."""
     if not case.lower().startswith(UNFINISHED):
         return None
     return f"begins with {UNFINISHED} as unfinished files do, which the next run would remove: rename the case"
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a name is the system's, not the user's: ``._x.nii.gz`` (AppleDouble), ``.DS_Store``, ``__MACOSX``."""
+    """Return whether a name is the system's: ``._x.nii.gz`` (AppleDouble), ``.DS_Store``, ``__MACOSX``."""
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
 def write_then_rename(path: str | Path, write: Callable[[str], object]) -> None:
-    """Have ``write`` write beside ``path``, flush that to the disk, then rename it to ``path``.
+    """Write a temporary file beside ``path``, flush it to the disk, then rename it to ``path``.
 
-    Whenever the process or the machine stops, ``path`` holds either the old file or the new one. Of several processes
-    that write it at once, each has a temporary name of its own, and the last one's file stays.
+    Whenever the process or the machine stops, ``path`` holds either the old file or the new one. Several
+    processes may write it at once: each has its own temporary name, and the last file stays.
 
     Args:
         path: the final name.
@@ -44,13 +44,15 @@ def write_then_rename(path: str | Path, write: Callable[[str], object]) -> None:
 
     Raises:
         InputError: the disk is full.
-        Whatever else ``write`` raises; in any case the temporary file is removed and ``path`` is as before.
+        Exception: whatever ``write`` raises; the temporary file is removed, and ``path`` keeps its content.
     """
     path = Path(path)
-    temporary = path.with_name(f"{UNFINISHED}{os.urandom(8).hex()}{path.suffix}")  # a pid may be another host's, too
+    temporary = path.with_name(
+        f"{UNFINISHED}{os.urandom(8).hex()}{path.suffix}"
+    )  # two hosts may have the same process number
     try:
         with report_full_disk(path):
-            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # no link that others left there
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # never through a link
             write(str(temporary))
             publish(temporary, path)
     finally:
@@ -58,10 +60,10 @@ def write_then_rename(path: str | Path, write: Callable[[str], object]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make an output folder, and a file in it for a moment.
+    """Make an output folder, and check that a file can be written in it.
 
     Raises:
-        InputError: that cannot be.
+        InputError: the folder cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,10 +85,10 @@ def sha256(path: Path) -> str:
 
 
 def open_regular(path: str | Path, flags: int) -> int:
-    """An ``opener`` for :func:`open` that opens regular files only, so that a pipe in a file's place is no hang.
+    """Open regular files only, as ``opener`` of :func:`open`: a pipe in place of a file would wait for ever.
 
     Raises:
-        OSError: it is something else, or cannot be opened.
+        OSError: the path is something else, or cannot be opened.
     """
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
     mode = os.fstat(descriptor).st_mode
@@ -99,12 +101,12 @@ def open_regular(path: str | Path, flags: int) -> int:
 
 
 def open_own(path: str | Path, flags: int) -> int:
-    """An ``opener`` for :func:`open` as :func:`open_regular`, that follows no link either: for files that we write."""
+    """Open regular files only and follow no link, as ``opener`` of :func:`open` for files that we write."""
     return open_regular(path, flags | _NO_LINK)
 
 
 def is_link(path: Path) -> bool:
-    """Whether it is anything but a file or a folder: a symbolic link, a pipe, a device."""
+    """Return whether a path is a symbolic link, a pipe or a device."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -113,10 +115,10 @@ def is_link(path: Path) -> bool:
 
 
 def check_no_link(path: Path) -> None:
-    """See that ``path``, in a folder that others may write to, is a file or a folder, or not there.
+    """Check that ``path``, in a folder that others may write to, is a file, a folder, or free.
 
     Raises:
-        InputError: it is a link to somewhere else, or a device.
+        InputError: the path is a link or a device.
     """
     if is_link(path):
         raise InputError(
@@ -126,10 +128,10 @@ def check_no_link(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder in one that others may write to, unless it is there.
+    """Make a folder, unless it exists, in one that others may write to.
 
     Raises:
-        InputError: a link or a file is there.
+        InputError: the path is a link or a file.
     """
     check_no_link(path)
     try:
@@ -144,7 +146,7 @@ def publish(temporary: Path, path: Path) -> None:
     with open(temporary, "rb+", opener=open_own) as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    if os.name == "posix":  # the rename itself must reach the disk, too, where the file system can promise that
+    if os.name == "posix":  # the rename must reach the disk, too, where the file system supports that
         folder = os.open(path.parent, os.O_RDONLY)
         with suppress(OSError):
             os.fsync(folder)
@@ -152,13 +154,13 @@ def publish(temporary: Path, path: Path) -> None:
 
 
 def reason(error: OSError, folder: Path) -> str:
-    """Why something in ``folder`` cannot be written."""
+    """Return the reason why a file in ``folder`` cannot be written."""
     lacks = _lacks(folder) if error.errno in _FULL else None
     return error.strerror or str(error) if lacks is None else f"no space{lacks} left"
 
 
 def _lacks(folder: Path) -> str | None:
-    """What a disk has run out of, as ``no space ... left`` says it: nothing to say for bytes. None: it has both."""
+    """Return the lacking resource of a full disk, for ``no space ... left``; empty for bytes. None: it is not full."""
     with suppress(OSError, AttributeError):  # Windows has none
         disk = os.statvfs(folder)
         if disk.f_files and not disk.f_favail:
@@ -171,9 +173,9 @@ def _lacks(folder: Path) -> str | None:
 
 @contextmanager
 def report_full_disk(path: Path) -> Iterator[None]:
-    """Report a full disk where that is why ``path`` could not be written.
+    """Report a full disk where that is the reason why ``path`` could not be written.
 
-    Not every writer says so itself: torch speaks of an unexpected position.
+    Not every writer names the reason: the message of torch is about an unexpected position.
 
     Raises:
         InputError: the disk is full.
@@ -192,17 +194,17 @@ def report_full_disk(path: Path) -> Iterator[None]:
 
 
 def remove_unfinished(folder: Path, keep: str = "") -> None:
-    """Remove what killed processes left in ``folder``; only where no other process can be writing there.
+    """Remove unfinished files of killed processes; call it only where no other process can be writing in ``folder``.
 
-    What belongs to another user and cannot be removed stays.
+    Files of another user that cannot be removed stay.
 
     Raises:
-        InputError: one is a link or a device, which no process of ours leaves.
+        InputError: one is a link or a device, which our processes never make.
     """
-    left = [path for path in folder.glob(f"{UNFINISHED}*") if path.name != keep]
-    for path in left:
+    unfinished = [path for path in folder.glob(f"{UNFINISHED}*") if path.name != keep]
+    for path in unfinished:
         check_no_link(path)
-    for path in left:
+    for path in unfinished:
         with suppress(OSError):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -211,7 +213,7 @@ def remove_unfinished(folder: Path, keep: str = "") -> None:
 
 
 def folder_error(kind: str, folder: Path) -> InputError:
-    """The error for a path that should be a folder and is none; ``kind`` of folder is for the message."""
+    """Return the error for a path that should be a folder and is none; ``kind`` of folder is for the message."""
     if folder.exists():
         return InputError(f"{kind} folder {folder} is a file: give the folder that holds it")
     return InputError(f"{kind} folder {folder} does not exist")

@@ -1,4 +1,4 @@
-"""JSON files: those that somebody else may have written are read safely, and ours are written."""
+"""Reads JSON files of any origin safely, and writes our own."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def read_json_object(path: Path, missing: str, remedy: str) -> dict:
         remedy: what the user can do if the file is damaged, for the message.
 
     Raises:
-        InputError: the file is missing, cannot be read, is not JSON, or holds something else than an object.
+        InputError: the file is missing, cannot be read, is not JSON, or holds no object.
     """
     try:
         content = read_json(path)
@@ -51,10 +51,10 @@ def read_json_object(path: Path, missing: str, remedy: str) -> dict:
 
 
 def write_json(path: Path, content: dict | list) -> None:
-    """Write a JSON file where nobody else reads yet."""
+    """Write a JSON file in place, where no other process reads it."""
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def replace_json(path: Path, content: dict | list) -> None:
-    """Write a JSON file so that a crash leaves the old file or the new one."""
+    """Write a JSON file so that a crash leaves either the old file or the new one."""
     write_then_rename(path, lambda name: write_json(Path(name), content))

@@ -1,4 +1,4 @@
-"""New folders that take their places complete, all or none of them, and never at the cost of those before."""
+"""Several new folders that appear complete, all or none of them, and may replace older ones."""
 
 import os
 import shutil
@@ -15,21 +15,21 @@ from magms_nnunet.errors import InputError, InputWarning
 def new_folders(names: Sequence[str], home: Path, prefix: str, overwrite: bool) -> Iterator[Path]:
     """Yield a folder, hidden in ``home``, to make ``names`` in; when the block ends well, they are moved to ``home``.
 
-    However it ends, signals included, what stood in their places stands there again, or has been replaced as a whole.
-    Where even putting it back fails, it is kept in the hidden folder.
+    However the block ends, signals included, all older folders are in their places, or all are replaced. A folder that
+    cannot be moved back stays in the hidden folder.
 
     Args:
         names: of the folders, relative to ``home``.
         home: existing, and on one file system with its folders.
-        prefix: of the hidden folder's name. Only a killed process leaves one; it may hold what was being replaced.
-        overwrite: replace folders of these names; otherwise one that appears meanwhile stays.
+        prefix: of the hidden folder's name. Only a killed process leaves one; it may hold older folders.
+        overwrite: whether to replace folders of these names; otherwise one that appears meanwhile stays.
 
     Raises:
         InputError: a name was taken while the block ran.
-        Whatever the block raises; everything is then as before.
+        Exception: whatever the block raises; the older folders are then in their places.
 
     Warns:
-        InputWarning: a folder could not be put back, and where it is.
+        InputWarning: an older folder could not be moved back; the message gives its place.
     """
     hidden = Path(tempfile.mkdtemp(prefix=prefix, dir=home))
     new, old = hidden / "new", hidden / "old"
@@ -50,7 +50,7 @@ def new_folders(names: Sequence[str], home: Path, prefix: str, overwrite: bool) 
 
 
 def _move(names: Sequence[str], new: Path, home: Path, old: Path, overwrite: bool) -> None:
-    """Rename each folder to its place, and what was there to ``old``, which is renamed as well when all are done."""
+    """Rename each folder to its place, and an older one there to ``old``; rename ``old`` when all are done."""
     replaced = old.with_name("replaced")
     try:
         old.mkdir()
@@ -62,7 +62,9 @@ def _move(names: Sequence[str], new: Path, home: Path, old: Path, overwrite: boo
                 os.rename(target, old / name)
             _move_one(new / name, target)
         os.rename(old, replaced)
-    except BaseException:  # a signal comes between any two lines: what has been done is read from the folders
+    except (
+        BaseException
+    ):  # a signal may come between any two lines, so the folders themselves tell how far the move got
         if not replaced.exists():
             _put_back(names, new, home, old)
         raise
@@ -70,7 +72,7 @@ def _move(names: Sequence[str], new: Path, home: Path, old: Path, overwrite: boo
 
 def _move_one(folder: Path, target: Path) -> None:
     try:
-        os.rename(folder, target)  # fails where something is there
+        os.rename(folder, target)  # fails where the target exists
     except OSError as error:
         if not os.path.lexists(target):
             raise
@@ -80,7 +82,7 @@ def _move_one(folder: Path, target: Path) -> None:
 
 
 def _put_back(names: Sequence[str], new: Path, home: Path, old: Path) -> None:
-    """Undo as much of a move as can be."""
+    """Undo a move as far as possible."""
     for name in reversed(names):
         with suppress(OSError):
             if not (new / name).exists():

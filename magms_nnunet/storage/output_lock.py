@@ -1,11 +1,11 @@
-"""One run at a time in an output folder, and in it a hidden folder for what is not complete yet.
+"""A lock that keeps other runs out of an output folder, and a hidden folder in it for unfinished files.
 
-The lock is an flock on a file in the hidden folder. It ends with the process that holds it, however that ends, but for
-the processes that it has forked, which hold it as well: what the file says of its owner tells them apart. (The package
-filelock takes the same flock: a killed training would hold it for as long as its processes that augment.)
+The lock is an flock on a file in the hidden folder. It ends with the process that holds it, however that process ends,
+unless the process has forked others, which hold the lock as well; the owner that is named in the file tells them apart.
+(The package filelock takes the same flock: after a killed training its augmenting processes would hold it.)
 
-Others may write to the output folder, too. So a hidden folder is always a new one, no link is followed, and of other
-runs' folders, which may be another user's, nothing but the lock is read.
+Other users may write to the output folder. So each run makes a new hidden folder, no link is followed, and of the
+folders of other runs only the lock is read.
 """
 
 import itertools
@@ -31,61 +31,62 @@ except ImportError:  # Windows has no flock: runs are not kept apart there
 
 _LOCK = "lock"
 _HIDDEN = re.compile(rf"{re.escape(UNFINISHED)}(?P<part>\d+)_of_(?P<parts>\d+)(_\d+)?", re.ASCII)
-_MOST_BYTES = 4096  # of what an owner says of itself
+_MOST_BYTES = 4096  # of the description of an owner
 _START_S = 10.0  # a start takes milliseconds
 
 
 @contextmanager
 def locked_output(output: Path, part: int = 0, parts: int = 1) -> Iterator[Path]:
-    """Keep other runs out of ``output``, but for the other parts of the same split (``-num_parts``).
+    """Keep other runs out of ``output``, except other parts of the same split (``-num_parts``).
 
-    What a killed run left is removed. What another user's left and only that user may remove is no obstacle. File
-    systems without flock keep no run out.
+    The unfinished files of a killed run are removed; those of another user that cannot be removed stay. File systems
+    without flock keep no run out.
 
     Args:
         output: existing folder.
-        part: of ``parts``, from 0.
+        part: number of this part, from 0.
+        parts: number of parts.
 
     Yields:
         The hidden folder, which belongs to this run alone and is removed at the end.
 
     Raises:
-        InputError: another run is writing to ``output``, or a link has the name of something unfinished.
+        InputError: another run is writing to ``output``, or a link has the name of an unfinished file.
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         with _one_start_at_a_time(output):
             for path in output.glob(f"{UNFINISHED}*"):
                 check_no_link(path)
             for left in _hidden_folders(output).keys() - writing(output).keys():
                 shutil.rmtree(left, ignore_errors=True)
-            mine = held.enter_context(_hidden_folder(output, f"{UNFINISHED}{part}_of_{parts}"))
+            own = stack.enter_context(_hidden_folder(output, f"{UNFINISHED}{part}_of_{parts}"))
             folders = _hidden_folders(output)  # before their owners are asked, for a run may end in between
             for other, owner in writing(output).items():
                 its_part, its_parts = folders.get(other, (part, parts))
-                if other != mine and (its_parts != parts or its_part == part):  # it writes some of the same cases
+                if other != own and (its_parts != parts or its_part == part):  # it writes some of the same cases
                     raise InputError(
                         f"another run is writing to {output} ({owner}): wait for its end, or use another folder"
                     )
             if parts == 1:
-                remove_unfinished(output, keep=mine.name)
-        yield mine
+                remove_unfinished(output, keep=own.name)
+        yield own
 
 
 def writing(output: Path) -> dict[Path, str]:
-    """The hidden folders of the runs that are writing to ``output`` just now, and who each of these is."""
+    """Return the hidden folders of the runs that are writing to ``output``, and the owner of each."""
     owners = {folder: _owner(folder) for folder in _hidden_folders(output)}
     return {folder: owner for folder, owner in owners.items() if owner is not None}
 
 
 def _hidden_folders(output: Path) -> dict[Path, tuple[int, int]]:
-    """Hidden folder -> part and number of parts."""
+    """Return hidden folder -> part and number of parts."""
     found = {path: _HIDDEN.fullmatch(path.name) for path in output.glob(f"{UNFINISHED}*_of_*")}
     return {path: (int(name["part"]), int(name["parts"])) for path, name in found.items() if name and path.is_dir()}
 
 
 @contextmanager
 def _one_start_at_a_time(output: Path) -> Iterator[None]:
-    """Let runs that start at once see one another; where folders cannot be locked, these may all be refused."""
+    """Let runs that start together see one another; where folders cannot be locked, all of them may be refused."""
     if fcntl is None:
         yield
         return
@@ -108,7 +109,7 @@ def _hidden_folder(output: Path, name: str) -> Iterator[Path]:
             if fcntl is not None:
                 lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
                 _locks(lock, fcntl.LOCK_EX)
-                with suppress(OSError):  # on a full disk nobody learns who it is
+                with suppress(OSError):  # on a full disk the owner stays unnamed
                     os.write(lock, json.dumps(_this_process()).encode())
             for number in itertools.count():
                 made, folder = folder, output / (f"{name}_{number}" if number else name)
@@ -142,7 +143,7 @@ def _locks(descriptor: int, kind: int) -> bool:
 
 
 def _owner(folder: Path) -> str | None:
-    """Who is writing in a hidden folder; None: nobody who lives."""
+    """Return the owner of a hidden folder; None: its process has ended."""
     if fcntl is None:
         return None
     try:
@@ -152,7 +153,7 @@ def _owner(folder: Path) -> str | None:
     except OSError:  # there is none, or a link or a device
         return None
     try:
-        if _locks(lock, fcntl.LOCK_SH):  # shared: those who only look do not hinder one another
+        if _locks(lock, fcntl.LOCK_SH):  # shared, because readers need not exclude one another
             return None
         try:
             owner = json.loads(os.read(lock, _MOST_BYTES))
@@ -160,8 +161,8 @@ def _owner(folder: Path) -> str | None:
             owner = None
         if isinstance(owner, dict) and _has_ended(owner):
             return None
-        known = owner if isinstance(owner, dict) else {}
-        process, host, command = (one_line(known.get(key)) for key in ("process", "host", "command"))
+        description = owner if isinstance(owner, dict) else {}
+        process, host, command = (one_line(description.get(key)) for key in ("process", "host", "command"))
         user = "" if os.fstat(lock).st_uid == os.geteuid() else f", user {_user(folder)}"
         return f"process {process} on {host}, {command}{user}"
     finally:
@@ -177,13 +178,13 @@ def _user(folder: Path) -> str:
 
 
 def _this_process() -> dict:
-    """Who holds the lock."""
+    """Describe this process as the owner of a lock."""
     command = Path(sys.argv[0]).name
     return {"command": command, "process": os.getpid(), "host": socket.gethostname(), "namespace": _namespace()}
 
 
 def _namespace() -> str | None:
-    """Within which process numbers count: containers on one host have their own."""
+    """Return the name space of process numbers: containers on one host have their own."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -191,7 +192,7 @@ def _namespace() -> str | None:
 
 
 def _has_ended(owner: dict) -> bool:
-    """Whether it was a process of this host that has ended; those that it has forked may hold the lock still."""
+    """Return whether the owner was a process of this host that has ended; its forked processes may hold the lock."""
     process = owner.get("process")
     if (owner.get("host"), owner.get("namespace")) != (socket.gethostname(), _namespace()):
         return False

@@ -1,4 +1,4 @@
-"""Whether an image that was just written is all there: SimpleITK does not notice that a disk is full; what it holds."""
+"""Checks an image after writing: SimpleITK does not notice a full disk."""
 
 import errno
 import gzip
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def trivial_segmentation(labels: np.ndarray) -> str | None:
-    """A sentence on a segmentation, of any shape, that is nothing or everything."""
+    """Return a warning where no voxel or every voxel of a segmentation, of any shape, is segmented."""
     if not labels.any():
         return "nothing is segmented: look at the images"
     if labels.all():
@@ -20,12 +20,12 @@ def trivial_segmentation(labels: np.ndarray) -> str | None:
 
 
 def check_written(path: Path) -> None:
-    """Compare the length of a NIfTI file with what its header promises, without decompressing it.
+    """Compare the length of a NIfTI file with its header, without decompressing it.
 
-    Other formats pass: their writers raise errors themselves.
+    Other formats are not checked, because their writers raise errors.
 
     Raises:
-        OSError: it is shorter.
+        OSError: the file is shorter.
     """
     if not path.name.endswith((".nii", ".nii.gz")):
         return

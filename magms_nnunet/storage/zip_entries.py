@@ -1,4 +1,4 @@
-"""Entries of a zip that somebody else made."""
+"""Entries of a zip of unknown origin."""
 
 import stat
 import zipfile
@@ -6,7 +6,7 @@ from pathlib import PureWindowsPath
 
 
 def refusal(entry: zipfile.ZipInfo) -> str | None:
-    """Why an entry must not be unpacked, as the end of a sentence; None: nothing speaks against it."""
+    """Return the reason why an entry must not be unpacked, as the end of a sentence; None: it may be unpacked."""
     name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
     windows = PureWindowsPath(name)
     if name.startswith("/") or windows.drive or windows.root:

@@ -7,10 +7,10 @@ from torch.optim import Optimizer
 
 
 class CosineSchedule(PolyLRScheduler):
-    """One learning rate per epoch, that of the epoch's middle; called like nnU-Net's own schedule.
+    """One learning rate per epoch, that of the middle of the epoch; called like nnU-Net's own schedule.
 
     Args:
-        optimizer: whose learning rate it sets.
+        optimizer: whose learning rate is set.
         initial_lr: highest value.
         max_steps: number of epochs.
         warm_up: share of them over which the learning rate rises.

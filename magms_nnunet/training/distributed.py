@@ -21,7 +21,7 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """The arguments of ``nnUNetv2_train``, with its meanings."""
+    """The arguments of ``nnUNetv2_train``, with their meanings."""
 
     dataset: str
     configuration: str
@@ -71,7 +71,7 @@ def train(request: TrainRequest) -> None:
 
 
 def _train_together(request: TrainRequest, fold: int | str, device: torch.device) -> None:
-    """What nnU-Net's ``run_ddp`` does, on this process's device."""
+    """Train as nnU-Net's ``run_ddp`` does, on the device of this process."""
     arguments = (request.dataset, request.configuration, fold, request.trainer, request.plans)
     trainer = get_trainer_from_args(*arguments, request.continue_training, device)
     place(trainer, device)
@@ -87,7 +87,7 @@ def _train_together(request: TrainRequest, fold: int | str, device: torch.device
 
 @contextmanager
 def _process_group(kind: str) -> Iterator[torch.device]:
-    """Join the other processes; this one's device."""
+    """Join the other processes, and yield the device of this one."""
     if missing := [name for name in _VARIABLES if not os.environ.get(name)]:
         raise InputError(f"WORLD_SIZE is set and {', '.join(missing)} is not: start the command with torchrun")
     local = int(os.environ["LOCAL_RANK"])

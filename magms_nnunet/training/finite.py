@@ -1,4 +1,4 @@
-"""Numbers that are not finite: noticed in the step in which they appear, and never written to a checkpoint."""
+"""Checks for numbers that are not finite: in the step in which they appear, and before a checkpoint is written."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,32 +10,32 @@ from magms_nnunet.errors import InputError
 
 
 def check_images(batch: dict, epoch: int) -> None:
-    """See that no image of a training batch is NaN from the start, which networks would take for an absent modality.
+    """Check that no image of a training batch is NaN, which networks would take for an absent modality.
 
-    One voxel of each image is read, so this costs nothing; an image that is NaN in part shows in the loss.
+    One voxel of each image is read, which costs next to nothing; an image that is NaN in part appears in the loss.
 
     Args:
         batch: nnU-Net's, with ``data`` ``(B, C, *spatial)`` and, from its data loader, the cases' names as ``keys``.
         epoch: for the message.
 
     Raises:
-        InputError: one is; names the epoch and the cases.
+        InputError: an image is NaN; names the epoch and the cases.
     """
     if batch["data"].flatten(2)[:, :, 0].isnan().any():
         check_loss(np.array(np.nan), batch, epoch)
 
 
 def check_loss(loss: np.ndarray, batch: dict, epoch: int, *, may_overflow: bool = False) -> None:
-    """See that a step's loss is a number.
+    """Check that a step's loss is a number.
 
     Args:
         loss: of the step.
         batch: nnU-Net's, with ``data`` ``(B, C, *spatial)`` and, from its data loader, the cases' names as ``keys``.
         epoch: for the message.
-        may_overflow: the step has half precision, whose gradient scaler leaves out what overflows.
+        may_overflow: whether the step has half precision, whose gradient scaler skips steps that overflow.
 
     Raises:
-        InputError: it is NaN or infinite; names the epoch, and the cases whose voxels are the reason.
+        InputError: the loss is NaN or infinite; names the epoch, and the cases whose voxels are the reason.
     """
     if np.isfinite(loss).all():
         return
@@ -52,7 +52,7 @@ def check_loss(loss: np.ndarray, batch: dict, epoch: int, *, may_overflow: bool 
 
 
 def check_epoch(losses: np.ndarray, epoch: int) -> None:
-    """See that an epoch trained at all: half precision leaves out the steps that overflow.
+    """Check that at least one step of an epoch counted: half precision skips the steps that overflow.
 
     Raises:
         InputError: no loss of the epoch is finite.
@@ -62,7 +62,7 @@ def check_epoch(losses: np.ndarray, epoch: int) -> None:
 
 
 def check_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """See that the weights that a checkpoint is going to hold are numbers.
+    """Check that the weights of a new checkpoint are finite.
 
     Raises:
         InputError: one is NaN or infinite.

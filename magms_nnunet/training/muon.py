@@ -11,15 +11,15 @@ from magms_nnunet.training.cosine_schedule import CosineSchedule
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) with AdamW for what is no matrix.
+    """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) with AdamW for other parameters.
 
-    The weight of a convolution is seen as a matrix of output channels times everything else. Its update is the
+    The weight of a convolution is treated as a matrix of output channels times everything else. Its update is the
     momentum with all singular values brought near 1 by a Newton-Schulz iteration, so that no direction of the
     gradient is neglected. Multiplied by 0.2 sqrt(the larger side) it has the size of an update of AdamW, and both
     take one learning rate and one decay (Liu et al. 2025, arXiv 2502.16982).
 
     Args:
-        network: its convolutions that are no output layer are updated by Muon, all else by Adam without decay.
+        network: its convolutions, except output layers, are updated by Muon, all others by Adam without decay.
         lr: learning rate.
         weight_decay: decoupled, of the convolutions.
         momentum: of Muon, Nesterov's.
@@ -35,8 +35,8 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
     ):
         matrices = list(hidden_convolutions(network))
-        known = set(map(id, matrices))
-        others = [p for p in network.parameters() if id(p) not in known]
+        of_muon = set(map(id, matrices))
+        others = [p for p in network.parameters() if id(p) not in of_muon]
         groups = [
             {"params": matrices, "orthogonal": True, "weight_decay": weight_decay},
             {"params": others, "orthogonal": False, "weight_decay": 0.0},
@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None) -> None:  # ty: ignore[incompatible-method-override]
-        """One update of every parameter that has a gradient. A closure, which nnU-Net does not use, is refused."""
+        """Update every parameter that has a gradient; a closure, which nnU-Net does not use, is refused."""
         if closure is not None:
             raise ValueError("Muon takes no closure")
         for group in self.param_groups:
@@ -76,10 +76,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """The matrix with its singular values between about 0.7 and 1.2, by Jordan's quintic Newton-Schulz iteration.
+    """Move the singular values of a matrix between about 0.7 and 1.2, by Jordan's quintic Newton-Schulz iteration.
 
     Args:
-        matrix: ``(rows, columns)``. A matrix of zeros stays one.
+        matrix: ``(rows, columns)``. A matrix of zeros is unchanged.
         iterations: of the polynomial.
     """
     tall = matrix.shape[0] > matrix.shape[1]
@@ -92,13 +92,13 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
 
 
 def hidden_convolutions(network: nn.Module) -> Iterable[Tensor]:
-    """Weights of the convolutions but those that give the logits (``seg_layers`` of nnU-Net's decoders)."""
+    """Return the weights of all convolutions except those that give the logits (``seg_layers`` of the decoders)."""
     for name, module in network.named_modules():
         if isinstance(module, _ConvNd) and "seg_layers" not in name:
             yield module.weight
 
 
 def muon_and_schedule(trainer: nnUNetTrainer, weight_decay: float = 1e-2) -> tuple[Muon, CosineSchedule]:
-    """What ``configure_optimizers`` of a trainer returns."""
+    """Return the optimizer and the schedule for ``configure_optimizers`` of a trainer."""
     optimizer = Muon(trainer.network, trainer.initial_lr, weight_decay)
     return optimizer, CosineSchedule(optimizer, trainer.initial_lr, trainer.num_epochs)

@@ -1,6 +1,6 @@
 """Fine-tuning (``-pretrained_weights``), also from U-Nets of one channel or of all modalities.
 
-nnU-Net unpickles that file where no trainer is asked, so we step in there.
+nnU-Net unpickles that file outside of the trainers, so the function that does it is replaced.
 """
 
 import math
@@ -22,17 +22,17 @@ from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 _ENTRY = "nnunetv2.run.run_training"
 _BELONGS_TO_LABELS = re.compile(r"\.seg_layers\.|^decision_offset\.")
-"""These tensors keep their start: the pretrained model may have other labels."""
+"""These tensors keep their initial values: the pretrained model may have other labels."""
 _OTHER_PLANS = "plan this dataset with that model's plans (nnUNetv2_move_plans_between_datasets)"
 
 
 def guard_pretrained_weights() -> None:
-    """Have this process's nnUNetv2_train read pretrained weights as data.
+    """Make nnUNetv2_train read pretrained weights as data, in this process.
 
-    A trainer is made before they are read, in every process of a training, and nnU-Net's own trainers never get here.
+    Our trainers call this when they are made, in every process of a training, before the weights are read.
 
     Warns:
-        InputWarning: nnU-Net reads them in another way than the tested one.
+        InputWarning: this nnU-Net reads the weights in another way than the tested version.
     """
     for name in (_ENTRY, "__main__"):  # the latter: python -m nnunetv2.run.run_training
         module = sys.modules.get(name)
@@ -49,12 +49,17 @@ def guard_pretrained_weights() -> None:
 
 
 def load_data(network: nn.Module, fname: str, verbose: bool = False) -> None:
-    """Stands in for nnU-Net's ``load_pretrained_weights``: the file holds data only, :func:`weights_for` adapts it.
+    """Replace nnU-Net's ``load_pretrained_weights``: the file is read as data only, :func:`weights_for` adapts it.
 
-    What was loaded is printed, and kept as ``network.pretrained`` for the log of the training.
+    The kind of the weights is printed, and kept as ``network.pretrained`` for the log of the training.
+
+    Args:
+        network: gets the weights.
+        fname: the checkpoint.
+        verbose: not used; nnU-Net passes it.
 
     Raises:
-        InputError: it holds more, or weights that do not fit this network.
+        InputError: the file holds more than data, or weights that do not fit this network.
     """
     wrapped: Any = getattr(network, "module", network)  # DistributedDataParallel
     plain: Any = getattr(wrapped, "_orig_mod", wrapped)  # torch.compile
@@ -72,10 +77,10 @@ def load_data(network: nn.Module, fname: str, verbose: bool = False) -> None:
 
 
 def weights_for(network: nn.Module, checkpoint: Mapping) -> tuple[str, dict[str, Tensor]]:
-    """What kind of model a checkpoint holds, and its tensors under the network's names.
+    """Return the kind of the model in a checkpoint, and its tensors under the names of the network.
 
-    A model of the same kind must fit in everything but what belongs to the labels. A U-Net of one or of all modalities
-    must fit in its encoder; its decoder is taken where it fits.
+    A model of the same kind must fit in all tensors except those of the labels. A U-Net of one or of all modalities
+    must fit in its encoder; its decoder is used where it fits.
 
     Args:
         network: of one of our trainers.
@@ -117,21 +122,21 @@ def weights_for(network: nn.Module, checkpoint: Mapping) -> tuple[str, dict[str,
 
 
 def _kind(channels: int, M: int, per_modality: bool) -> str:
-    """For the log: the model, and what becomes of its stem, the first convolution."""
+    """Describe the model and the use of its stem, the first convolution, for the log."""
     if channels == 1:
         return f"a single-channel model, {'loaded into each encoder' if per_modality else 'its stem repeated'}"
     return f"a model of {M} channels{', its stem split' if per_modality else ''}"
 
 
 def _stem(name: str, weight: Tensor, own: Tensor, M: int, modality: int | None) -> Tensor:
-    """Weight of a first convolution; channels of a cascade's previous stage keep their start.
+    """Return the weight of a first convolution; channels of a cascade's previous stage keep their initial values.
 
     Args:
         name: of the weight, for the message.
-        weight: the model's, ``(C_out, 1 or M or more, *kernel)``.
-        own: the network's, ``(C_out, 1 + extra or M + extra, *kernel)``.
+        weight: of the model, ``(C_out, 1 or M or more, *kernel)``.
+        own: of the network, ``(C_out, 1 + extra or M + extra, *kernel)``.
         M: number of modalities.
-        modality: that the convolution is for; None: for all of them.
+        modality: of the convolution; None: all.
     """
     width = M if modality is None else 1
     if weight.shape != own.shape[:1] + weight.shape[1:2] + own.shape[2:]:
@@ -146,7 +151,7 @@ def _stem(name: str, weight: Tensor, own: Tensor, M: int, modality: int | None) 
 
 
 def _under_names_of_unets(checkpoint: Mapping) -> dict[str, Tensor]:
-    """The tensors of a checkpoint; those of nnssl with ``encoder.`` and ``decoder.`` for the prefixes that it names."""
+    """Return the tensors of a checkpoint; nnssl's prefixes become ``encoder.`` and ``decoder.``."""
     weights = checkpoint.get("network_weights")
     if not isinstance(weights, Mapping):
         raise InputError("it has no network_weights: take a checkpoint of nnU-Net or nnssl")

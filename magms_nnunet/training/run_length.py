@@ -14,13 +14,13 @@ _ATTRIBUTES = ("num_epochs", "save_every", "num_iterations_per_epoch", "num_val_
 
 
 def run_length_from_environment() -> dict[str, int]:
-    """Attributes of nnU-Net's trainer that the two variables change; empty where none is set.
+    """Return the attributes of nnU-Net's trainer that the two variables change; empty where none is set.
 
     Validation and checkpoint intervals shrink with the run, in nnU-Net's own proportions (50 of 250 iterations; at
     least 20 checkpoints a run).
 
     Raises:
-        ValueError: a variable is set to something else than a whole number above 0.
+        ValueError: a variable is no whole number above 0.
     """
     changes = {}
     epochs = _positive_int(EPOCHS_VARIABLE)
@@ -33,10 +33,14 @@ def run_length_from_environment() -> dict[str, int]:
 
 
 def run_length_of_checkpoint(path: Path, init_args: dict) -> dict[str, int]:
-    """The same as a checkpoint keeps it, and nothing else: what it names becomes an attribute of the trainer.
+    """Return these attributes from a checkpoint; they become attributes of the trainer.
+
+    Args:
+        path: of the checkpoint, for the message.
+        init_args: of the checkpoint.
 
     Raises:
-        InputError: it holds anything else.
+        InputError: other attributes are named, or a value is no whole number above 0.
     """
     magms = init_args.get("magms", {})
     kept = magms.get("run_length", {}) if isinstance(magms, dict) else magms

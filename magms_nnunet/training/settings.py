@@ -1,4 +1,4 @@
-"""What can be set about MAG-MS training, each field with its reason."""
+"""The settings of MAG-MS training, each with its reason."""
 
 from dataclasses import dataclass
 from math import exp
@@ -12,20 +12,20 @@ class Settings:
         kl_weight: lambda; 1 in the paper, 0 switches output distillation off.
         feature_weight: gamma; 1 in the paper, 0 switches feature distillation off.
         temperature: divides the logits of teacher and student in the KL term.
-        teacher_gradient: let the distillation terms move the teacher as well; distillation usually does not. Costs
-            the memory of all branches at once.
-        students_per_step: K, how many of the M students a step trains, drawn anew each time; their terms count M / K
-            fold, so that the sum of equation 2 is right in expectation. None, or M and more: all.
+        teacher_gradient: whether the distillation terms change the teacher, too, which is unusual and needs the memory
+            of all branches at once.
+        students_per_step: K, the number of the M students that a step trains, drawn at random; their terms are
+            multiplied by M / K, so that the expectation is the sum of equation 2. None, or M and more: all.
         ramp: share of the training over which lambda and gamma rise from nearly 0 to their values, as
-            exp(-5 (1 - t / ramp)^2) of the time t. At the start there is nothing worth distilling, and the terms slow
-            learning down. 0: the plain form of the paper, whose weights are constant.
-        rarity_cap: the most that the terms of a modality which few training cases have count: N / N_m fold for N_m of N
-            cases, and no more than this. 1: all modalities count alike.
-        recompute_encoders: run the encoders again in the backward pass in place of keeping what they computed.
+            exp(-5 (1 - t / ramp)^2) of the time t. At the start the teacher has learned nothing, and the terms slow
+            the training. 0: the plain form of the paper, whose weights are constant.
+        rarity_cap: largest factor of the terms of a modality that few training cases have: N / N_m for N_m of N
+            cases, limited to this. 1: all modalities count alike.
+        recompute_encoders: whether to run the encoders again in the backward pass, in place of keeping their features.
 
     Raises:
-        ValueError: a weight is negative, the temperature is not above 0, there would be no student, the ramp is not
-            between 0 and 1, or the cap is below 1.
+        ValueError: a weight is negative, the temperature is not above 0, the number of students is below 1, the ramp is
+            not between 0 and 1, or the cap is below 1.
     """
 
     kl_weight: float = 1.0
@@ -50,5 +50,5 @@ class Settings:
             raise ValueError(f"rarity_cap must be >= 1, got {self.rarity_cap}")
 
     def distillation(self, time: float) -> float:
-        """Factor of lambda and gamma at a time of the training, 0 to 1."""
+        """Return the factor of lambda and gamma at a time of the training, from 0 to 1."""
         return exp(-5 * (1 - min(1.0, time / self.ramp)) ** 2) if self.ramp else 1.0

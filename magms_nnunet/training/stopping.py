@@ -1,4 +1,4 @@
-"""A training that is told to stop: after the step that it is in, with a checkpoint, and without leaving processes."""
+"""Stops a training after the current step, with a checkpoint and without leaving processes."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,16 +11,16 @@ import torch.distributed as dist
 
 from magms_nnunet.runtime.signals import Stopped, exit_on_signal
 
-GRACE_SECONDS = 25  # clusters give 30 before they kill
-_AUGMENTING_SECONDS = 3  # for the batch that a process is at
+GRACE_SECONDS = 25  # clusters kill after 30
+_AUGMENTING_SECONDS = 3  # for the current batch of a process
 
 
 class Signals:
-    """SIGINT and SIGTERM, which wait while a step changes the weights.
+    """Delays SIGINT and SIGTERM while a step changes the weights.
 
     Args:
-        together: other processes train with this one and are told to stop at about the same time. All stop after the
-            same step: one that stopped before it would leave the others waiting in it.
+        together: whether other processes train with this one and receive the signal at about the same time. All stop
+            after the same step: one that stopped earlier would leave the others waiting.
     """
 
     def __init__(self, together: bool = False):
@@ -35,10 +35,10 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a signal waits for the end.
+        """Delay a signal to the end of the block.
 
         Raises:
-            Stopped: there was one.
+            Stopped: a signal was received.
         """
         self._held = True
         try:
@@ -52,11 +52,11 @@ class Signals:
 
     @contextmanager
     def end(self, tidy_up: Callable[[str], None], last_words: str) -> Iterator[None]:
-        """Inside, a signal ends the program.
+        """End the program when a signal arrives within the block.
 
         Args:
-            tidy_up: called with the signal's name; signals that follow are too late.
-            last_words: printed where that takes too long, a single step for instance.
+            tidy_up: called with the name of the signal; later signals are ignored.
+            last_words: printed where this takes too long, for a long step for instance.
 
         Raises:
             SystemExit: with 130 or 143, after a signal.
@@ -71,18 +71,18 @@ class Signals:
 
 
 def _of_any_process(signal: int | None) -> int | None:
-    """The signal that any of the processes has received."""
-    told = torch.tensor(signal or 0, device="cuda" if dist.get_backend() == "nccl" else "cpu")
-    dist.all_reduce(told, dist.ReduceOp.MAX)
-    return int(told) or None
+    """Return the signal that any of the processes has received."""
+    number = torch.tensor(signal or 0, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(number, dist.ReduceOp.MAX)
+    return int(number) or None
 
 
 def end_augmentation(augmenters: Sequence, processes: Sequence[BaseProcess]) -> None:
-    """End what makes batches, within seconds.
+    """End the augmentation within seconds.
 
     Args:
-        augmenters: nnU-Net's, those that have processes and others.
-        processes: all that they have started.
+        augmenters: of nnU-Net, with or without processes.
+        processes: that they have started.
     """
     killer = threading.Timer(_AUGMENTING_SECONDS, kill, [processes])
     killer.start()
@@ -94,6 +94,6 @@ def end_augmentation(augmenters: Sequence, processes: Sequence[BaseProcess]) -> 
 
 
 def kill(processes: Sequence[BaseProcess]) -> None:
-    """End processes, whatever they do; none of them has anything to tidy up."""
+    """Kill processes, which have nothing to tidy up."""
     for process in processes:
         process.kill()

@@ -1,4 +1,4 @@
-"""Which modalities a sample keeps in a training step."""
+"""Draws the modalities that a sample keeps in a training step."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class SubsetLaw:
     which costs accuracy where nothing is missing.
 
     Attributes:
-        full_probability: share of the samples that keep all modalities. In a batch of B samples B times this number
-            of them do, rounded up or down at random.
+        full_probability: share of the samples that keep all modalities. In a batch of B samples, B times this number
+            of them, rounded up or down at random.
 
     Raises:
         ValueError: ``full_probability`` is not between 0 and 1.
@@ -29,10 +29,10 @@ class SubsetLaw:
             raise ValueError(f"full_probability must be between 0 and 1, got {self.full_probability}")
 
     def draw(self, available: Tensor) -> Tensor:
-        """The modalities that each sample keeps: bool ``(B, M)``, at least one of each sample's own.
+        """Return the modalities that each sample keeps: bool ``(B, M)``, at least one of each sample's own.
 
         Args:
-            available: bool ``(B, M)``, what each sample has; at least one modality in each row.
+            available: bool ``(B, M)``, the modalities that each sample has; at least one in each row.
         """
         B, M = available.shape
         number = available.sum(1)

@@ -12,13 +12,13 @@ from magms_nnunet.training.trainer import ModalityTrainer
 
 
 class SubsetTrainer(ModalityTrainer):
-    """nnU-Net's trainer whose samples keep what a law draws for them.
+    """nnU-Net's trainer whose samples keep the modalities that a law draws for them.
 
     Derive from it and set ``law`` to change which subsets are trained.
 
     Attributes:
-        law: which modalities a sample keeps.
-        leave_out: replaces what a sample lost in a batch; by default with marks that the network reads.
+        law: draws the modalities that a sample keeps.
+        leave_out: replaces the other modalities of a batch; by default with marks that the network reads.
     """
 
     law = SubsetLaw()
@@ -29,6 +29,6 @@ class SubsetTrainer(ModalityTrainer):
         return {"law": asdict(self.law)}
 
     def network_input(self, batch: dict) -> dict:
-        """Return the batch without what the random subsets lack."""
+        """Return the batch without the modalities that the random subsets lack."""
         kept = self.law.draw(self.available(batch))
         return {**batch, "data": self.leave_out(batch["data"], kept)}

@@ -1,4 +1,4 @@
-"""What all our trainers share: nnU-Net's trainer with a length of its own, checkpoints that survive a crash, a log."""
+"""The base of all our trainers: nnU-Net's trainer with a variable run length, safe checkpoints and a log."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,13 +44,21 @@ _HOOKS = (
 
 
 class ModalityTrainer(nnUNetTrainer):
-    """nnU-Net's trainer that knows the names of the modalities; trainers derive from it.
+    """nnU-Net's trainer with the names of the modalities; trainers derive from it.
+
+    Args:
+        plans: as for nnU-Net's trainer.
+        configuration: as for nnU-Net's trainer.
+        fold: as for nnU-Net's trainer.
+        dataset_json: as for nnU-Net's trainer.
+        device: as for nnU-Net's trainer.
 
     Attributes:
         modalities: of the dataset, in channel order.
         build: makes the network from a configuration of the plans, the numbers of input and output channels, and
             whether there is deep supervision. None: nnU-Net's network.
-        takes_incomplete_cases: tells :mod:`magms_nnunet.preprocessing.incomplete_cases` that cases may lack modalities.
+        takes_incomplete_cases: marks a trainer whose cases may lack modalities, for
+            :mod:`magms_nnunet.preprocessing.incomplete_cases`.
 
     Raises:
         InputError: no command would load the trained model, for its plans or its dataset.json.
@@ -96,15 +104,15 @@ class ModalityTrainer(nnUNetTrainer):
     def _apply_run_length(self, changes: dict[str, int]) -> None:
         for attribute, value in changes.items():
             setattr(self, attribute, value)
-        # init_args is the part of nnU-Net's checkpoint that nobody else writes to: a continued run finds them there.
+        # nothing else writes to init_args in nnU-Net's checkpoint, where a continued run finds these values.
         self.my_init_kwargs["magms"] = {"run_length": changes, **self.describe()}
 
     def describe(self) -> dict:
-        """What a trainer wants kept in the checkpoint and the log about itself: plain values."""
+        """Return the settings of a trainer, plain values, for the checkpoint and the log."""
         return {}
 
     def available(self, batch: dict) -> torch.Tensor:
-        """Which modalities the samples of a batch have: bool ``(B, M)``; a complete dataset's have all."""
+        """Return the modalities that the samples of a batch have: bool ``(B, M)``."""
         available = self._available.of_batch(batch.get("keys", ()))
         if available is None:
             return torch.ones(len(batch["data"]), len(self.modalities), dtype=torch.bool)
@@ -112,7 +120,7 @@ class ModalityTrainer(nnUNetTrainer):
 
     @contextmanager
     def passing_availability(self, available: torch.Tensor | None) -> Iterator[None]:
-        """While it lasts, a network that takes ``available``, bool ``(B, M)`` or ``(1, M)``, is called with it."""
+        """Pass ``available``, bool ``(B, M)`` or ``(1, M)``, to a network that takes it, within the block."""
         if available is None or "available" not in signature(self.plain_network.forward).parameters:
             yield
             return
@@ -127,14 +135,14 @@ class ModalityTrainer(nnUNetTrainer):
             hook.remove()
 
     def _without_absent(self, batch: dict) -> tuple[dict, torch.Tensor | None]:
-        """The batch with 0 in place of what its cases lack, and what they have; None: all."""
+        """Return the batch with 0 in place of absent modalities, and the available ones; None: all."""
         available = self._available.of_batch(batch.get("keys", ()))
         if available is None:
             return batch, None
         return {**batch, "data": without_absent(batch["data"], available)}, available
 
     def network_input(self, batch: dict) -> dict:
-        """What the network sees of a batch in training; trainers that leave out modalities replace ``data``."""
+        """Return the batch for the network in training; trainers that leave out modalities replace ``data``."""
         return batch
 
     @classmethod
@@ -146,7 +154,15 @@ class ModalityTrainer(nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """Build the network for these plans with :attr:`build`; nnU-Net calls this in training and in prediction."""
+        """Build the network for these plans with :attr:`build`; nnU-Net calls this in training and in prediction.
+
+        Args:
+            plans_manager: of the plans.
+            configuration_manager: of the configuration.
+            num_input_channels: modalities, and the channels of a cascade's previous stage.
+            num_output_channels: of the logits.
+            enable_deep_supervision: whether the network returns logits of every scale in training.
+        """
         if cls.build is not None:
             return cls.build(configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision)
         network = nnUNetTrainer.build_network_architecture(
@@ -161,7 +177,7 @@ class ModalityTrainer(nnUNetTrainer):
         return getattr(network, "_orig_mod", network)
 
     def on_train_start(self):
-        """Also keeps other runs out of the output folder, and writes what is ours into the log."""
+        """Also lock the output folder, and write our settings into the log."""
         if self.local_rank == 0:
             self._lock.enter_context(locked_output(Path(self.output_folder)))
         if self.device.type == "cpu":
@@ -178,7 +194,7 @@ class ModalityTrainer(nnUNetTrainer):
             self.print_to_log_file(f"magms_nnunet: {pretrained}", also_print_to_console=False)
 
     def get_tr_and_val_datasets(self):
-        """nnU-Net's. Its cases may lack modalities.
+        """Return nnU-Net's datasets, whose cases may lack modalities.
 
         Raises:
             InputError: see :func:`magms_nnunet.preprocessing.training_cases.check_cases` and
@@ -193,13 +209,13 @@ class ModalityTrainer(nnUNetTrainer):
         return datasets
 
     def get_dataloaders(self):
-        """nnU-Net's; the processes that augment end with this one, and are no more than the cores that it may use."""
+        """Return nnU-Net's data loaders, whose processes end with this one and do not exceed its cores."""
         with bind_forks_to_parent() as self._augmenting, limit_augmenting_processes(), self._signals.deferred():
             self.dataloader_train, self.dataloader_val = super().get_dataloaders()
         return self.dataloader_train, self.dataloader_val
 
     def run_training(self):
-        """nnU-Net's; SIGINT and SIGTERM end it with a checkpoint. In any case other runs get into the output folder."""
+        """Train as nnU-Net does; SIGINT and SIGTERM end it with a checkpoint. Unlock the output folder at the end."""
         last_words = "The training did not end in time: --c continues it from the last checkpoint."
         try:
             with self._signals.end(self._stop_training, last_words):
@@ -213,7 +229,7 @@ class ModalityTrainer(nnUNetTrainer):
         outcome = "before the first epoch: give the same command again"
         if self.dataloader_train is not None:
             outcome = f"in epoch {self.current_epoch}: the same command with --c continues"
-            self.current_epoch -= 1  # the one to continue with is kept, not the one that is done
+            self.current_epoch -= 1  # nnU-Net stores the number of the next epoch, and this epoch is not complete
             try:
                 self.save_checkpoint(str(Path(self.output_folder, "checkpoint_latest.pth")))
             except (InputError, OSError) as error:
@@ -222,7 +238,7 @@ class ModalityTrainer(nnUNetTrainer):
         self.print_to_log_file(f"magms_nnunet: stopped by {signal} {outcome}")
 
     def perform_actual_validation(self, save_probabilities: bool = False):
-        """nnU-Net's; SIGINT and SIGTERM end it and its processes."""
+        """Validate as nnU-Net does; SIGINT and SIGTERM end it and its processes."""
 
         def stop(signal: str) -> None:
             self.print_to_log_file(
@@ -239,23 +255,23 @@ class ModalityTrainer(nnUNetTrainer):
 
     @contextmanager
     def _masking_absent_in_validation(self) -> Iterator[None]:
-        """While it lasts, cases are loaded with 0 in place of what they lack, and the network is told of it."""
-        trainer, base, count, told = self, self.dataset_class, len(self.modalities), ExitStack()
+        """Load cases with 0 in place of absent modalities, within the block, and pass the available ones on."""
+        trainer, base, count, passing = self, self.dataset_class, len(self.modalities), ExitStack()
 
         class AvailableImages(base):
             def load_case(self, identifier: str) -> tuple:
                 images, *rest = super().load_case(identifier)
                 available = available_channels(images, count)
-                told.close()
+                passing.close()
                 if not all(available):
                     images = np.array(images[:])
                     images[[m for m in range(count) if not available[m]]] = 0
-                    told.enter_context(trainer.passing_availability(torch.tensor([available])))
+                    passing.enter_context(trainer.passing_availability(torch.tensor([available])))
                 return images, *rest
 
         self.dataset_class = AvailableImages
         try:
-            with told:
+            with passing:
                 yield
         finally:
             self.dataset_class = base
@@ -266,7 +282,7 @@ class ModalityTrainer(nnUNetTrainer):
         self._progress.start_epoch(self.current_epoch, self.num_epochs, self.num_iterations_per_epoch)
 
     def train_step(self, batch: dict) -> dict:
-        """nnU-Net's step, for the end of which a signal waits.
+        """Train a step as nnU-Net does; a signal waits for its end.
 
         Raises:
             InputError: the loss is not finite.
@@ -280,7 +296,11 @@ class ModalityTrainer(nnUNetTrainer):
         return result
 
     def validation_step(self, batch: dict) -> dict:
-        """nnU-Net's step. Raises as :meth:`train_step`, also after a last step of training that spoilt the weights."""
+        """Validate a step as nnU-Net does.
+
+        Raises:
+            InputError: the loss is not finite, for instance after a last step that made the weights infinite.
+        """
         batch, available = self._without_absent(batch)
         with self.passing_availability(available):
             result = super().validation_step(batch)
@@ -288,7 +308,7 @@ class ModalityTrainer(nnUNetTrainer):
         return result
 
     def on_train_epoch_end(self, train_outputs: list[dict]):
-        """Also ends a training of which no step counts any more."""
+        """Also end a training in which no step of an epoch counted."""
         check_epoch(np.array([output["loss"] for output in train_outputs]), self.current_epoch)
         super().on_train_epoch_end(train_outputs)
 
@@ -299,10 +319,10 @@ class ModalityTrainer(nnUNetTrainer):
             self.print_to_log_file(f"magms_nnunet: {said}")
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's checkpoint, written so that a crash never leaves half a file under this name.
+        """Write nnU-Net's checkpoint; a crash leaves either the old file or the new one.
 
         Raises:
-            InputError: a weight is not finite; the file is as before.
+            InputError: a weight is not finite; the file is unchanged.
         """
         if self.local_rank == 0 and not self.disable_checkpointing:
             check_weights(Path(filename), self.plain_network.state_dict())
@@ -311,10 +331,10 @@ class ModalityTrainer(nnUNetTrainer):
             super().save_checkpoint(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str | Path) -> None:
-        """nnU-Net's, and the run length that the checkpoint was trained with, unless the environment sets another.
+        """Load as nnU-Net does, and set the run length of the checkpoint, unless the environment sets another.
 
         Args:
-            filename_or_checkpoint: a file, or its content, which nnU-Net's signature offers and its code does not take.
+            filename_or_checkpoint: a file; nnU-Net's signature also offers its content, its code does not accept that.
 
         Raises:
             InputError: the file is damaged; it holds more than data, and ``MAGMS_TRUST_CHECKPOINT=1`` is not set; or it

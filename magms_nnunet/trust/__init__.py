@@ -1,1 +1,1 @@
-"""How far a result can be trusted: by the evaluation of its subset, and by the probabilities of its network."""
+"""The trust in a result, by the evaluation of its subset and by the probabilities of its network."""

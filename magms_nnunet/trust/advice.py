@@ -1,4 +1,4 @@
-"""What an evaluation of all subsets says of one of them: is it weak, and which scan to acquire next."""
+"""Advice on a subset, from an evaluation of all subsets: whether it is weak, and which scan to acquire next."""
 
 from collections.abc import Mapping
 
@@ -8,16 +8,16 @@ WEAK_BELOW = 0.5
 """Mean Dice of a subset below which a result is called weak, unless the user sets another."""
 
 _WEAK_SHARE = 0.75
-"""Of the Dice of all modalities: a subset below that is weak, too."""
+"""Share of the Dice of all modalities; a subset below it is weak, too."""
 
 
 def is_weak(dice: Mapping[str, float], modalities: Modalities, subset: Subset, weak_below: float = WEAK_BELOW) -> bool:
-    """Whether the mean Dice of a subset is low, or far below that of all modalities.
+    """Return whether the mean Dice of a subset is low, or far below that of all modalities.
 
     Args:
         dice: subset as ``FLAIR+T1c`` -> mean Dice of the evaluation; holds the subset.
-        modalities: the model's.
-        subset: of which a result is.
+        modalities: of the model.
+        subset: the modalities of a result.
         weak_below: the threshold.
     """
     mean, complete = dice[modalities.format(subset)], dice.get(modalities.format(modalities.complete))
@@ -25,10 +25,15 @@ def is_weak(dice: Mapping[str, float], modalities: Modalities, subset: Subset, w
 
 
 def next_scan(dice: Mapping[str, float], modalities: Modalities, subset: Subset) -> dict | None:
-    """The absent modality that adds most.
+    """Return the absent modality that would raise the expected Dice most.
+
+    Args:
+        dice: subset as ``FLAIR+T1c`` -> mean Dice of the evaluation.
+        modalities: of the model.
+        subset: the modalities that the patient has.
 
     Returns:
-        ``{"modality", "expected_dice", "gain"}``; None: none is known to add anything.
+        ``{"modality", "expected_dice", "gain"}``; None: no modality is known to raise it.
     """
     here = dice[modalities.format(subset)]
     gains = {}

@@ -1,10 +1,10 @@
-"""What the terminal says of how far results can be trusted: a line per subset, and the bounds of a single patient."""
+"""The lines on the terminal about the trust in results: one per subset, and the bounds of a single patient."""
 
 from collections.abc import Iterator, Sequence
 
 
 def sentences(reports: Sequence[dict]) -> Iterator[str]:
-    """Lines on finished cases.
+    """Yield lines on finished cases.
 
     Args:
         reports: contents of the JSON beside each result.
@@ -27,7 +27,14 @@ def sentences(reports: Sequence[dict]) -> Iterator[str]:
 
 
 def summary(reports: Sequence[dict], failed: int, seconds: float) -> str:
-    """The last line on many cases: how many are done, weak and failed, and how long it took."""
+    """Return the last line on many cases: how many are done, weak and failed, the time, and the output folder.
+
+    Args:
+        reports: contents of the JSON beside each result.
+        failed: number of cases.
+        seconds: duration of the run.
+        output: folder of the results.
+    """
     weak = sum(bool(report["weak"]) for report in reports)
     return f"{len(reports)} done, {weak} of them weak, {failed} failed, {seconds:.0f} s"
 

@@ -1,18 +1,18 @@
-"""The Dice that a network expects of its own output, from its probabilities."""
+"""A network's own estimate of its Dice, from its probabilities."""
 
 import torch
 from torch import Tensor
 
 from magms_nnunet.metrics.dice import Regions
 
-_SLAB_VOXELS = 1 << 22  # whose probabilities are in memory at a time
+_SLAB_VOXELS = 1 << 22  # their probabilities are in memory at a time
 
 
 def soft_dice(logits: Tensor, regions: Regions, *, sigmoid: bool) -> dict[str, float]:
-    """``(2 sum(p m) + 1) / (sum(p) + sum(m) + 1)`` of every region, on the grid of the logits.
+    """Return ``(2 sum(p m) + 1) / (sum(p) + sum(m) + 1)`` of every region, on the grid of the logits.
 
-    ``p`` is the probability of the region and ``m`` the mask that is predicted. The voxel that is added on both sides
-    makes it 1 where nothing is predicted and nothing is doubted.
+    ``p`` is the probability of the region and ``m`` the predicted mask. The voxel that is added on both sides makes the
+    value 1 where nothing is predicted and every probability is 0.
 
     Args:
         logits: ``(C, *spatial)``; C classes with the background first, or a sigmoid per region.

@@ -9,7 +9,7 @@ import pytest
 
 from magms_nnunet.cli.evaluate import main as magms_evaluate
 from magms_nnunet.images.checks import check_case
-from magms_nnunet.inference.folder import preprocessed_ahead
+from magms_nnunet.inference.pipeline import preprocessed_ahead
 from magms_nnunet.inference.request import ModelRequest
 from tests.faults.spoiled_image import FILE
 from tests.faults.tiny import SHAPE, SIDE_FILES, give, voxels

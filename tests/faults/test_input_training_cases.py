@@ -117,7 +117,7 @@ def test_all_cases_lack_the_same_file(dataset_json, error, says):
     class Fresh(Extractor):
         run = Extractor.run
 
-    incomplete_cases.change_fingerprint(SimpleNamespace(DatasetFingerprintExtractor=Fresh))
+    incomplete_cases.change_fingerprint(SimpleNamespace(DatasetFingerprintExtractor=Fresh), ())
     with pytest.raises(error, match=says):
         Fresh(dataset_json).run()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from magms_nnunet.inference import command, folder
+from magms_nnunet.inference import command, folder, pipeline
 from tests.faults.tiny import SIDE_FILES, T1C, give
 from tests.integration.workspace import ENDING, files_in
 
@@ -16,9 +16,9 @@ def faulty(request, monkeypatch):
     """One of the steps fails for the case ``b``."""
     where = {
         "checks": (command, "check_case", lambda case, *rest: case.name),
-        "preprocessing": (folder, "preprocess_case", lambda case, *rest: case.name),
+        "preprocessing": (pipeline, "preprocess_case", lambda case, *rest: case.name),
         "network": (folder, "_logits", lambda predictor, job, data: job.case.name),
-        "export": (folder, "_export", lambda *arguments: arguments[7]),
+        "export": (folder, "export_case", lambda *arguments: arguments[6]["case"]),
     }
     module, name, case_of = where[request.param]
     right = getattr(module, name)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from magms_nnunet import Predictor
+from magms_nnunet.inference.export import Export
 from magms_nnunet.inference.folder import predict_folder
 from magms_nnunet.storage.output_lock import locked_output
 from tests.integration.workspace import ENDING, files_in, read_probabilities, read_voxels
@@ -67,7 +68,8 @@ def test_parts_that_run_at_the_same_time_share_the_output_folder(workspace, tmp_
 
     def run_part(part):
         with locked_output(tmp_path, part, 100) as unfinished:
-            return predict_folder(predictor, [], tmp_path, unfinished, preprocessing_processes=0, export_processes=0)
+            export = Export(tmp_path, unfinished)
+            return predict_folder(predictor, [], export, preprocessing_processes=0, export_processes=0)
 
     with ThreadPool(8) as pool:
         assert pool.map(run_part, range(100)) == [{}] * 100

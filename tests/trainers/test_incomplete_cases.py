@@ -145,7 +145,7 @@ def test_an_image_that_has_come_since_is_named(preprocessed, tmp_path):
     images = tmp_path / "raw/Dataset999_Nothing/imagesTr"
     images.mkdir(parents=True)
     (images / "p2_0001.nii.gz").touch()
-    says = r"^p2: p2_0001\.nii\.gz \(T1\) has come since preprocessing: plan and preprocess again$"
+    says = r"^p2: p2_0001\.nii\.gz \(T1\) was added after preprocessing: plan and preprocess again$"
     with pytest.raises(InputError, match=says):
         trainer.get_tr_and_val_datasets()
 
