@@ -1,4 +1,4 @@
-"""``comparison.html``: the tables of a comparison, paired figures, and above all what makes it unfair."""
+"""``comparison.html``: the differences other than the models, the tables of a comparison, and paired figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +23,9 @@ def write_comparison_page(
 
     Args:
         target: file to write.
-        data: what is compared.
-        differences: what makes the comparison unfair; None: nothing is known to.
-        tables: all others, in their order.
+        data: the comparison.
+        differences: between the systems other than their models; None: none is recorded.
+        tables: all other tables, in order.
     """
     content = {
         "systems": [system.name for system in data.systems],
@@ -38,7 +38,7 @@ def write_comparison_page(
 
 
 def paired_figures(data: Comparison) -> list[tuple[str, "Markup"]]:
-    """Name of a file and figure: every other system minus the first, case by case, in every subset that both have."""
+    """Return file name and figure: every other system minus the first, by case, in every common subset."""
     first, figures = data.systems[0], []
     for number, system in enumerate(data.systems[1:], 1):
         for metric, axis in _AXES.items():

@@ -1,4 +1,4 @@
-"""Reads the voxels of a series with SimpleITK, those of a multi-frame image with pydicom; the headers give positions."""
+"""Reads the voxels of a series with SimpleITK or, for a multi-frame image, with pydicom; headers give positions."""
 
 from typing import TYPE_CHECKING
 

@@ -48,7 +48,8 @@ def intensity_profile(voxels: Voxels) -> np.ndarray | None:
 def below_zero(voxels: Voxels) -> float:
     """Return the share of voxels that are clearly negative, by more than a tenth of the bright ones.
 
-    Magnitude images of MRI have none."""
+    Magnitude images of MRI have none.
+    """
     if not len(voxels.sample):
         return 0.0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -70,12 +71,12 @@ def learn_appearance(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dic
     """Summarise the training images for the plans of a model.
 
     Args:
-        cases: the files of each, by channel. Of many cases, some at even distances are read.
+        cases: files of each case, by channel. Of many cases, some at even distances are read.
 
     Returns:
         Channel, as a string, -> ``mean`` and ``sd`` of :func:`look` over the cases, their number, the largest share
-        that is ``below_zero``, and ``largest_ml``, the largest of :func:`filled_ml`. No channel that fewer than five
-        cases show, or whose format SimpleITK does not read.
+        that is ``below_zero``, and ``largest_ml``, the largest of :func:`filled_ml`. Channels of fewer than five cases,
+        or in a format that SimpleITK does not read, are left out.
     """
     looks: dict[int, list[np.ndarray]] = {}
     negative: dict[int, float] = {}
@@ -85,7 +86,7 @@ def learn_appearance(cases: Sequence[Mapping[int, str | Path]]) -> dict[str, dic
             try:
                 content = read_image_file(Path(path))
             except ImageFileError:
-                continue  # nnU-Net's planning has complained already
+                continue  # nnU-Net's planning has reported it
             if content is not None and (found := intensity_profile(content[1])) is not None:
                 looks.setdefault(channel, []).append(found)
                 negative[channel] = max(negative.get(channel, 0.0), below_zero(content[1]))
@@ -112,7 +113,7 @@ class Appearance:
             them, so there are none in plans of other planners.
         ranges: channel -> percentiles 0.5 and 99.5 of the intensities in the foreground, from nnU-Net's fingerprint.
         negative: the largest :func:`below_zero` of a training image of any channel; 1 where it is unknown.
-        largest_ml: channel -> the largest volume that a training image fills; none if not all_channels.
+        largest_ml: channel -> the largest volume that a training image fills; empty where it is unknown.
     """
 
     looks: dict[int, tuple[np.ndarray, np.ndarray, int]]
@@ -210,7 +211,7 @@ class Appearance:
         ]
 
     def overfull(self, images: Mapping[int, tuple[Grid, Voxels]]) -> dict[int, float]:
-        """Return channels whose file fills far more than any training image did, and how many ml it fills."""
+        """Return channel -> volume in ml, where a file fills far more than any training image."""
         filled = {channel: filled_ml(*image) for channel, image in images.items() if channel in self.largest_ml}
         return {channel: ml for channel, ml in filled.items() if ml and ml > _FULL * self.largest_ml[channel]}
 

@@ -18,18 +18,18 @@ _ANY = "ce-"
 
 
 class Suffix(NamedTuple):
-    """What the names of a modality's images end in: ``ce-gadolinium_T1w``.
+    """The end of the names of a modality's images: ``ce-gadolinium_T1w``.
 
     Attributes:
         suffix: ``T1w``.
-        entities: that a name must have besides, ``{"ce-gadolinium"}``.
+        entities: that a name must have, too: ``{"ce-gadolinium"}``.
     """
 
     suffix: str
     entities: frozenset[str] = frozenset()
 
     def fits(self, suffix: str, entities: Sequence[str]) -> bool:
-        """Whether a name with this suffix and these entities is meant; with a contrast agent only if that is named."""
+        """Return whether a name has this suffix and these entities; a contrast agent must be among them."""
         there = {*entities, *(_ANY for entity in entities if entity.startswith(_ANY))}
         names_contrast = any(entity.startswith(_ANY) for entity in self.entities)
         return suffix == self.suffix and self.entities <= there and (names_contrast or _ANY not in there)
@@ -44,14 +44,14 @@ _USUAL = {
 
 
 def parse_suffixes(tokens: Sequence[str], modalities: Modalities) -> dict[int, Suffix]:
-    """Channel -> what its images' names end in: the usual suffixes, but for the modalities that ``tokens`` name.
+    """Return channel -> suffix of its images: the usual ones, except for the modalities in ``tokens``.
 
     Args:
         tokens: ``NAME=SUFFIX``, such as ``T1c=ce-gadolinium_T1w``.
-        modalities: the model's.
+        modalities: of the model.
 
     Raises:
-        InputError: a token is none, or names a modality that is unknown or given twice.
+        InputError: a token has another form, or names a modality that is unknown or given twice.
     """
     given: dict[str, Suffix] = {}
     for token in tokens:
@@ -69,18 +69,18 @@ def parse_suffixes(tokens: Sequence[str], modalities: Modalities) -> dict[int, S
 
 
 def find_bids(root: Path, modalities: Modalities, file_ending: str, tokens: Sequence[str] = ()) -> list[Case]:
-    """The cases of a BIDS folder: per subject and session the images of ``anat`` with the modalities' suffixes.
+    """Return the cases of a BIDS folder: per subject and session the images of ``anat`` with these suffixes.
 
-    A name that fits several suffixes belongs to the one with most entities. Derivatives are passed over.
+    A name that fits several suffixes belongs to the one with most entities. Derivatives are left out.
 
     Args:
         root: of the data set.
-        modalities: the model's.
-        file_ending: that the model reads.
+        modalities: of the model.
+        file_ending: of the files that the model reads.
         tokens: see :func:`parse_suffixes`.
 
     Raises:
-        InputError: it is no such folder, a token is none, or a session has two images of a modality.
+        InputError: the folder is no BIDS folder, a token has another form, or a session has two images of a modality.
     """
     if not root.is_dir():
         raise folder_error("--bids", root)

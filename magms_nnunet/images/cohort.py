@@ -82,7 +82,13 @@ def _inside(table: Path, line: int, cell: str) -> Path:
 
 
 def case_of_files(name: str, files: dict[int, Path], file_ending: str) -> Case:
-    """Make a case; files that the model does not read are kept apart, to be reported."""
+    """Make a case; files that the model does not read are kept apart, to be reported.
+
+    Args:
+        name: of the case.
+        files: channel -> path.
+        file_ending: of the files that the model reads.
+    """
     read = {channel: path for channel, path in files.items() if is_read_as_it_is(path, file_ending)}
     unread = {channel: path for channel, path in files.items() if channel not in read}
     return Case(name, dict(sorted(read.items())), unread)

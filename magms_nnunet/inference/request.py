@@ -94,7 +94,7 @@ class ModelRequest:
         check_filling(str(trainer), takes_subsets, window.fill, subset, modalities)
 
     def existing_folds(self) -> list[Fold]:
-        """The folds that predict; see :func:`magms_nnunet.model.model.existing_folds`."""
+        """Return the folds that predict; see :func:`magms_nnunet.model.model.existing_folds`."""
         return existing_folds(self.folder(), self.folds, self.checkpoint)
 
     def reads_volumes(self, plans: dict) -> bool:

@@ -51,7 +51,7 @@ class SlidingWindow(_import_predictor()):
     on_fold: Callable[[Tensor], object] | None = None
 
     def predict_sliding_window_return_logits(self, input_image: Tensor) -> Tensor:
-        """nnU-Net's, of one fold."""
+        """Predict as nnU-Net does, with one fold."""
         logits = super().predict_sliding_window_return_logits(input_image)
         if self.on_fold is not None:
             self.on_fold(logits.to("cpu", copy=True))  # nnU-Net adds the other folds to the first one's

@@ -90,11 +90,11 @@ class Tiles:
         return png_uri(picture.astype(np.uint8))
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the part of ``(H, W)`` that is shown, as it is."""
+        """Return the visible part of ``(H, W)``, unchanged."""
         return np.ascontiguousarray(pixels[self._crop])
 
     def cut_images(self) -> list[np.ndarray]:
-        """That part of every modality."""
+        """Return the visible part of every modality."""
         return [self.cut(image) for image in self._images]
 
     def _grey(self, channel: int) -> np.ndarray:
@@ -130,7 +130,7 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 
 def png_uri(pixels: np.ndarray, *, exact: bool = False) -> str:
-    """Data URI of ``(H, W)`` or ``(H, W, 3)`` uint8; unless ``exact`` with a palette of 128 colours.
+    """Return a data URI of ``(H, W)`` or ``(H, W, 3)`` uint8; unless ``exact``, with a palette of 128 colours.
 
     That halves the size and does not show.
     """

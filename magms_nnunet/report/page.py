@@ -1,4 +1,4 @@
-"""Pages from templates: one file that needs nothing but a browser, and shows any name as text."""
+"""Makes pages from templates: each is one file for a browser, and shows any name as text."""
 
 import re
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ def write_page(target: Path, template: str, content: Mapping) -> None:
     Args:
         target: file to write.
         template: name of a file in ``templates``.
-        content: what the template shows.
+        content: of the template.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,  # names of cases, modalities and regions are whatever a file system allows
+        autoescape=True,  # names of cases, modalities and regions may be anything that a file system allows
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -38,18 +38,18 @@ def write_page(target: Path, template: str, content: Mapping) -> None:
 
 
 def _breakable(name: str) -> "Markup":
-    """A name that may be broken after an underscore or a plus, where browsers do not break by themselves."""
+    """Return a name with possible line breaks after underscores and pluses, which browsers do not make themselves."""
     from markupsafe import Markup
 
     return Markup("<wbr>").join(part for part in re.split("(?<=[_+])", name) if part)  # join escapes the parts
 
 
 def _signed(value: float) -> str:
-    """``-0.103`` with the minus of typography, ``+0.004``, ``0.000`` for what rounds to it."""
+    """Return ``-0.103`` with a typographic minus, ``+0.004``, or ``0.000`` for values that round to it."""
     text = f"{value:+.3f}"
     return text[1:] if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
 def _duration(seconds: float) -> str:
-    """``26.0 hours``, ``4.5 minutes``."""
+    """Return ``26.0 hours`` or ``4.5 minutes``."""
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

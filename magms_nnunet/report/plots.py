@@ -1,4 +1,4 @@
-"""Figures as SVG that are the same on the page and in a paper: their colours are their own, on white."""
+"""Figures as SVG for the page and for papers, in their own colours on white."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ class Line:
 
 
 def interval_plot(title: str, axis: str, lines: Sequence[Line], *, bounds: tuple[float, float] | None = None):
-    """Cases as points, means as diamonds, intervals of the means as bars; a row each.
+    """Draw rows with cases as points, means as diamonds, and intervals of the means as bars.
 
     Args:
         title: above the figure.
-        axis: what is measured.
+        axis: name of the measure.
         lines: the rows, from above; at least one.
-        bounds: of the axis; None: those of the values, and 0.
+        bounds: of the axis; None: the range of the values and 0.
     """
     left = 16 + _CHARACTER * min(_LONGEST_NAME, max(len(line.name) for line in lines))
     right = WIDTH - _RIGHT
@@ -60,14 +60,14 @@ def interval_plot(title: str, axis: str, lines: Sequence[Line], *, bounds: tuple
 
 
 def bland_altman(title: str, reference: Sequence[float], predicted: Sequence[float], unit: str):
-    """Differences of two measurements over their means, with the bias and the limits of agreement, ± 1.96 SD.
+    """Draw differences of two measurements over their means, with the bias and the limits of agreement, ± 1.96 SD.
 
     Bland and Altman, The Lancet 327, 307-310 (1986).
 
     Args:
         title: above the figure.
         reference: a measurement per case.
-        predicted: another one of the same cases.
+        predicted: another measurement of the same cases.
         unit: of both.
     """
     first, second = np.asarray(reference, float), np.asarray(predicted, float)
@@ -99,7 +99,7 @@ def bland_altman(title: str, reference: Sequence[float], predicted: Sequence[flo
 
 
 def limits_of_agreement(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """The mean of differences, and that ± 1.96 standard deviations (n − 1; 0 for a single value)."""
+    """Return the mean of differences, and the mean ± 1.96 standard deviations (n − 1; 0 for a single value)."""
     values = np.asarray(differences, float)
     half = 1.96 * float(values.std(ddof=1)) if len(values) > 1 else 0.0
     bias = float(values.mean())
@@ -107,7 +107,13 @@ def limits_of_agreement(differences: Sequence[float]) -> tuple[float, tuple[floa
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers from ``low`` to ``high``, in steps of 1, 2 or 5 times a power of ten."""
+    """Return round numbers in steps of 1, 2 or 5 times a power of ten.
+
+    Args:
+        low: smallest value.
+        high: largest value.
+        most: largest number of steps.
+    """
     raw = (high - low) / most
     power = 10.0 ** floor(log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
@@ -116,7 +122,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def _bounds(values: Sequence[float]) -> tuple[float, float]:
-    """The range of values with a margin of a twentieth."""
+    """Return the range of values with a margin of a twentieth."""
     finite = [value for value in values if isfinite(value)]
     low, high = min(finite), max(finite)
     margin = (high - low) / 20 or 0.5

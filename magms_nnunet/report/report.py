@@ -211,7 +211,7 @@ def _agreements(scores: "pd.DataFrame", regions: list[str], subset: str) -> list
 def _viewer(
     folder: Path, subsets: list[str], rows: list[Row], scores: "pd.DataFrame", modalities: Modalities, regions: Regions
 ) -> dict | None:
-    """What lets the page show any case over any modality; None: no slice was kept, or there are too many labels."""
+    """Return the pictures for the viewer of cases; None: slices are missing, or there are too many labels."""
     numbers = viewer.label_numbers(regions)
     if numbers is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether the best subset is better than the others, or only happened to be."""
+"""Tests whether the best subset is significantly better than the others."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ class Significance:
     """The subset with the highest mean Dice, and every other one against it.
 
     Attributes:
-        best: its name.
+        best: name of the subset.
         cases: number of cases that have all subsets.
         others: name -> comparison, in the order of the subsets.
     """
@@ -47,7 +47,7 @@ class Significance:
 
     @property
     def not_told_apart(self) -> list[str]:
-        """Subsets that may be as good."""
+        """Return the subsets that may be as good."""
         return [name for name, other in self.others.items() if not other.is_told_apart]
 
 

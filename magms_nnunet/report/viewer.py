@@ -1,4 +1,4 @@
-"""What the page needs to show any case: its slice of every modality, and the labels of every subset."""
+"""The pictures of all cases for the page: a slice of every modality, and the labels of every subset."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,18 @@ from magms_nnunet.metrics.dice import Regions
 from magms_nnunet.report.figures import Tiles, png_uri, region_colour
 
 BYTES = 12_000_000
-"""Of pictures that a page holds; cases beyond are left out."""
-_MOST_LABELS = 255  # that a grey PNG tells apart, besides the background
+"""Size of the pictures of a page; further cases are left out."""
+_MOST_LABELS = 255  # in a grey PNG, besides the background
 
 
 def label_numbers(regions: Regions) -> dict[int, int] | None:
-    """Label of the regions -> its number in the pictures, from 1; None: there are too many labels."""
+    """Return label of the regions -> its number in the pictures, from 1; None: there are too many labels."""
     labels = sorted({label for values in regions.values() for label in values})
     return {label: number for number, label in enumerate(labels, 1)} if len(labels) <= _MOST_LABELS else None
 
 
 def region_table(regions: Regions, numbers: dict[int, int]) -> list[dict]:
-    """Name, colour and label numbers of each region, in the order in which they are painted."""
+    """Return name, colour and label numbers of each region, in the order of painting."""
     order = sorted(enumerate(regions.items()), key=lambda item: -len(item[1][1]))
     return [
         {"name": name, "colour": region_colour(index), "labels": [numbers[label] for label in values]}
@@ -28,7 +28,7 @@ def region_table(regions: Regions, numbers: dict[int, int]) -> list[dict]:
 
 
 def case_pictures(tiles: Tiles, labels: Sequence[np.ndarray], numbers: dict[int, int]) -> dict:
-    """A case's pictures, each as a data URI.
+    """Return the pictures of a case, each as a data URI.
 
     Args:
         tiles: of the case.
@@ -36,8 +36,8 @@ def case_pictures(tiles: Tiles, labels: Sequence[np.ndarray], numbers: dict[int,
         numbers: see :func:`label_numbers`.
 
     Returns:
-        ``images`` per modality; ``labels``, the numbers of all label maps, one below the other; ``size`` of what is
-        shown, width and height in pixels; ``rows`` and ``columns`` of a label map.
+        ``images`` per modality; ``labels``, the numbers of all label maps, one below the other; ``size`` of the
+        view, width and height in pixels; ``rows`` and ``columns`` of a label map.
     """
     images = tiles.cut_images()
     maps = [_numbered(tiles.cut(of_subset), numbers) for of_subset in labels]
@@ -52,7 +52,7 @@ def case_pictures(tiles: Tiles, labels: Sequence[np.ndarray], numbers: dict[int,
 
 
 def pictures_size(pictures: dict) -> int:
-    """Characters of a case's data URIs."""
+    """Return the number of characters of a case's data URIs."""
     return len(pictures["labels"]) + sum(map(len, pictures["images"]))
 
 

@@ -195,7 +195,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 def _add_jobs(app: FastAPI, service: Service) -> None:
     @app.post("/series", openapi_extra=UPLOAD_OF_STUDY, responses=PROBLEMS)
     async def series(request: Request, model: Annotated[str | None, Query()] = None) -> list[dict]:
-        """What a zipped DICOM study holds, and which modality each series could be; nothing is kept."""
+        """Return the series of a zipped DICOM study, and the possible modalities of each; nothing is kept."""
         _, chosen = service.model(model)
         async with _slot(service) as job:
             study = await receive(request, job.folder, service.jobs.limits, chosen["file_ending"])
@@ -237,7 +237,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
 
 @asynccontextmanager
 async def _slot(service: Service) -> AsyncIterator[Job]:
-    """A job whose files are being uploaded; given up where that fails."""
+    """Yield a job for an upload, and abandon it where the upload fails."""
     job = service.jobs.begin()
     try:
         yield job
@@ -249,7 +249,7 @@ async def _slot(service: Service) -> AsyncIterator[Job]:
 
 
 async def _take(request: Request, job: Job, model: dict, flags: StudyFlags, service: Service) -> None:
-    """Store what is sent: images under nnU-Net's names, or a study."""
+    """Store the uploaded images under nnU-Net's names, or the study."""
     modalities, ending, limits = Modalities(tuple(model["modalities"])), model["file_ending"], service.jobs.limits
     uploads = await receive(request, job.folder, limits, ending)
     if isinstance(uploads, Study):

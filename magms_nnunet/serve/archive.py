@@ -15,17 +15,23 @@ from magms_nnunet.storage.zip_entries import refusal
 
 MOST_FILES = 64
 _MOST_SLICES = 10_000
-_DIRECTORY_BYTES = 8 << 20  # of the list of entries, which is read whole, and each entry takes ten times as much memory
+_DIRECTORY_BYTES = 8 << 20  # of the list of entries, which is read as a whole and takes ten times as much memory
 _SIZE_OF_DIRECTORY = 5  # among the fields of the record at a zip's end
 _CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})")
 
 
 def unpack(archive: Path, folder: Path, limits: Limits, ending: str) -> list[Upload] | Study:
-    """The images of a zip, whose files are named after modalities or ``CASE_XXXX``; or a study, where it holds DICOM.
+    """Unpack the images of a zip, whose files are named after modalities or ``CASE_XXXX``, or a DICOM study.
+
+    Args:
+        archive: the zip.
+        folder: to write to.
+        limits: of sizes and numbers.
+        ending: of the files that the model reads.
 
     Raises:
-        Problem: an entry leads out of the zip, is a link, encrypted or damaged; there are too many, or they are too
-            large; or the zip holds several cases.
+        Problem: an entry leads out of the zip, is a link, encrypted or damaged; the entries are too many or too large;
+            or the zip holds several cases.
     """
     _check_directory(archive)
     try:
@@ -53,7 +59,7 @@ def unpack(archive: Path, folder: Path, limits: Limits, ending: str) -> list[Upl
 
 
 def _check_directory(archive: Path) -> None:
-    """See that the list of entries does not fill the memory."""
+    """Check that the list of entries does not fill the memory."""
     with open(archive, "rb") as file:
         end = zipfile._EndRecData(file)  # ty: ignore[missing-attribute]
     if end is not None and end[_SIZE_OF_DIRECTORY] > _DIRECTORY_BYTES:
@@ -80,7 +86,7 @@ def _study(opened: zipfile.ZipFile, slices: list[zipfile.ZipInfo], folder: Path,
 
 
 def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int, limits: Limits) -> int:
-    """What is written counts, not what the zip says of itself."""
+    """Unpack an entry; the written bytes count against the limit, not the size in the zip."""
     written = 0
     with opened.open(entry) as packed, open(path, "xb") as file:
         while chunk := packed.read(1 << 20):
@@ -92,7 +98,7 @@ def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: in
 
 
 def _without_case(uploads: list[Upload]) -> list[Upload]:
-    """``p1_0002`` is channel 2, where all names have a channel and the same case."""
+    """Read ``p1_0002`` as channel 2, where all names have a channel and the same case."""
     matches = [match for upload in uploads if (match := _CHANNEL.fullmatch(upload.modality))]
     if len(matches) < len(uploads):
         return uploads

@@ -25,10 +25,10 @@ _CHUNK_BYTES = 1 << 20
 class ServiceError(Exception):
     """The service refuses a request, or a job has failed.
 
-    Attributes:
+    Args:
         status: of HTTP.
         detail: message of the service.
-        problem: all that the service says, as of RFC 9457.
+        problem: all members of the problem details, RFC 9457.
     """
 
     def __init__(self, status: int, detail: str, problem: Mapping | None = None):
@@ -110,9 +110,9 @@ class Client:
         """Upload a patient's DICOM study.
 
         Args:
-            study: its folder, or a zip of it.
-            model: identifier; None: the server's only one.
-            case: what the result is called.
+            study: folder of the study, or a zip of it.
+            model: identifier; None: the only model of the server.
+            case: name of the result.
             flags: of ``magms_predict --dicom``: ``series=["T1c=5"]``, ``modalities=["T1c", "T2"]``,
                 ``output_type="dicom-seg"``, ``grid="T1c"``, ``register="rigid"``.
 
@@ -120,7 +120,7 @@ class Client:
             Identifier of the job.
 
         Raises:
-            ServiceError: the service refuses it; ``problem["series"]`` is what it holds where that has to be chosen.
+            ServiceError: the service refuses the study; ``problem["series"]`` lists the series to choose from.
             OSError: a file or the server cannot be reached.
         """
         query: dict[str, str | list[str]] = {"case": case} | ({} if model is None else {"model": model})
@@ -170,7 +170,7 @@ class Client:
         return self._finished(self.submit(images, model=model, case=case), poll_s)
 
     def predict_study(self, study: str | os.PathLike, *, poll_s: float = 0.5, **options) -> Result:
-        """Upload a study, wait, fetch the result and have the server forget it; see :meth:`submit_study`.
+        """Upload a study, wait, fetch the result, and delete it on the server; see :meth:`submit_study`.
 
         Raises:
             ServiceError: the service refuses the study, or the job has failed.
@@ -227,7 +227,7 @@ def _body(parts: list[tuple[bytes, Path]], end: bytes) -> Iterator[bytes]:
 
 @contextmanager
 def _zipped(study: Path) -> Iterator[IO[bytes]]:
-    """The zip of a study, which a folder is made into."""
+    """Yield the zip of a study, which is made of a folder."""
     if not study.is_dir():
         with open(study, "rb") as file:
             yield file

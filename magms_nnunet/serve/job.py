@@ -43,14 +43,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is told of a job.
+    """A job, as it is sent to a worker.
 
     Attributes:
         folder: private; holds ``images`` under nnU-Net's names, or a study.
-        case: what the result is called.
-        study: flags, where it is a study.
+        case: name of the result.
+        study: flags of a study; None for images.
         preview: whether slices are wanted.
-        voxels: of an image at the most.
+        voxels: largest number of voxels of an image.
     """
 
     folder: Path
@@ -69,7 +69,7 @@ class Job:
         model: identifier.
         case: name of the result.
         modalities: of the uploaded files, in the order of the model.
-        study: the request's flags, where its files are a study.
+        study: flags of the request for a study; None for images.
         preview: whether slices are wanted.
         state: one of the constants of this module.
         detail: message of a failure.

@@ -9,7 +9,7 @@ from magms_nnunet.serve.study import StudyFlags
 
 _SERIES = "of a study: NAME=UID or NAME=NUMBER, may be repeated"
 _MODALITIES = "of a study: predict from these alone, may be repeated"
-_GRID = "of a study: the modality or the spacing in mm that all images are brought to"
+_GRID = "of a study: the modality or the spacing in mm that all images are resampled to"
 _REGISTER = "of a study: move the other images to that of the grid first"
 
 
@@ -22,10 +22,17 @@ def study_flags(
     grid: Annotated[str | None, Query(description=_GRID)] = None,
     register: Annotated[Literal["rigid"] | None, Query(description=_REGISTER)] = None,
 ) -> StudyFlags:
-    """The flags.
+    """Make the flags of ``magms_predict --dicom`` from the parameters of a request.
+
+    Args:
+        series: ``NAME=UID`` or ``NAME=NUMBER``.
+        modalities: to predict from; None: all that the study has.
+        output_type: of the segmentation.
+        grid: that all images are resampled to.
+        register: method of the registration.
 
     Raises:
-        Problem: they make no sense together.
+        Problem: the parameters contradict each other.
     """
     if register and grid is None:
         raise Problem(422, "register needs grid, which says to what the others are moved")

@@ -1,4 +1,4 @@
-"""Predicts a job as ``magms_predict`` does it, on a folder of its own, so that files and messages are the same."""
+"""Predicts a job as ``magms_predict`` does, in a folder of its own, so that files and messages are the same."""
 
 import math
 import warnings
@@ -23,12 +23,12 @@ from magms_nnunet.serve.study import FOLDER, StudyFlags, told
 
 
 class UnusableError(Exception):
-    """A job's files cannot be predicted, for a reason that the client can do something about."""
+    """The files of a job cannot be predicted, for a reason that the client can remedy."""
 
 
 @dataclass(frozen=True)
 class _Loaded(ModelRequest):
-    """A model that is in memory."""
+    """A model in memory."""
 
     loaded: TrainedModel | None = None
 
@@ -39,12 +39,12 @@ class _Loaded(ModelRequest):
 
 @dataclass(frozen=True)
 class _Window(WindowRequest):
-    """Tells how far a job is, and stops where it is cancelled.
+    """Records the progress of a job, and stops a cancelled one.
 
     Attributes:
-        job: its folder.
-        first: number of folds, of all stages, that have run before.
-        folds: of all stages.
+        job: folder of the job.
+        first: number of folds of earlier stages.
+        folds: number of folds of all stages.
     """
 
     job: Path = Path()
@@ -66,7 +66,7 @@ class _Window(WindowRequest):
 
 
 def window_request(models: Models) -> WindowRequest:
-    """How the sliding window runs."""
+    """Make the request of the sliding window."""
     return WindowRequest(*_window_settings(models))
 
 
@@ -78,13 +78,13 @@ def predict_task(models: Models, stages: Sequence[TrainedModel], task: Task) -> 
     """Predict the files of a job.
 
     Args:
-        models: how they predict.
+        models: settings of the prediction.
         stages: the model, after the stage that it needs.
         task: the job.
 
     Raises:
-        UnusableError: says what is wrong with the files.
-        CancelledError: the client has cancelled it.
+        UnusableError: the files cannot be predicted; the message names the reason.
+        CancelledError: the client has cancelled the job.
         RuntimeError: an internal error.
     """
     folds, trust = [len(stage.folds) for stage in stages], models.trust_checkpoint
@@ -103,7 +103,7 @@ def predict_task(models: Models, stages: Sequence[TrainedModel], task: Task) -> 
             "progress_bar": False,
         }
         try:
-            with warnings.catch_warnings():  # they are in the JSON, and a log has no names of patients
+            with warnings.catch_warnings():  # the JSON has them, and the log must not name patients
                 warnings.simplefilter("ignore", InputWarning)
                 done = predict_stage(task, shared, folder, previous, stage)
         except CaseError as error:
@@ -124,14 +124,14 @@ def predict_task(models: Models, stages: Sequence[TrainedModel], task: Task) -> 
 
 @dataclass(frozen=True)
 class _Done:
-    """What a stage has written.
+    """The results of a stage.
 
     Attributes:
         failed: case -> message.
         images: channel -> file on the segmentation's grid.
-        segmentation: in the model's format.
-        result: the same in the format that was asked for.
-        report: its JSON.
+        segmentation: in the format of the model.
+        result: segmentation in the requested format.
+        report: JSON beside it.
     """
 
     failed: dict[str, str]
@@ -186,7 +186,7 @@ def _predict_study(task: Task, shared: dict, folder: Path, previous: Path | None
 
 
 def _by_channel(folder: Path, start: str, ending: str) -> dict[int, Path]:
-    """``p1_0002.nii.gz`` is channel 2, in the order of channels."""
+    """Return channel -> file of ``p1_0002.nii.gz`` and others, in the order of channels."""
     paths = sorted(folder.glob(f"*{ending}"))
     return {int(path.name.removesuffix(ending)[-4:]): path for path in paths if path.name.startswith(start)}
 
@@ -196,9 +196,9 @@ def _told(message: str, task: Task) -> str:
 
 
 def _check_size(images: Path, task: Task) -> None:
-    """See that no header declares an image that would fill the memory: a few bytes can."""
+    """Check the sizes in all headers: a file of a few bytes can declare an image that would fill the memory."""
     for path in sorted(images.iterdir()):
-        with suppress(ImageFileError, OSError):  # the checks of magms_predict say what is wrong
+        with suppress(ImageFileError, OSError):  # the checks of magms_predict report it
             if (voxels := math.prod(read_grid(path).size)) > task.voxels:
                 text = f"{path.name} has {voxels} voxels, and this server takes {task.voxels}: crop it"
                 raise CaseError(task.case, text)

@@ -1,4 +1,4 @@
-"""What the page shows of a result: the images in eight bits, with the segmentation."""
+"""The slices of a result for the page: images in eight bits, with the segmentation."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _VOXELS = 1 << 25
 
 
 def preview(images: Mapping[str, Path], result: Path) -> Preview | None:
-    """Slices of a volume, of every n-th voxel where it is large; None for 2-D images.
+    """Return the slices of a volume, with every n-th voxel of a large one; None for 2-D images.
 
     Args:
         images: modality -> file.
@@ -36,7 +36,7 @@ def preview(images: Mapping[str, Path], result: Path) -> Preview | None:
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
-    """Grey values between the half percentiles of what is not background."""
+    """Return grey values between the half percentiles of the foreground."""
     image = np.nan_to_num(image.astype(np.float32), posinf=0, neginf=0)
     inside = image[image != 0]
     low, high = np.percentile(inside, (0.5, 99.5)) if inside.size else (0, 1)

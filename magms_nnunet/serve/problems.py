@@ -13,7 +13,7 @@ class Problem(Exception):  # noqa: N818 RFC 9457's word
         status: of HTTP.
         detail: the error and a remedy, in one line.
         headers: further headers of the answer.
-        members: further ones of the JSON object.
+        members: further members of the JSON object.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ class Models:
         checkpoint: file name within the fold.
         trust_checkpoint: whether to unpickle any content.
         device: ``cuda``, ``cpu`` or ``mps``; None: the GPU if there is one.
-        threads: the server's OMP_NUM_THREADS, which a worker would lose; empty where it is not set.
+        threads: OMP_NUM_THREADS of the server, which a worker would lose; empty where it is not set.
         checks: the fields of InputChecks.
     """
 
@@ -35,18 +35,18 @@ class Models:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server takes, so that its memory, disk and time are bounded.
+    """The limits of a server, which bound its memory, disk and time.
 
     Attributes:
-        upload_bytes: of one job's files together, also after a zip is unpacked.
-        voxels: of an image.
-        waiting: jobs that wait or are being uploaded; more are answered with 429.
-        kept: finished jobs whose results are held in memory; the oldest is forgotten first.
-        keep_s: how long a result is held.
-        job_s: how long a job may run.
-        idle_s: how long an upload may send nothing.
-        cancel_s: how long a cancelled job may take to notice before its process is ended.
-        stop_s: how long the job that runs may take to finish after the signal to stop.
+        upload_bytes: size of all files of a job, also after a zip is unpacked.
+        voxels: largest number of voxels of an image.
+        waiting: number of jobs that wait or are being uploaded; further ones are answered with 429.
+        kept: number of finished jobs whose results are kept in memory; the oldest is removed first.
+        keep_s: seconds for which a result is kept.
+        job_s: seconds that a job may run.
+        idle_s: seconds for which an upload may send nothing.
+        cancel_s: seconds for a cancelled job to stop before its process is ended.
+        stop_s: seconds for the running job to finish after the signal to stop.
     """
 
     upload_bytes: int = 2 * GIB

@@ -1,4 +1,4 @@
-"""An uploaded study in DICOM, and which of its series stand for which modality, as ``magms_predict`` says it."""
+"""An uploaded DICOM study, and the assignment of its series to modalities, as in ``magms_predict``."""
 
 import math
 import re
@@ -19,14 +19,14 @@ from magms_nnunet.modalities import Modalities
 from magms_nnunet.serve.problems import Problem
 
 FOLDER = "study"
-"""Of the files, in a job's folder."""
+"""Name of the folder of the files, within that of a job."""
 
 _FLAG = re.compile(r"--(?:(series|register|output-type) |(modalities|grid))")
 
 
 @dataclass(frozen=True)
 class StudyFlags:
-    """The flags of ``magms_predict --dicom``, which are a request's parameters."""
+    """The flags of ``magms_predict --dicom``, from the parameters of a request."""
 
     series: tuple[str, ...] = ()
     modalities: tuple[str, ...] | None = None
@@ -40,18 +40,18 @@ class Study:
     """The files of a study.
 
     Attributes:
-        folder: that holds them.
-        names: stored name -> what the client calls the file.
+        folder: of the files.
+        names: stored name -> name by the client.
     """
 
     folder: Path
     names: dict[str, str] = field(default_factory=dict)
 
     def series(self) -> list[Series]:
-        """All series, by number.
+        """Return all series, by number.
 
         Raises:
-            Problem: a file is damaged or unfit, there are several patients or studies, or DICOM is not read here.
+            Problem: a file is damaged or unfit, there are several patients or studies, or DICOM is not supported.
         """
         try:
             require_pydicom()
@@ -64,15 +64,15 @@ class Study:
             raise Problem(422, told(error, self.folder, self.names)) from error
 
     def choose(self, flags: StudyFlags, modalities: Modalities, voxels: int) -> tuple[str, ...]:
-        """The modalities that are predicted from.
+        """Return the modalities of the prediction.
 
         Args:
             flags: of the request.
-            modalities: the model's.
-            voxels: of a series at the most.
+            modalities: of the model.
+            voxels: largest number of voxels of a series.
 
         Raises:
-            Problem: the study cannot be used; where it does not say which series is meant, ``series`` lists them all.
+            Problem: the study cannot be used; where the series of a modality is not clear, ``series`` lists all.
         """
         found = self.series()
         try:
@@ -91,7 +91,7 @@ class Study:
         return tuple(modalities.names[channel] for channel in chosen)
 
     def _check_transfer_syntaxes(self) -> None:
-        """See that no file is deflated: a few bytes of it can fill the memory, before anything of it is known."""
+        """Check that no file is deflated: a few bytes could fill the memory before the header is read."""
         from pydicom.errors import InvalidDicomError
         from pydicom.filereader import read_file_meta_info
         from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -106,7 +106,7 @@ class Study:
 
 
 def described(series: list[Series], modalities: Modalities) -> list[dict]:
-    """What there is to choose from.
+    """Describe the series for the choice.
 
     Each has ``number``, ``uid``, ``description``, ``images``, ``modalities`` that it could be, ``reason`` and
     ``confidence`` of that; a series that cannot be used has ``problem`` and no modalities.
@@ -124,13 +124,19 @@ def described(series: list[Series], modalities: Modalities) -> list[dict]:
 
 
 def told(message: object, folder: Path, names: dict[str, str]) -> str:
-    """A message of ``magms_predict`` in the words of the interface: the client's names, and parameters for flags."""
+    """Return a message of ``magms_predict`` with the client's file names, and parameters in place of flags.
+
+    Args:
+        message: of ``magms_predict``.
+        folder: of the files.
+        names: stored name -> name by the client.
+    """
     text = re.sub(rf"{re.escape(str(folder))}/(\d+)", lambda m: shorten(names.get(m[1], m[1])), str(message))
     text = text.replace(str(folder), "the zip").replace("magms_series shows", "POST /series shows")
     return _FLAG.sub(lambda m: m[2] or f"{m[1]}=", text)
 
 
 def _voxels(series: Series) -> int:
-    """Of what is read, as its headers declare it."""
+    """Return the number of voxels of a series by its headers."""
     sizes = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel")
     return sum(math.prod(int(header.get(size) or 1) for size in sizes) for header in series.headers)

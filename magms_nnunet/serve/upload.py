@@ -1,4 +1,4 @@
-"""A file as a client has sent it."""
+"""A file of a client."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,12 @@ from magms_nnunet.serve.settings import Limits
 
 @dataclass(frozen=True)
 class Upload:
-    """A file of a client.
+    """An uploaded file.
 
     Attributes:
-        path: where it is stored.
-        modality: what the client says that it is.
-        name: what the client calls it.
+        path: of the stored file.
+        modality: as the client gives it.
+        name: as the client gives it.
     """
 
     path: Path
@@ -23,5 +23,5 @@ class Upload:
 
 
 def too_large(limits: Limits) -> Problem:
-    """What is said of files beyond the limit."""
+    """Return the error for files beyond the limit."""
     return Problem(413, f"the files are larger than the {limits.upload_bytes} bytes that this server takes: crop them")

@@ -1,4 +1,4 @@
-"""What the process of one device does: it loads the models once and predicts one job after the other."""
+"""The process of one device: loads the models once, and predicts one job after the other."""
 
 import os
 import threading
@@ -20,10 +20,10 @@ _LOADED: dict[Path, TrainedModel] = {}
 
 
 def load(models: Models) -> tuple[list[dict], int]:
-    """Load the models that are not loaded yet; of a cascade, the first stage, too.
+    """Load the models that are not in memory, and the first stages of cascades.
 
     Returns:
-        What there is to say of each, and the number of GPUs; 0 where the CPU predicts.
+        A description of each model, and the number of GPUs; 0 on the CPU.
 
     Raises:
         InputError: a model or the device cannot be used.
@@ -39,7 +39,13 @@ def load(models: Models) -> tuple[list[dict], int]:
 
 
 def run(models: Models, folder: Path, task: Task) -> Answer:
-    """Predict the files of a job with the model in ``folder``; see :func:`predict_task`."""
+    """Predict the files of a job; see :func:`magms_nnunet.serve.prediction.predict_task`.
+
+    Args:
+        models: to load, if they are not in memory.
+        folder: of the model to use.
+        task: the job.
+    """
     load(models)
     return predict_task(models, stages(folder, models), task)
 
@@ -48,7 +54,7 @@ def stages(folder: Path, models: Models) -> tuple[TrainedModel, ...]:
     """Return the model, and before it the stage whose segmentation it needs.
 
     Raises:
-        InputError: one cannot be used, or they are not of one dataset.
+        InputError: a stage cannot be used, or the stages are of different datasets.
     """
     last = _model(folder, models)
     if last.previous_stage is None:

@@ -1,4 +1,4 @@
-"""How far a training is: a bar within each epoch, and when the last one is expected to end."""
+"""The progress of a training: a bar within each epoch, and the expected end."""
 
 import sys
 from datetime import datetime, timedelta
@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Shows a bar where there is a terminal, and estimates the end from the mean time of this run's epochs.
+    """Shows a bar on a terminal, and estimates the end from the mean time of this run's epochs.
 
     Args:
-        shown: whether this process shows anything; of several only one does.
+        shown: whether this process shows a bar; of several processes only one does.
     """
 
     def __init__(self, shown: bool):
@@ -21,7 +21,13 @@ class Progress:
         self._epochs = 0
 
     def start_epoch(self, epoch: int, epochs: int, iterations: int) -> None:
-        """An epoch begins; ``epoch`` counts from 0."""
+        """Start the bar of an epoch.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            epochs: number of epochs.
+            iterations: number of iterations of the epoch.
+        """
         self.close()
         if not self._epochs:
             self._start_s = perf_counter()
@@ -29,16 +35,16 @@ class Progress:
             self._bar = tqdm(total=iterations, desc=f"epoch {epoch} of {epochs}", unit="step", leave=False)
 
     def step(self, loss: float) -> None:
-        """An iteration has ended."""
+        """Advance the bar by an iteration."""
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             self._bar.update()
 
     def end_epoch(self, left: int) -> str | None:
-        """An epoch has ended; a sentence on the end of the training, None after the last epoch.
+        """End an epoch; return a sentence on the end of the training, None after the last epoch.
 
         Args:
-            left: number of epochs to come.
+            left: number of remaining epochs.
         """
         self.close()
         self._epochs += 1

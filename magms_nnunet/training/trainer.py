@@ -277,7 +277,7 @@ class ModalityTrainer(nnUNetTrainer):
             self.dataset_class = base
 
     def on_train_epoch_start(self):
-        """Also starts the bar of the epoch."""
+        """Also start the bar of the epoch."""
         super().on_train_epoch_start()
         self._progress.start_epoch(self.current_epoch, self.num_epochs, self.num_iterations_per_epoch)
 
@@ -313,7 +313,7 @@ class ModalityTrainer(nnUNetTrainer):
         super().on_train_epoch_end(train_outputs)
 
     def on_epoch_end(self):
-        """Also logs when the training is expected to end."""
+        """Also log the expected end of the training."""
         super().on_epoch_end()
         if said := self._progress.end_epoch(self.num_epochs - self.current_epoch):
             self.print_to_log_file(f"magms_nnunet: {said}")

@@ -1,4 +1,4 @@
-"""Where a network doubts, and where the networks of several folds disagree, voxel by voxel."""
+"""The uncertainty of a network, and the disagreement of several folds, in every voxel."""
 
 from collections.abc import Iterable
 
@@ -7,11 +7,11 @@ import torch
 
 
 def entropy_nats(probabilities: np.ndarray, regions: bool) -> np.ndarray:
-    """Predictive entropy of every voxel, ``(z, y, x)``.
+    """Return the predictive entropy of every voxel, ``(z, y, x)``.
 
     Args:
         probabilities: ``(C, z, y, x)``.
-        regions: they are sigmoids, each an answer of its own; their entropies are averaged.
+        regions: whether they are sigmoids, whose entropies are averaged.
     """
     p = torch.as_tensor(probabilities).float().clamp(0, 1)
     if regions:
@@ -20,10 +20,10 @@ def entropy_nats(probabilities: np.ndarray, regions: bool) -> np.ndarray:
 
 
 def mutual_information_nats(of_folds: Iterable[np.ndarray], regions: bool) -> np.ndarray:
-    """How much the networks of several folds disagree in every voxel, ``(z, y, x)``: H(mean p) - mean H(p).
+    """Return the disagreement of several folds in every voxel, ``(z, y, x)``: H(mean p) - mean H(p).
 
-    0 where all folds say the same, however uncertain each of them is; at most the logarithm of the number of classes
-    (Houlsby et al., arXiv 1112.5745, equation 1; for ensembles Smith and Gal, arXiv 1803.08533).
+    It is 0 where all folds have the same probabilities, however uncertain each is, and at most the logarithm of the
+    number of classes (Houlsby et al., arXiv 1112.5745, equation 1; for ensembles Smith and Gal, arXiv 1803.08533).
 
     Args:
         of_folds: probabilities of each fold, ``(C, z, y, x)``; one at a time is in memory.
