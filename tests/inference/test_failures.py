@@ -16,7 +16,7 @@ def raised_here():
 
 
 def fault(processes: int = 0) -> FaultMessage:
-    failures = Failures(shown=False)
+    failures = Failures(progress_bar=False)
     with workers(processes) as executor:
         failures.watch("case1", executor.submit(raised_here))
     return failures.messages["case1"]
