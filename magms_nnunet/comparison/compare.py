@@ -7,7 +7,7 @@ from magms_nnunet.comparison import tables
 from magms_nnunet.comparison.comparability import differences_table
 from magms_nnunet.comparison.comparison import Comparison, shared_cases, trainings
 from magms_nnunet.comparison.page import write_comparison_page
-from magms_nnunet.comparison.published import ARXIV, published_tables
+from magms_nnunet.comparison.published import ARXIV, PublishedTable, published_tables
 from magms_nnunet.comparison.systems import read_systems
 from magms_nnunet.comparison.text_table import TextTable, latex, markdown
 from magms_nnunet.errors import InputError
@@ -49,24 +49,14 @@ def compare(
     quoted = published_tables(modalities) if published else []
     if published and not quoted:
         raise InputError(f"--published: no table of arXiv {ARXIV} is about {modalities.listing()}: leave the flag out")
-
     cases, main = tables.cases_table(data), tables.main_table(data, quoted[0] if quoted else None)
     tests = data.tests()
-    others: list[TextTable | None] = [
-        tables.side_by_side(data),
-        *(tables.per_region(data, system, metric) for metric in tables.TITLES for system in systems),
-        *([tables.wins_table(data), tables.tests_table(data, tests)] if len(systems) > 1 else []),
-        tables.training_table(data),
-        tables.entropy_table(data),
-        *(tables.guidance_table(data, system) for system in systems),
-        *(tables.published_table(data, table) for table in quoted[1:]),
-        tables.models_table(data),
-    ]
+    rest = _further_tables(data, tests, quoted[1:])
     differences = differences_table(data)
     first = [cases, main] if differences is None else [differences, cases, main]
-    everything = [*first, *(table for table in others if table is not None)]
+    everything = [*first, *rest]
     check_writable(output)
-    write_comparison_page(output / "comparison.html", data, differences, everything[len(first) - 2 :])
+    write_comparison_page(output / "comparison.html", data, differences, [cases, main, *rest])
     _write(output / "comparison.md", "# Comparison\n\n" + "\n".join(map(markdown, everything)))
     _write(output / "comparison.tex", "% to \\input into a document\n" + "\n".join(map(latex, everything)))
     apart = [] if differences is None else [dict(zip(differences.header, r, strict=True)) for r in differences.rows]
@@ -76,6 +66,21 @@ def compare(
     _write_csv(output / "comparison_training.csv", _training_rows(data))
     _write_csv(output / "comparison_guidance.csv", _guidance_rows(data))
     return "\n".join(map(markdown, first))
+
+
+def _further_tables(data: Comparison, tests: list[dict], quoted: Sequence[PublishedTable]) -> list[TextTable]:
+    """Make the tables after the main one, in their order."""
+    made: list[TextTable | None] = [
+        tables.side_by_side(data),
+        *(tables.per_region(data, system, metric) for metric in tables.TITLES for system in data.systems),
+        *([tables.wins_table(data), tables.tests_table(data, tests)] if len(data.systems) > 1 else []),
+        tables.training_table(data),
+        tables.entropy_table(data),
+        *(tables.guidance_table(data, system) for system in data.systems),
+        *(tables.published_table(data, table) for table in quoted),
+        tables.models_table(data),
+    ]
+    return [table for table in made if table is not None]
 
 
 def _check_free(output: Path, overwrite: bool) -> None:

@@ -217,17 +217,25 @@ def check_headers(
     allow_two_positions: bool = False,
     volumes: bool = False,
 ) -> None:
-    """As :func:`check_files`, as far as the headers tell.
+    """Check the headers of the files of a subset, as :func:`check_files` does, without reading voxels.
+
+    Args:
+        case: the files.
+        subset: the channels to look at.
+        modalities: for messages.
+        geometry_tolerance: largest distance between the positions of one voxel in two of them, in voxels.
+        allow_two_positions: whether the forms in a NIfTI header may lie further apart.
+        volumes: whether the model reads volumes, so that a 2-D image or a single slice is a mistake.
 
     Raises:
         CaseError: names the file, its modality and what is wrong.
     """
     first: tuple[str, Grid] | None = None
-    known: dict[bytes, Grid] = {}  # the images of a patient often share a grid
+    grids: dict[bytes, Grid] = {}  # the images of a patient often share a grid
     for channel in subset:
         label = case.label(channel, modalities)
         try:
-            grid = read_header(case.files[channel], known)
+            grid = read_header(case.files[channel], grids)
         except ImageFileError as error:
             raise CaseError(case.name, f"{label} {error}") from error
         if grid is not None:

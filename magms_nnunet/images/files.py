@@ -66,11 +66,11 @@ def read_image_file(path: Path) -> tuple[Grid, Voxels] | None:
 
 
 def read_header(path: Path, known: dict[bytes, Grid]) -> Grid | None:
-    """Return the grid of a file, whose voxels are not read. None: of a format that SimpleITK does not read.
+    """Read the grid of a file without its voxels; None: its format is none that SimpleITK reads.
 
     Args:
         path: of the file.
-        known: what NIfTI headers say of the grid -> the grid, of those that have been read.
+        known: bytes of NIfTI headers on the grid -> grid; grids of new headers are added.
 
     Raises:
         ImageFileError: as :func:`read_image_file`, as far as the header tells.
@@ -80,10 +80,10 @@ def read_header(path: Path, known: dict[bytes, Grid]) -> Grid | None:
         header = _stored_header(path)
         if header is None or not path.name.endswith((".nii", ".nii.gz")):
             return read_grid(path, header)
-        said = b"".join(header.binaryblock[start:end] for start, end in _ON_THE_GRID)
-        if said not in known:
-            known[said] = read_grid(path, header)
-        return known[said]
+        on_grid = b"".join(header.binaryblock[start:end] for start, end in _ON_THE_GRID)
+        if on_grid not in known:
+            known[on_grid] = read_grid(path, header)
+        return known[on_grid]
 
     return _opened(path, read)
 
@@ -95,7 +95,7 @@ def _read(path: Path) -> tuple[Grid, Voxels]:
 
 
 def _opened(path: Path, read: Callable[[Path], Content]) -> Content | None:
-    """What ``read`` says of a file that can be read; None: of a format that SimpleITK does not read."""
+    """Call ``read`` on a readable file; None: its format is none that SimpleITK reads."""
     try:
         str(path).encode()  # SimpleITK would end the whole process
         if path.is_dir():  # ITK would print a page on it

@@ -22,7 +22,7 @@ _ROUNDING = 2e-6  # of values in single precision, relative to 1 or to the value
 
 
 def misnamed(path: Path) -> str | None:
-    """Whether a NIfTI file is compressed and its name says otherwise, as the end of a sentence."""
+    """Return the contradiction between a NIfTI file's compression and its name, as the end of a sentence."""
     if not path.is_file():  # a pipe would never end
         return None
     with open(path, "rb") as file:

@@ -120,7 +120,13 @@ def _described(request: PredictionRequest, cases: int, requested: Subset | None,
 
 
 def cases_of(request: PredictionRequest, modalities: Modalities, ending: str) -> tuple[list[Case], list[Path]]:
-    """Return all cases, and the files of a folder that belong to no case."""
+    """Return all cases, and the files of a folder that belong to no case.
+
+    Args:
+        request: the flags.
+        modalities: of the model.
+        ending: of the files that the model reads.
+    """
     if request.kind == COHORT:
         return read_cohort(request.input, modalities, ending), []
     if request.kind == BIDS:
@@ -231,8 +237,13 @@ def _predict(
 def previous_stage_of(case: Case, folder: Path | None, ending: str) -> Path | None:
     """Return the file of the previous stage's segmentation of a case; None: the model has no such stage.
 
+    Args:
+        case: the files.
+        folder: of the segmentations; None: there is no such stage.
+        ending: of the files that the model reads.
+
     Raises:
-        CaseError: it is missing.
+        CaseError: the file is missing.
     """
     if folder is None:
         return None

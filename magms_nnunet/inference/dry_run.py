@@ -1,4 +1,4 @@
-"""``magms_predict --dry-run``: what a run would do, as far as names and headers of files tell. Nothing is written."""
+"""``magms_predict --dry-run``: plans a run from the names and headers of files, and writes nothing."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from magms_nnunet.model.model_json import read_dataset_json, read_plans
 
 @dataclass
 class Plan:
-    """What a run would do.
+    """The plan of a run.
 
     Attributes:
-        subsets: modalities -> number of cases that would be predicted from them.
-        finished: number of cases that are finished.
-        failed: case -> why it would fail.
+        subsets: modalities -> number of cases to predict from them.
+        finished: number of finished cases.
+        failed: case -> reason why it would fail.
     """
 
     subsets: Counter[str] = field(default_factory=Counter)
@@ -29,7 +29,7 @@ class Plan:
 
 
 def plan(request: PredictionRequest) -> Plan:
-    """See what a run would do.
+    """Plan a run.
 
     Raises:
         InputError: nothing could be predicted.
