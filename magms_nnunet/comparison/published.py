@@ -42,14 +42,14 @@ def published_tables(modalities: Modalities) -> list[PublishedTable]:
         except InputError:  # this data set lacks a modality
             continue
         if sorted(channels.values()) == list(theirs.complete):
-            ours = {theirs.names[channel]: modalities.names.index(name) for name, channel in channels.items()}
-            return tables(ours)
+            channel_of = {theirs.names[channel]: modalities.names.index(name) for name, channel in channels.items()}
+            return tables(channel_of)
     return []
 
 
-def _brain_tables(ours: dict[str, int]) -> list[PublishedTable]:
+def _brain_tables(channel_of: dict[str, int]) -> list[PublishedTable]:
     def column(system: str, region: str) -> dict[Subset, str]:
-        return _column("table1_iseg2017_dice.csv", ours, region, f"{region}_pm", "{} ± {}", system)
+        return _column("table1_iseg2017_dice.csv", channel_of, region, f"{region}_pm", "{} ± {}", system)
 
     what = "iSeg2017, Dice: mean ± what the text calls the variance"
     systems = ("HeMIS", "UNETR zero-filled", "UNETR mean-filled", "MAG", "MAG-MS")
@@ -62,10 +62,10 @@ def _brain_tables(ours: dict[str, int]) -> list[PublishedTable]:
     ]
 
 
-def _tumour_tables(ours: dict[str, int]) -> list[PublishedTable]:
+def _tumour_tables(channel_of: dict[str, int]) -> list[PublishedTable]:
     def table(number: int, file: str, metric: str, what: str, columns: dict[str, str]) -> PublishedTable:
         spread, form = ("sd", "{} ± {}") if "±" in what else ("var", "{} ({})")
-        cells = {title: _column(file, ours, name, f"{name}_{spread}", form) for title, name in columns.items()}
+        cells = {title: _column(file, channel_of, name, f"{name}_{spread}", form) for title, name in columns.items()}
         return PublishedTable(number, metric, f"MSD Task01, {what}", cells)
 
     dice, hd95 = "Dice: mean (variance)", "HD95 in mm: mean (variance)"
@@ -90,11 +90,11 @@ def _tumour_tables(ours: dict[str, int]) -> list[PublishedTable]:
 
 
 def _column(
-    file: str, ours: dict[str, int], mean: str, spread: str, form: str, system: str | None = None
+    file: str, channel_of: dict[str, int], mean: str, spread: str, form: str, system: str | None = None
 ) -> dict[Subset, str]:
     with (TABLES / file).open(newline="", encoding="utf-8") as source:
         return {
-            tuple(sorted(ours[name] for name in row["modalities"].split("+"))): form.format(
+            tuple(sorted(channel_of[name] for name in row["modalities"].split("+"))): form.format(
                 *(f"{float(row[column]):.3f}" for column in (mean, spread))
             )
             for row in csv.DictReader(source)

@@ -43,14 +43,14 @@ def choose_series(
         UnclearSeriesError: a modality could be several series, a series could be several modalities, or no series is
             a wanted modality.
     """
-    known, usable = guesses(series), [one for one in series if one.problem is None]
+    guessed, usable = guesses(series), [one for one in series if one.problem is None]
     chosen, unclear = dict(named), []
     taken = {one.uid for one in named.values()}
     for channel, kind in kinds_of(modalities).items():
         if channel in named or (requested is not None and channel not in requested):
             continue
-        candidates = [one for one in usable if kind in known[one.uid].kinds and one.uid not in taken]
-        if len(candidates) == 1 and len(known[candidates[0].uid].kinds) == 1:
+        candidates = [one for one in usable if kind in guessed[one.uid].kinds and one.uid not in taken]
+        if len(candidates) == 1 and len(guessed[candidates[0].uid].kinds) == 1:
             chosen[channel] = candidates[0]
         elif candidates:
             unclear.append((channel, candidates))
@@ -123,17 +123,17 @@ def check_frames(chosen: Mapping[int, Series], modalities: Modalities) -> None:
 
 def table(series: Sequence[Series]) -> str:
     """Return a line per series: number, images, modality or problem, and UID."""
-    known, rows = guesses(series), [("number", "images", "modality", "confidence", "reason", "description", "UID")]
+    guessed, rows = guesses(series), [("number", "images", "modality", "confidence", "reason", "description", "UID")]
     for one in series:
-        found = known.get(one.uid) or Guess((), "-", str(one.problem))
+        found = guessed.get(one.uid) or Guess((), "-", str(one.problem))
         kinds = " or ".join(found.kinds) or "-"
         rows.append(
             (one.number, str(len(one.headers)), kinds, found.confidence, found.reason, one.description or "-", one.uid)
         )
-    shown = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
 
 

@@ -65,12 +65,12 @@ def read_image_file(path: Path) -> tuple[Grid, Voxels] | None:
     return _opened(path, _read)
 
 
-def read_header(path: Path, known: dict[bytes, Grid]) -> Grid | None:
+def read_header(path: Path, grids: dict[bytes, Grid]) -> Grid | None:
     """Read the grid of a file without its voxels; None: its format is none that SimpleITK reads.
 
     Args:
         path: of the file.
-        known: bytes of NIfTI headers on the grid -> grid; grids of new headers are added.
+        grids: bytes of NIfTI headers on the grid -> grid; grids of new headers are added.
 
     Raises:
         ImageFileError: as :func:`read_image_file`, as far as the header tells.
@@ -81,9 +81,9 @@ def read_header(path: Path, known: dict[bytes, Grid]) -> Grid | None:
         if header is None or not path.name.endswith((".nii", ".nii.gz")):
             return read_grid(path, header)
         on_grid = b"".join(header.binaryblock[start:end] for start, end in _ON_THE_GRID)
-        if on_grid not in known:
-            known[on_grid] = read_grid(path, header)
-        return known[on_grid]
+        if on_grid not in grids:
+            grids[on_grid] = read_grid(path, header)
+        return grids[on_grid]
 
     return _opened(path, read)
 

@@ -184,8 +184,8 @@ def _jobs(
                 job = replace(job, subset=checked.subset, empty=checked.empty, warnings=checked.warnings)
             jobs.append(job)
         except Exception as error:  # a case must not take the others with it
-            ours = is_prediction_report(request.output / f"{case.name}.json")
-            stays = f"; {case.name}{ending} in {request.output} is of an earlier run" if ours else ""
+            has_earlier_result = is_prediction_report(request.output / f"{case.name}.json")
+            stays = f"; {case.name}{ending} in {request.output} is of an earlier run" if has_earlier_result else ""
             failed[case.name] = failure_message(error, stays)
     return jobs
 

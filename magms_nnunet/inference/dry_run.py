@@ -42,13 +42,13 @@ def plan(request: PredictionRequest) -> Plan:
     extras = request.extras.of_model(dataset_json, len(request.model.existing_folds()))
     cases, misnamed = cases_of(request, modalities, ending)
     found = Plan(failed={path.name: why_misnamed(path, ending) for path in misnamed[request.part :: request.parts]})
-    known = {
+    header_checks = {
         "geometry_tolerance": request.checks.geometry_tolerance,
         "allow_two_positions": request.checks.allow_two_positions,
         "volumes": request.model.reads_volumes(plans),
     }
-    mine = cases[request.part :: request.parts]
-    for case in tqdm(mine, "reading headers", unit="case", leave=False, disable=not request.progress_bar):
+    own_cases = cases[request.part :: request.parts]
+    for case in tqdm(own_cases, "reading headers", unit="case", leave=False, disable=not request.progress_bar):
         try:
             check_name(case, ending)
             subset = choose_modalities(case, requested, modalities, ending)
@@ -58,7 +58,7 @@ def plan(request: PredictionRequest) -> Plan:
                 found.finished += 1
                 continue
             check_replaceable(case.name, request.output, ending)
-            check_headers(case, subset, modalities, **known)
+            check_headers(case, subset, modalities, **header_checks)
             found.subsets[modalities.format(subset)] += 1
         except CaseError as error:
             found.failed[case.name] = error.message

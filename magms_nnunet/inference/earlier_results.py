@@ -61,8 +61,8 @@ def check_model_files(model: TrainedModel, output: Path) -> None:
     """
     for name, content in model_files(model).items():
         path = output / name
-        ours = map(is_prediction_report, output.glob("*.json"))
-        if path.exists() and _read_or_empty(path) != content and not any(ours):
+        are_reports = map(is_prediction_report, output.glob("*.json"))
+        if path.exists() and _read_or_empty(path) != content and not any(are_reports):
             raise InputError(f"{path} is not this model's: choose another output folder, or move it away")
 
 

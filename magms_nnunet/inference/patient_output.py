@@ -80,9 +80,9 @@ def check_targets(output: Path, targets: dict[str, Path], name: str) -> None:
         InputError: the folder cannot be written to, or another program has written a file of that name.
     """
     check_writable(output.parent)
-    ours = is_prediction_report(output.parent / f"{name}.json")
+    is_earlier_result = is_prediction_report(output.parent / f"{name}.json")
     for path in targets.values():
-        if path.exists() and not ours:
+        if path.exists() and not is_earlier_result:
             raise InputError(f"-o {output}: {path} is no result of magms_predict: move it away, or choose another name")
 
 

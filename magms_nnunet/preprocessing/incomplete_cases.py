@@ -80,7 +80,7 @@ def change_fingerprint(module, planners: Container[str]) -> None:
 
 
 def change_planner(module, planners: Container[str]) -> None:
-    """Refuse a dataset with gaps where the planner is not one of ours."""
+    """Refuse a dataset with gaps where the planner is not of this package."""
     planner = module.ExperimentPlanner
     plan = planner.plan_experiment
 
@@ -94,7 +94,7 @@ def change_planner(module, planners: Container[str]) -> None:
 
 
 def change_preprocessor(module, planners: Container[str]) -> None:
-    """Preprocess a dataset with gaps, for plans of ours only; missing channels become NaN."""
+    """Preprocess a dataset with gaps, for plans of this package only; missing channels become NaN."""
     preprocessor = module.DefaultPreprocessor
     run, run_case = preprocessor.run, preprocessor.run_case
 
@@ -104,8 +104,8 @@ def change_preprocessor(module, planners: Container[str]) -> None:
         raw, folder = (Path(root) / name for root in (module.nnUNet_raw, module.nnUNet_preprocessed))
         plans, dataset_json = folder / f"{plans_identifier}.json", folder / "dataset.json"
         if plans.is_file() and dataset_json.is_file():
-            ours = module.load_json(str(plans)).get("experiment_planner_used") in planners
-            if not ours or type(self).run_case is not preprocessor.run_case:
+            own_plans = module.load_json(str(plans)).get("experiment_planner_used") in planners
+            if not own_plans or type(self).run_case is not preprocessor.run_case:
                 content = module.load_json(str(dataset_json))
                 _refuse_gaps(listed(str(raw), content), content)
         return run(self, dataset_name_or_id, configuration_name, plans_identifier, num_processes)
@@ -143,15 +143,15 @@ def change_listing(module, planners: Container[str]) -> None:
 
 
 def change_trainer(module, planners: Container[str]) -> None:
-    """Refuse preprocessed cases with gaps where the trainer is not one of ours."""
+    """Refuse preprocessed cases with gaps where the trainer is not of this package."""
     trainer = module.nnUNetTrainer
     datasets_of = trainer.get_tr_and_val_datasets
 
     @wraps(datasets_of)
     def complete_datasets(self):
         datasets = datasets_of(self)
-        ours = self.plans_manager.plans.get("experiment_planner_used") in planners
-        if ours and not hasattr(self, "takes_incomplete_cases"):
+        own_plans = self.plans_manager.plans.get("experiment_planner_used") in planners
+        if own_plans and not hasattr(self, "takes_incomplete_cases"):
             names = _names(self.dataset_json)
             if cases := AvailableModalities.of_datasets(datasets, len(names)).incomplete():
                 incomplete = _missing_modalities(cases, names)

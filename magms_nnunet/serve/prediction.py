@@ -19,7 +19,7 @@ from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.serve.job import IMAGES, Answer, Task, is_cancelled, note_progress
 from magms_nnunet.serve.preview import preview
 from magms_nnunet.serve.settings import Models
-from magms_nnunet.serve.study import FOLDER, StudyFlags, told
+from magms_nnunet.serve.study import FOLDER, StudyFlags, client_message
 
 
 class UnusableError(Exception):
@@ -107,15 +107,15 @@ def predict_task(models: Models, stages: Sequence[TrainedModel], task: Task) -> 
                 warnings.simplefilter("ignore", InputWarning)
                 done = predict_stage(task, shared, folder, previous, stage)
         except CaseError as error:
-            raise UnusableError(_told(error.message, task)) from error
+            raise UnusableError(_client_message(error.message, task)) from error
         except InputError as error:
-            raise UnusableError(_told(str(error), task)) from error
+            raise UnusableError(_client_message(str(error), task)) from error
         if is_cancelled(task.folder):
             raise CancelledError
         for message in done.failed.values():
             if isinstance(message, FaultMessage):
                 raise RuntimeError(message.traceback)
-            raise UnusableError(_told(message, task))
+            raise UnusableError(_client_message(message, task))
         previous = done.segmentation
     names = [stages[-1].modalities.names[channel] for channel in done.images]
     slices = preview(dict(zip(names, done.images.values(), strict=True)), done.segmentation) if task.preview else None
@@ -191,8 +191,8 @@ def _by_channel(folder: Path, start: str, ending: str) -> dict[int, Path]:
     return {int(path.name.removesuffix(ending)[-4:]): path for path in paths if path.name.startswith(start)}
 
 
-def _told(message: str, task: Task) -> str:
-    return message if task.study is None else told(message, task.folder / FOLDER, {})
+def _client_message(message: str, task: Task) -> str:
+    return message if task.study is None else client_message(message, task.folder / FOLDER, {})
 
 
 def _check_size(images: Path, task: Task) -> None:

@@ -61,7 +61,7 @@ class Study:
             self._check_transfer_syntaxes()
             return find_series(self.folder)
         except InputError as error:
-            raise Problem(422, told(error, self.folder, self.names)) from error
+            raise Problem(422, client_message(error, self.folder, self.names)) from error
 
     def choose(self, flags: StudyFlags, modalities: Modalities, voxels: int) -> tuple[str, ...]:
         """Return the modalities of the prediction.
@@ -83,7 +83,7 @@ class Study:
                 check_frames(chosen, modalities)
         except InputError as error:
             listed = {"series": described(found, modalities)} if isinstance(error, UnclearSeriesError) else {}
-            raise Problem(422, told(error, self.folder, self.names), members=listed) from error
+            raise Problem(422, client_message(error, self.folder, self.names), members=listed) from error
         for channel, series in chosen.items():
             name = f"series {one_line(series.number)} ({modalities.names[channel]})"
             if (size := _voxels(series)) > voxels:
@@ -111,19 +111,19 @@ def described(series: list[Series], modalities: Modalities) -> list[dict]:
     Each has ``number``, ``uid``, ``description``, ``images``, ``modalities`` that it could be, ``reason`` and
     ``confidence`` of that; a series that cannot be used has ``problem`` and no modalities.
     """
-    known, kinds = guesses(series), kinds_of(modalities)
+    guessed, kinds = guesses(series), kinds_of(modalities)
     found = []
     for one in series:
         about: dict = {"number": one.number, "uid": one.uid, "description": one.description, "images": len(one.files)}
         about |= {"modalities": [], "reason": None, "confidence": None, "problem": one.problem}
-        if guess := known.get(one.uid):
+        if guess := guessed.get(one.uid):
             names = [modalities.names[channel] for channel, kind in kinds.items() if kind in guess.kinds]
             about |= {"modalities": names, "reason": guess.reason, "confidence": guess.confidence}
         found.append(about)
     return found
 
 
-def told(message: object, folder: Path, names: dict[str, str]) -> str:
+def client_message(message: object, folder: Path, names: dict[str, str]) -> str:
     """Return a message of ``magms_predict`` with the client's file names, and parameters in place of flags.
 
     Args:

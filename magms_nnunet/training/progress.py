@@ -11,11 +11,11 @@ class Progress:
     """Shows a bar on a terminal, and estimates the end from the mean time of this run's epochs.
 
     Args:
-        shown: whether this process shows a bar; of several processes only one does.
+        shows_bar: whether this process shows a bar; of several processes only one does.
     """
 
-    def __init__(self, shown: bool):
-        self._shown = shown
+    def __init__(self, shows_bar: bool):
+        self._shows_bar = shows_bar
         self._bar: tqdm | None = None
         self._start_s = 0.0
         self._epochs = 0
@@ -31,7 +31,7 @@ class Progress:
         self.close()
         if not self._epochs:
             self._start_s = perf_counter()
-        if self._shown and sys.stderr.isatty():
+        if self._shows_bar and sys.stderr.isatty():
             self._bar = tqdm(total=iterations, desc=f"epoch {epoch} of {epochs}", unit="step", leave=False)
 
     def step(self, loss: float) -> None:

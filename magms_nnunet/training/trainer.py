@@ -82,17 +82,17 @@ class ModalityTrainer(nnUNetTrainer):
         self._apply_run_length(run_length_from_environment())
         self._available = AvailableModalities(len(self.modalities))
         self._lock, self._signals, self._augmenting = ExitStack(), Signals(self.is_ddp), []
-        self._progress = Progress(shown=self.local_rank == 0)
+        self._progress = Progress(shows_bar=self.local_rank == 0)
         guard_pretrained_weights()
         for text in untested_nnunet_warnings():
             self.print_to_log_file(f"magms_nnunet: warning: {text}")
 
     def _check_that_the_model_can_be_loaded(self) -> None:
         """Raise InputError where a command would refuse the trained model for its plans or its dataset.json."""
-        ours, folder = self.my_init_kwargs, Path(self.preprocessed_dataset_folder_base)
+        arguments, folder = self.my_init_kwargs, Path(self.preprocessed_dataset_folder_base)
         plans, name = folder / f"{self.plans_manager.plans_name}.json", self.configuration_name
-        check_dataset_json(folder / "dataset.json", ours["dataset_json"])
-        check_plans(plans, with_current_keys(ours["plans"]))
+        check_dataset_json(folder / "dataset.json", arguments["dataset_json"])
+        check_plans(plans, with_current_keys(arguments["plans"]))
         check_configuration(plans, name, self.configuration_manager.configuration)
         check_architecture(self.configuration_manager)
         if (planned := len(self.configuration_manager.normalization_schemes)) != len(self.modalities):
@@ -315,8 +315,8 @@ class ModalityTrainer(nnUNetTrainer):
     def on_epoch_end(self):
         """Also log the expected end of the training."""
         super().on_epoch_end()
-        if said := self._progress.end_epoch(self.num_epochs - self.current_epoch):
-            self.print_to_log_file(f"magms_nnunet: {said}")
+        if message := self._progress.end_epoch(self.num_epochs - self.current_epoch):
+            self.print_to_log_file(f"magms_nnunet: {message}")
 
     def save_checkpoint(self, filename: str) -> None:
         """Write nnU-Net's checkpoint; a crash leaves either the old file or the new one.
@@ -347,13 +347,17 @@ class ModalityTrainer(nnUNetTrainer):
                 torch.save(filename_or_checkpoint, file)
                 self.load_checkpoint(file)
             return
-        path, ours = Path(filename_or_checkpoint), self.my_init_kwargs
+        path, arguments = Path(filename_or_checkpoint), self.my_init_kwargs
         trust, remedy = trusted_by_environment(), f"{TRUST_VARIABLE}=1 if you trust who made it"
         content = read_checkpoint(path, trust, remedy)
-        this_run = {"trainer": type(self).__name__, "configuration": ours["configuration"], "fold": ours["fold"]}
+        this_run = {
+            "trainer": type(self).__name__,
+            "configuration": arguments["configuration"],
+            "fold": arguments["fold"],
+        }
         check_continues(path, content, this_run)
         folder, trained = Path(self.preprocessed_dataset_folder_base), content["init_args"]
-        check_trained_with(folder, path, trained, ours["plans"], ours["dataset_json"])
+        check_trained_with(folder, path, trained, arguments["plans"], arguments["dataset_json"])
         kept = run_length_of_checkpoint(path, trained)
         if not self.was_initialized:
             self.initialize()

@@ -18,7 +18,7 @@ def clock(monkeypatch):
 
 
 def test_the_end_is_estimated_from_the_mean_of_this_runs_epochs(clock):
-    progress = Progress(shown=False)
+    progress = Progress(shows_bar=False)
     for seconds, left in ((100, 4), (200, 3)):
         progress.start_epoch(7, 12, 250)
         clock[0] += seconds
@@ -29,12 +29,12 @@ def test_the_end_is_estimated_from_the_mean_of_this_runs_epochs(clock):
     assert progress.end_epoch(0) is None
 
 
-@pytest.mark.parametrize(("shown", "terminal", "bars"), [(True, True, 1), (True, False, 0), (False, True, 0)])
-def test_a_bar_is_drawn_on_a_terminal_by_one_process(shown, terminal, bars, monkeypatch):
+@pytest.mark.parametrize(("shows_bar", "terminal", "bars"), [(True, True, 1), (True, False, 0), (False, True, 0)])
+def test_a_bar_is_drawn_on_a_terminal_by_one_process(shows_bar, terminal, bars, monkeypatch):
     stream = io.StringIO()
     stream.isatty = lambda: terminal
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = Progress(shown)
+    progress = Progress(shows_bar)
     progress.start_epoch(3, 5, 2)
     progress.step(0.25)
     progress.step(0.125)

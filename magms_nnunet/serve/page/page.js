@@ -212,13 +212,13 @@ async function forget() {
 }
 
 async function showResult() {
-  const told = await (await ask(`/jobs/${job.id}/report`)).json();
-  byId("summary").textContent = `From ${told.modalities_used.join(" + ")}, in ${job.seconds.toFixed(1)} s` +
-    (told.modalities_absent.length ? `; without ${told.modalities_absent.join(", ")}` : "") +
-    (told.expected_dice ? `; Dice to expect ${told.expected_dice.mean.toFixed(3)}${told.weak ? ", which is weak" : ""}` : "") +
-    (told.next_scan ? `; acquire next: ${told.next_scan.modality}, +${told.next_scan.gain.toFixed(3)}` : "");
-  byId("bounds").replaceChildren(...boundsOf(told.dice_at_least).map(text => element("li", {textContent: text})));
-  byId("warnings").replaceChildren(...told.warnings.map(text => element("li", {textContent: text})));
+  const saved = await (await ask(`/jobs/${job.id}/report`)).json();
+  byId("summary").textContent = `From ${saved.modalities_used.join(" + ")}, in ${job.seconds.toFixed(1)} s` +
+    (saved.modalities_absent.length ? `; without ${saved.modalities_absent.join(", ")}` : "") +
+    (saved.expected_dice ? `; Dice to expect ${saved.expected_dice.mean.toFixed(3)}${saved.weak ? ", which is weak" : ""}` : "") +
+    (saved.next_scan ? `; acquire next: ${saved.next_scan.modality}, +${saved.next_scan.gain.toFixed(3)}` : "");
+  byId("bounds").replaceChildren(...boundsOf(saved.dice_at_least).map(text => element("li", {textContent: text})));
+  byId("warnings").replaceChildren(...saved.warnings.map(text => element("li", {textContent: text})));
   byId("view").hidden = byId("legend").hidden = byId("planes").hidden = !job.slices;
   if (job.slices) {
     byId("shown").replaceChildren(...job.modalities.map(name => element("option", {value: name, textContent: name})));
