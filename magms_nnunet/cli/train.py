@@ -1,9 +1,14 @@
 """``python -m magms_nnunet.train``: nnUNetv2_train for processes that torchrun has started, on several machines."""
 
 import argparse
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from magms_nnunet.cli import exits, flags
+
+if TYPE_CHECKING:
+    from magms_nnunet.training.distributed import TrainRequest
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,22 +47,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from magms_nnunet.training.distributed import TrainRequest, train
+    from magms_nnunet.training.distributed import PartnerLostError, train
 
-    train(
-        TrainRequest(
-            dataset=args.dataset,
-            configuration=args.configuration,
-            fold=args.fold,
-            trainer=args.tr,
-            plans=args.p,
-            device=args.device,
-            pretrained_weights=args.pretrained_weights,
-            continue_training=args.c,
-            only_validation=args.val,
-            validate_best=args.val_best,
-            save_probabilities=args.npz,
-            disable_checkpointing=args.disable_checkpointing,
-        )
-    )
+    try:
+        train(_request(args))
+    except PartnerLostError as error:
+        exits.say(f"magms_nnunet.train: {error}", sys.stderr)
+        return 1
     return 0
+
+
+def _request(args: argparse.Namespace) -> "TrainRequest":
+    from magms_nnunet.training.distributed import TrainRequest
+
+    return TrainRequest(
+        dataset=args.dataset,
+        configuration=args.configuration,
+        fold=args.fold,
+        trainer=args.tr,
+        plans=args.p,
+        device=args.device,
+        pretrained_weights=args.pretrained_weights,
+        continue_training=args.c,
+        only_validation=args.val,
+        validate_best=args.val_best,
+        save_probabilities=args.npz,
+        disable_checkpointing=args.disable_checkpointing,
+    )

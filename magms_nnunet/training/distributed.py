@@ -1,6 +1,7 @@
 """Trains a fold with the processes that torchrun has started, on one machine or several; alone, as nnU-Net does."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from magms_nnunet.nnunet.distributed import own_devices, place
 from magms_nnunet.runtime.cores import limit_threads
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+class PartnerLostError(Exception):
+    """Another process of the training is gone, and so is this training."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def train(request: TrainRequest) -> None:
             device,
         )
         return
-    with _process_group(request.device) as device, own_devices():
+    with _process_group(request.device) as device, own_devices(), _lost_partners_named():
         _train_together(request, fold, device)
 
 
@@ -83,6 +88,22 @@ def _train_together(request: TrainRequest, fold: int | str, device: torch.device
     if request.validate_best:
         trainer.load_checkpoint(str(Path(trainer.output_folder, "checkpoint_best.pth")))
     trainer.perform_actual_validation(request.save_probabilities)
+
+
+@contextmanager
+def _lost_partners_named() -> Iterator[None]:
+    """Inside, raise PartnerLostError where another process is gone."""
+    rank, processes = dist.get_rank(), dist.get_world_size()
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):  # gloo's are bare RuntimeErrors
+            raise
+        reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]  # no line of its source
+        raise PartnerLostError(
+            f"process {rank} of {processes} has lost another one, whose machine or process has ended ({reason}): start "
+            "all of them again with --c"
+        ) from error
 
 
 @contextmanager
