@@ -102,8 +102,11 @@ def test_a_patient_from_files_to_download(page, server, images, magms_predict, t
     assert code == 0
     assert saved.read_bytes() == (tmp_path / "expected" / f"p1{ENDING}").read_bytes()
 
-    page.evaluate("document.getElementById('forget').click()")
-    page.wait_for("document.getElementById('result').hidden")
+    assert page.evaluate("document.getElementById('axial').parentNode.textContent") == "RLAP"
+    page.give_files("#files", images["T2"])  # whose result this is not
+    page.wait_for(
+        "document.getElementById('result').hidden && document.querySelectorAll('#chosen select').length === 3"
+    )
     assert server.running.jobs._jobs == {}
 
 
@@ -134,8 +137,10 @@ def test_a_zipped_study_from_its_series_to_a_dicom_seg(page, server, tmp_path):
     choices = CHOICES.replace("#chosen", "#series")
     page.wait_for(f"{choices}.length === 3")
     assert page.evaluate(choices) == ["FLAIR", "", ""]
-    assert page.evaluate("document.getElementById('status').textContent") == "T1c could be series 2 or 3: choose."
+    said = "document.getElementById('expected').textContent"
+    assert page.evaluate(said).startswith("T1c could be series 2 or 3: choose. FLAIR: ")
     page.evaluate("{const s = document.querySelectorAll('#series select')[2]; s.value = 'T1c'; s.onchange();}")
+    assert "choose" not in page.evaluate(said)
     page.evaluate("document.getElementById('output-type').value = 'dicom-seg'")
     page.evaluate("document.getElementById('predict').click()")
     page.wait_for("!document.getElementById('result').hidden")
@@ -150,5 +155,6 @@ def test_a_zipped_study_from_its_series_to_a_dicom_seg(page, server, tmp_path):
         time.sleep(0.1)
     assert saved.read_bytes()[128:132] == b"DICM"
     page.evaluate("document.getElementById('forget').click()")
-    page.wait_for("document.getElementById('result').hidden")
+    page.wait_for("document.getElementById('status').textContent === 'Removed'")
+    assert page.evaluate("document.getElementById('result').hidden")
     assert server.running.jobs._jobs == {}

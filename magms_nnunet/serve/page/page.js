@@ -1,7 +1,7 @@
 "use strict";
 
 const byId = id => document.getElementById(id);
-const PLANES = ["axial", "coronal", "sagittal"];
+const SIDES = {axial: "RLAP", coronal: "RLSI", sagittal: "APSI"};  // of the patient: left, right, upper, lower edge
 let models = [];
 let files = [];            // {file, modality}
 let study = null;          // {file, series: what the server says of each, and its modality}
@@ -48,6 +48,8 @@ function showKinds() {
 
 async function add(list) {
   report(null);
+  await forget();  // a result of other scans must not stand below these
+  say("");
   const added = [...list];
   const zip = added.find(file => /\.zip$/i.test(file.name));
   if (zip) { await addStudy(zip); return; }
@@ -73,7 +75,8 @@ function showFiles() {
     const select = modalityOf(entry, entry.file.name);
     const remove = element("button", {type: "button", textContent: "Remove", ariaLabel: `Remove ${entry.file.name}`});
     remove.onclick = () => { files = files.filter(other => other !== entry); showFiles(); byId("files").focus(); };
-    const size = `${(entry.file.size / 1048576).toFixed(1)} MiB`;
+    const kib = entry.file.size / 1024;
+    const size = kib < 1024 ? `${Math.ceil(kib)} KiB` : `${(kib / 1024).toFixed(1)} MiB`;
     return element("tr", {}, ...[entry.file.name, size, select, remove].map(content => element("td", {}, content)));
   }));
   showExpected();
@@ -94,9 +97,15 @@ async function addStudy(file) {
     one.modality = one.modalities.length === 1 && couldBe(name).length === 1 ? name : "";
   }
   study = {file, series};
+  say("");
   showStudy();
-  const unclear = chosenModel().modalities.filter(name => couldBe(name).length && !series.some(one => one.modality === name));
-  say(unclear.map(name => `${name} could be series ${couldBe(name).map(one => one.number).join(" or ")}: choose.`).join(" "));
+}
+
+function unclear() {  // what the study does not say, and nobody has chosen
+  const open = (study ? chosenModel().modalities : []).filter(name => !subset().includes(name));
+  return open.map(name => [name, study.series.filter(one => !one.modality && one.modalities.includes(name))])
+    .filter(([, could]) => could.length)
+    .map(([name, could]) => `${name} could be series ${could.map(one => one.number).join(" or ")}: choose. `).join("");
 }
 
 function showStudy() {
@@ -138,15 +147,15 @@ function showExpected() {
   if (twice) { byId("expected").textContent = `Two ${study ? "series" : "files"} have the same modality: give each modality once.`; return; }
   const dice = of => model.expected_dice[model.modalities.filter(name => of.includes(name)).join("+")]?.mean;
   const now = dice(names);
-  if (!names.length) { byId("expected").textContent = ""; return; }
+  if (!names.length) { byId("expected").textContent = unclear(); return; }
   if (now === undefined) {
-    byId("expected").textContent = `${names.join(" + ")}: nobody has evaluated this model on this subset.`;
+    byId("expected").textContent = `${unclear()}${names.join(" + ")}: nobody has evaluated this model on this subset.`;
     return;
   }
   const gains = model.modalities.filter(name => !names.includes(name))
     .map(name => [name, dice([...names, name]) - now]).filter(([, gain]) => gain > 0).sort((a, b) => b[1] - a[1]);
   const next = gains.length ? ` Acquire next: ${gains[0][0]}, +${gains[0][1].toFixed(3)}.` : "";
-  byId("expected").textContent = `Dice to expect from ${names.join(" + ")}: ${now.toFixed(3)}.${next}`;
+  byId("expected").textContent = `${unclear()}Dice to expect from ${names.join(" + ")}: ${now.toFixed(3)}.${next}`;
 }
 
 async function predict() {
@@ -223,7 +232,7 @@ async function showResult() {
   if (job.slices) {
     byId("shown").replaceChildren(...job.modalities.map(name => element("option", {value: name, textContent: name})));
     byId("legend").replaceChildren(...chosenModel().legend.map(legendEntry));
-    byId("planes").replaceChildren(...PLANES.map(planeView));
+    byId("planes").replaceChildren(...Object.keys(SIDES).map(planeView));
   }
   byId("result").hidden = false;
   say("Done");
@@ -282,7 +291,8 @@ function planeView(plane) {
   byId("shown").addEventListener("change", draw);
   byId("opacity").addEventListener("input", draw);
   draw();
-  return element("figure", {}, picture, caption, slider);
+  const sides = [...SIDES[plane]].map(side => element("span", {textContent: side, ariaHidden: "true"}));
+  return element("figure", {}, element("div", {className: "frame"}, picture, ...sides), caption, slider);
 }
 
 async function save(path, name) {
