@@ -21,7 +21,7 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 class PartnerLostError(Exception):
-    """Another process of the training is gone, and so is this training."""
+    """Another process of the training has ended, so that the training cannot continue."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _train_together(request: TrainRequest, fold: int | str, device: torch.device
 
 @contextmanager
 def _lost_partners_named() -> Iterator[None]:
-    """Inside, raise PartnerLostError where another process is gone."""
+    """Turn the errors of a connection to an ended process into PartnerLostError."""
     rank, processes = dist.get_rank(), dist.get_world_size()
     try:
         yield
