@@ -3,6 +3,8 @@ PYTHON ?= python3
 # Further requirements, which replace their lines of constraints.txt in a new .venv: make test WITH="nnunetv2==2.8.0"
 WITH ?=
 REPLACED := $(foreach requirement,$(WITH),-e '^$(firstword $(subst =, ,$(subst @, ,$(requirement))))==')
+FAST := $(addprefix tests/,cli comparison cpu dicom images losses metrics networks preprocessing storage trust \
+	test_architecture.py test_modalities.py test_public_interface.py test_requirements.py)
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/.ready
@@ -15,10 +17,10 @@ demo: $(READY)  ## train on a small phantom and predict from subsets of its moda
 	$(BIN)/magms_demo -o magms_demo
 
 test: $(READY)  ## what must pass before every commit
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY)  ## for the loop of a developer: functions on small arrays and files, without training and commands
-	$(BIN)/python -m pytest -m "not slow" $(FAST)
+	$(BIN)/python -m pytest -m "not slow and not process" $(FAST)
 
 test-all: $(READY)  ## also what takes long
 	$(BIN)/python -m pytest

@@ -1,7 +1,8 @@
-"""What all tests share: one thread per process, the same seed, and where tests run if there are two processes."""
+"""What all tests share: one thread per process and the same seed."""
 
 import multiprocessing.process
 import os
+import random
 import sys
 from multiprocessing.pool import ThreadPool
 
@@ -9,16 +10,27 @@ os.environ.setdefault("nnUNet_def_n_proc", "1")  # nnU-Net reads it when it is i
 os.environ.setdefault("nnUNet_n_proc_DA", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on arrays this small, threads wait for each other
 
+import numpy as np
 import pytest
 import torch
 from nnunetv2.utilities import utils
 
-CHAIN = "chain"  # the fixture that takes longest
+
+def _seed_all():
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Fixtures of a wide scope, such as trained models, are the same whichever test comes first."""
+    _seed_all()
 
 
 @pytest.fixture(autouse=True)
 def _seed():
-    torch.manual_seed(0)
+    """And tests are, whichever fixtures were made for them."""
+    _seed_all()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,14 +51,3 @@ def pytest_configure(config):
 def _refuse_processes(event, *_):
     if event in ("subprocess.Popen", "os.fork", "os.system"):
         raise RuntimeError("a test of make test-fast starts a process: mark it with pytest.mark.process")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """With two processes, all tests of the trained model run in one of them, and those of a file in the same one."""
-    if not getattr(config.option, "loadgroup", False):
-        return
-    of_chain = {item.path for item in items if CHAIN in item.fixturenames}
-    items.sort(key=lambda item: item.path not in of_chain)  # what takes longest begins first
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(CHAIN if item.path in of_chain else item.location[0]))

@@ -27,9 +27,10 @@ COMMANDS = {
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 
 
-@pytest.fixture(params=["unet", "unetr"])
-def calls(request, tmp_path) -> list[list[str]]:
+@pytest.fixture(scope="module", params=["unet", "unetr"])
+def calls(request, tmp_path_factory) -> list[list[str]]:
     """What the whole page would call, recorded by commands that do nothing else."""
+    tmp_path = tmp_path_factory.mktemp("calls")
     log = tmp_path / "log"
     recorder = f'#!{sys.executable}\nimport json, sys\nopen({str(log)!r}, "a").write(json.dumps(sys.argv) + "\\n")\n'
     (tmp_path / "bin").mkdir()

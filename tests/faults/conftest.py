@@ -55,6 +55,8 @@ class FaultTable:
         return lines
 
     def pytest_terminal_summary(self, terminalreporter):
+        if terminalreporter.config.pluginmanager.hasplugin("dsession"):
+            return  # the tests were collected in other processes
         whole_folder = [Path(arg) for arg in terminalreporter.config.args]
         if not any(
             (terminalreporter.config.invocation_params.dir / arg) in (FOLDER, *FOLDER.parents) for arg in whole_folder

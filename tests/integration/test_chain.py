@@ -40,7 +40,7 @@ def test_learning_rate_goes_on_where_it_was(chain):
 
 def test_log_states_modalities_settings_and_run_length(chain):
     for log in (chain.killed, chain.continued):
-        (line,) = re.findall(r"magms_nnunet: (.+)", log)
+        (line,) = re.findall(r"magms_nnunet: (modalities .+)", log)
         assert "FLAIR, T1, T1c, T2" in line
         assert str(asdict(Settings())) in line
         assert f"{EPOCHS} epochs of 1 iterations, a checkpoint every 1 epochs" in line

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -16,6 +17,13 @@ from magms_nnunet.planners import (
 )
 
 DATASET = "Dataset998_Planned"
+
+
+@pytest.fixture(autouse=True)
+def _no_weights():
+    """Networks are built here to be counted, not to be used."""
+    with torch.device("meta"):
+        yield
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -25,11 +26,12 @@ class Page:
         shell = f'exec 3<&{inherited[0]} 4>&{inherited[1]}; exec "$@"'
         flags = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-pipe"]
         flags += ["--no-sandbox"] if os.geteuid() == 0 else []
+        self._temporary = TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)  # paths of sockets must be short
         self._log = open(folder / "browser.log", "wb")  # noqa: SIM115 closed with the page
         self._process = subprocess.Popen(
             ["bash", "-c", shell, "bash", BROWSER, *flags, f"--user-data-dir={folder / 'profile'}"],
             pass_fds=inherited,
-            env=os.environ | {"TMPDIR": str(folder)},
+            env=os.environ | {"TMPDIR": self._temporary.name},
             stdout=self._log,
             stderr=self._log,
         )
@@ -46,6 +48,7 @@ class Page:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._temporary.cleanup()
         self._log.close()
         os.close(self._commands)
         os.close(self._events)

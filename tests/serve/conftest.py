@@ -49,6 +49,13 @@ class Server:
         """Of patients: whatever lies in the folder for temporary files and is no folder."""
         return [path for path in self.temporary.rglob("*") if not path.is_dir()]
 
+    def wait_until_empty(self) -> None:
+        """It knows no job: what a page asks for comes a moment after a click."""
+        end = time.monotonic() + 60
+        while self.running.jobs._jobs:
+            assert time.monotonic() < end, self.running.jobs._jobs
+            time.sleep(0.02)
+
     def state(self, job: str) -> str:
         return self.client.state(job)["state"]
 

@@ -107,7 +107,7 @@ def test_a_patient_from_files_to_download(page, server, images, magms_predict, t
     page.wait_for(
         "document.getElementById('result').hidden && document.querySelectorAll('#chosen select').length === 3"
     )
-    assert server.running.jobs._jobs == {}
+    server.wait_until_empty()
 
 
 def test_a_file_that_is_no_image_is_said_and_the_next_one_is_predicted(page, images, tmp_path):
@@ -157,4 +157,4 @@ def test_a_zipped_study_from_its_series_to_a_dicom_seg(page, server, tmp_path):
     page.evaluate("document.getElementById('forget').click()")
     page.wait_for("document.getElementById('status').textContent === 'Removed'")
     assert page.evaluate("document.getElementById('result').hidden")
-    assert server.running.jobs._jobs == {}
+    server.wait_until_empty()

@@ -1,6 +1,5 @@
 """Training by torchrun: each process on its own device, all stop together."""
 
-import os
 import signal
 
 import pytest
@@ -17,6 +16,7 @@ from magms_nnunet.trainers import MAGMSTrainer
 from magms_nnunet.training.distributed import TrainRequest, train
 from magms_nnunet.training.stopping import Signals
 from tests.trainers.conftest import batch, make_trainer  # noqa: F401 (a fixture)
+from tests.training.two_processes import steps_until_stopped
 
 
 @pytest.fixture
@@ -48,29 +48,6 @@ def test_nnunets_own_wrapper_is_back_afterwards():
     with own_devices():
         assert module.DDP is not DistributedDataParallel
     assert module.DDP is DistributedDataParallel
-
-
-def steps_until_stopped(rank: int, path: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=2)
-    signals, done = Signals(together=True), 0
-    stopped = None
-
-    def tidy_up(name: str) -> None:
-        nonlocal stopped
-        stopped = name
-
-    try:
-        with signals.end(tidy_up, "too late"):
-            for step in range(5):
-                if rank == 1 and step == 2:
-                    os.kill(os.getpid(), signal.SIGTERM)  # between two steps, and to this process alone
-                with signals.deferred():
-                    dist.barrier()
-                    done += 1
-    except SystemExit as end:
-        with open(f"{path}/{rank}", "w") as file:
-            file.write(f"{done} {stopped} {end.code}")
-    dist.destroy_process_group()
 
 
 def test_all_processes_stop_after_the_same_step(tmp_path):
