@@ -2,11 +2,13 @@
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
 from html import unescape
+from xml.etree import ElementTree
 
 import pytest
 
@@ -47,10 +49,15 @@ addEventListener("load", async () => {
   over.value = 1;
   over.dispatchEvent(new Event("change"));
   tiles.push(await drawn(tiles[0][0]));
+  const saved = [];
+  URL.createObjectURL = blob => { saved.push(blob.text()); return "#"; };
+  document.querySelector("button[data-svg]").click();
+  document.querySelector("button[data-csv]").click();
+  const [svg, volumes] = await Promise.all(saved);
   parent.postMessage({
     page: document.title, width: innerWidth, scrollWidth: document.documentElement.scrollWidth,
     dice: sort(scores, "Dice"), cases: sort(scores, "Case"), hd95: sort(subsets, "HD95, mm"),
-    subsets: sort(subsets, "Subset"), tiles, csv: csvOf(scores),
+    subsets: sort(subsets, "Subset"), tiles, csv: csvOf(scores), svg, volumes,
   }, "*");
 });
 </script>
@@ -145,6 +152,17 @@ def test_a_table_becomes_csv_with_all_digits_and_no_formula(visit):
     assert {row[0] for row in rows} == {"case 1", "case 9", "case 10"}
     (name, *_), *_ = csv.reader(visit[0]["awkward", 1280]["csv"].splitlines()[1:])
     assert name.startswith(("case", "<img"))
+
+
+def test_a_button_saves_a_figure_that_is_svg_by_itself_and_a_table(visit):
+    for result in visit[0].values():
+        figure = ElementTree.fromstring(result["svg"])
+        assert figure.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(list(figure.iter("{http://www.w3.org/2000/svg}polygon"))) == 15  # a mean per subset
+        header, *regions = csv.reader(result["volumes"].splitlines())
+        assert header == ["Region", "Cases", "Mean difference, ml", "−1.96 SD", "+1.96 SD"]
+        assert regions
+        assert all(math.isfinite(float(cell)) for row in regions for cell in row[1:])
 
 
 def test_names_sort_as_people_count(visit):
