@@ -13,6 +13,7 @@ from magms_nnunet.images.bids import find_bids
 from magms_nnunet.images.cases import Case, check_result_name, choose_modalities, find_cases
 from magms_nnunet.images.checks import InputChecks, check_case, check_previous_stage
 from magms_nnunet.images.cohort import read_cohort
+from magms_nnunet.inference.case_report import expectation_of_subset
 from magms_nnunet.inference.earlier_results import (
     check_model_files,
     check_parts,
@@ -221,6 +222,8 @@ def _predict(
         log.done(report)
         request.finished(report)
 
+    for subset in {job.subset for job in jobs}:  # a damaged evaluation beside the model is an error before the log begins
+        expectation_of_subset(model, subset, predictor.fill)
     log.begin(f"{len(jobs)} to predict with the model of SHA-256 {model.fingerprint}")
     return predict_folder(
         predictor,
