@@ -222,7 +222,7 @@ def _predict(
         log.done(report)
         request.finished(report)
 
-    for subset in {job.subset for job in jobs}:  # a damaged evaluation beside the model is an error before the log begins
+    for subset in {job.subset for job in jobs}:  # raises if the attached evaluation is damaged, before the log begins
         expectation_of_subset(model, subset, predictor.fill)
     log.begin(f"{len(jobs)} to predict with the model of SHA-256 {model.fingerprint}")
     return predict_folder(

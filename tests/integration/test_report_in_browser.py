@@ -160,7 +160,7 @@ def test_a_button_saves_a_figure_that_is_svg_by_itself_and_a_table(visit):
         assert figure.tag == "{http://www.w3.org/2000/svg}svg"
         assert len(list(figure.iter("{http://www.w3.org/2000/svg}polygon"))) == 15  # a mean per subset
         header, *regions = csv.reader(result["volumes"].splitlines())
-        assert header == ["Region", "Cases", "Mean difference, ml", "−1.96 SD", "+1.96 SD"]
+        assert header == ["Region", "Cases", "Mean difference, ml", "Lower limit", "Upper limit"]
         assert regions
         assert all(math.isfinite(float(cell)) for row in regions for cell in row[1:])
 
