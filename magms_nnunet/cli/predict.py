@@ -129,7 +129,7 @@ def _plan(args: argparse.Namespace) -> int:
 
     found = plan(_request(args, []))
     for subset, cases in sorted(found.subsets.items()):
-        exits.say(f"{cases} cases from {subset}")
+        exits.say(f"{cases} case{'s' * (cases > 1)} from {subset}")
     exits.say(f"{found.subsets.total()} to predict, {found.finished} finished, {len(found.failed)} would fail")
     return exits.failures("magms_predict", found.failed, args.debug)
 

@@ -32,7 +32,7 @@ def test_a_folder(model, tmp_path, capfd, without_voxels):  # noqa: F811
     (images / f"nobody{ENDING}").touch()
     code, out, err = dry_run(capfd, "-i", images, "-o", tmp_path / "out", "-m", model)
     assert code == 3
-    assert out == ["1 cases from FLAIR+T1+T1c+T2", "2 cases from FLAIR+T1c", "3 to predict, 0 finished, 3 would fail"]
+    assert out == ["1 case from FLAIR+T1+T1c+T2", "2 cases from FLAIR+T1c", "3 to predict, 0 finished, 3 would fail"]
     assert [line.split(": ")[1] for line in err] == [f"nobody{ENDING}", "p4", "p5"]
     assert "p4_0001.nii.gz (T1) has 16x17x17 voxels, p4_0000.nii.gz (FLAIR) has 16x17x18" in err[1]
     assert not (tmp_path / "out").exists()

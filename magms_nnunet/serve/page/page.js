@@ -115,7 +115,8 @@ function showStudy() {
     const name = `${one.number} ${one.description}`;
     const choice = one.problem ? "(not used)" : modalityOf(one, `series ${name}`);
     const why = one.problem ? `This series ${one.problem}` : one.reason;
-    return element("tr", {}, ...[name, String(one.images), choice, why].map(content => element("td", {}, content)));
+    const told = element("td", {}, name, element("small", {textContent: why}));
+    return element("tr", {}, told, ...[String(one.images), choice].map(content => element("td", {}, content)));
   }));
   const names = ["", ...chosenModel().modalities];
   byId("grid").replaceChildren(...names.map(name => element("option", {value: name, textContent: name || "(they share one)"})));
