@@ -10,6 +10,7 @@ import pytest
 from magms_nnunet.errors import InputError
 from magms_nnunet.metrics.scores import case_means, read_scores
 from magms_nnunet.metrics.statistics import bootstrap_interval
+from magms_nnunet.report import report
 from magms_nnunet.report.figures import REGION_COLOURS, Tiles, heat, region_colour
 from magms_nnunet.report.report import write_report
 from magms_nnunet.report.significance import against_best
@@ -132,6 +133,15 @@ def test_the_best_is_tested_against_the_others_and_means_have_intervals(folder, 
     assert f"{len(found.others) - len(found.not_told_apart)} of 14 other subsets" in page.text
     assert "on the 6 cases that have all subsets" in page.text
     assert f"({signed(other.low)} to {signed(other.high)}){other.p:.3f}" in page.text
+
+
+def test_each_mark_is_explained_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "SMALLEST_N", 2)
+    folder = write_blob_evaluation(tmp_path / "OUT")
+    assert len(against_best(case_means(read_scores(folder / "scores.csv"))).not_told_apart) > 1
+    text = page_of(folder).text
+    legend = text[text.index("Bar: mean over cases") :].partition("0.25")[0]
+    assert [legend.count(mark) for mark in "★◆≈"] == [1, 1, 1]
 
 
 def test_volumes_are_compared_in_ml(folder, page):
