@@ -73,8 +73,12 @@ def _rows(table: Path) -> list[tuple[int, list[str]]]:
 
 def _inside(table: Path, line: int, cell: str) -> Path:
     """Return the file that a cell names, which lies in the table's folder or below it."""
+    if Path(cell).is_absolute():
+        raise InputError(
+            f"{table}, line {line}: {shorten(cell)} is an absolute path: name the file relative to the table"
+        )
     path = Path(os.path.normpath(table.parent / cell))
-    if Path(cell).is_absolute() or not path.is_relative_to(os.path.normpath(table.parent)):
+    if not path.is_relative_to(os.path.normpath(table.parent)):
         raise InputError(
             f"{table}, line {line}: {shorten(cell)} leads out of the table's folder: move the file into it"
         )

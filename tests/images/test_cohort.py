@@ -37,7 +37,7 @@ def test_a_line_is_a_case_and_an_empty_cell_a_scan_that_was_not_acquired(tmp_pat
         ("case,FLAIR\np1\n", "line 2: 1 cells under 2 columns"),
         ("case,FLAIR\n../p1,a.nii.gz\n", "'../p1' cannot be the name of a case"),
         ("case,FLAIR\np1,../a.nii.gz\n", "'../a.nii.gz' leads out of the table's folder"),
-        ("case,FLAIR\np1,/etc/a.nii.gz\n", "leads out of the table's folder"),
+        ("case,FLAIR\np1,/etc/a.nii.gz\n", "'/etc/a.nii.gz' is an absolute path"),
         ('case,FLAIR\np1,"a.nii.gz\n', "is no CSV in UTF-8"),
     ],
 )
