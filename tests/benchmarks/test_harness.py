@@ -53,7 +53,7 @@ def test_calls_take_turns_and_the_first_block_does_not_count():
     assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="what is refused without a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests a machine without a GPU; this one has one")
 @pytest.mark.parametrize(("flag", "value"), [("--device", "cuda"), ("--compile", "both")])
 def test_what_needs_a_gpu_is_refused_without_one(flag, value, capsys):
     with pytest.raises(SystemExit) as refused:

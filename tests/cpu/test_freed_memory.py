@@ -19,7 +19,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.process
-@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+@pytest.mark.skipif(sys.platform != "linux", reason="tests settings of glibc, the C library of Linux")
 def test_large_arrays_take_new_pages_once_only():
     faults = {
         how: int(subprocess.check_output([sys.executable, "-c", CODE, how], text=True)) for how in ("as it is", "kept")

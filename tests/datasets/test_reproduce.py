@@ -24,7 +24,7 @@ COMMANDS = {
     ),
 }
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="runs scripts with bash, which is not installed")
 
 
 @pytest.fixture(scope="module", params=["unet", "unetr"])

@@ -121,7 +121,7 @@ def test_no_block_hides_from_these_tests_by_indentation(page):
     assert re.findall(r"(?:^|\n\n)( {4,}(?![-*] )\S.*)", text) == []
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="runs scripts with bash, which is not installed")
 @pytest.mark.parametrize("block", BASH, ids=str)
 def test_commands_of_a_block_run(block, home, tmp_path):
     (model,) = home.glob(MODEL)

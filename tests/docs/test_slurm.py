@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="runs scripts with bash, which is not installed")
 
 PAGE = Path(__file__).parents[2] / "docs" / "several-machines.md"
 STAND_INS = {

@@ -113,7 +113,7 @@ def test_doctor_runs_no_file_of_the_working_directory(planted):
 
 
 @pytest.mark.fault(20)
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PYTHONSAFEPATH")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH exists from Python 3.11 on")
 def test_worker_runs_no_file_of_the_working_directory(planted):
     def work() -> int:
         with workers(1) as executor:
@@ -124,7 +124,7 @@ def test_worker_runs_no_file_of_the_working_directory(planted):
 
 
 @pytest.mark.fault(20)
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PYTHONSAFEPATH")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH exists from Python 3.11 on")
 def test_python_that_a_command_starts_runs_no_file_of_the_working_directory(planted):
     def work() -> int:
         return subprocess.run([sys.executable, "-c", "import json, magms_nnunet.errors"]).returncode
