@@ -46,7 +46,8 @@ def train(request: TrainRequest) -> None:
     """Train, then predict the validation cases.
 
     Raises:
-        InputError: torchrun's variables are incomplete, this process has no GPU of its own, or the fold is no number.
+        InputError: torchrun's variables are incomplete, this process has no GPU of its own, the plans' batch is smaller
+            than the number of processes, or the fold is no number.
     """
     if request.fold != "all" and not request.fold.isdecimal():
         raise InputError(f"fold {request.fold!r}: give a number or all")
@@ -79,6 +80,7 @@ def _train_together(request: TrainRequest, fold: int | str, device: torch.device
     """Train as nnU-Net's ``run_ddp`` does, on the device of this process."""
     arguments = (request.dataset, request.configuration, fold, request.trainer, request.plans)
     trainer = get_trainer_from_args(*arguments, request.continue_training, device)
+    _check_batch_size(trainer.configuration_manager.batch_size, request)
     place(trainer, device)
     trainer.disable_checkpointing = request.disable_checkpointing
     maybe_load_checkpoint(trainer, request.continue_training, request.only_validation, request.pretrained_weights)
@@ -88,6 +90,16 @@ def _train_together(request: TrainRequest, fold: int | str, device: torch.device
     if request.validate_best:
         trainer.load_checkpoint(str(Path(trainer.output_folder, "checkpoint_best.pth")))
     trainer.perform_actual_validation(request.save_probabilities)
+
+
+def _check_batch_size(batch_size: int, request: TrainRequest) -> None:
+    """Raise InputError where some processes would get no sample of a batch."""
+    if batch_size < (processes := dist.get_world_size()):
+        raise InputError(
+            f"{request.plans} gives {request.configuration} a batch of {batch_size}, and torchrun started {processes} "
+            f"processes, each of which needs a sample: start no more than {batch_size} in all, or raise batch_size in "
+            "the plans"
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from magms_nnunet.errors import InputError
 from magms_nnunet.nnunet.distributed import own_devices, place
 from magms_nnunet.runtime.signals import Stopped
 from magms_nnunet.trainers import MAGMSTrainer
+from magms_nnunet.training import distributed
 from magms_nnunet.training.distributed import TrainRequest, train
 from magms_nnunet.training.stopping import Signals
 from tests.trainers.conftest import batch, make_trainer  # noqa: F401 (a fixture)
@@ -81,6 +82,15 @@ def test_a_process_without_a_gpu_is_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(InputError, match="process 1 of this machine has no GPU, as torch finds 1"):
         train(request(device="cuda"))
+
+
+def test_a_batch_smaller_than_the_number_of_processes(make_trainer, monkeypatch):  # noqa: F811
+    trainer = make_trainer()
+    monkeypatch.setattr(distributed, "get_trainer_from_args", lambda *_: trainer)
+    monkeypatch.setattr(trainer, "initialize", lambda: pytest.fail("the training has started"))
+    monkeypatch.setattr(dist, "get_world_size", lambda: trainer.configuration_manager.batch_size + 1)
+    with pytest.raises(InputError, match=r"MAGMSPlans gives tiny a batch of 2, and torchrun started 3 processes"):
+        distributed._train_together(request(), 0, torch.device("cpu"))
 
 
 def test_fold_that_is_no_number():
