@@ -9,7 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from magms_nnunet.inference.job import Job, file_digests
 from magms_nnunet.metrics.dice import regions_from_dataset_json
 from magms_nnunet.modalities import Subset
-from magms_nnunet.model.expected import expected_dice, mean_dice, residuals
+from magms_nnunet.model.expected import attached_dice, attached_mean_dice, residuals
 from magms_nnunet.model.model import TrainedModel
 from magms_nnunet.nnunet.version import installed_versions, untested_nnunet_warnings
 from magms_nnunet.trust.advice import WEAK_BELOW, is_weak, next_scan
@@ -46,10 +46,10 @@ def expectation_of_subset(
     Raises:
         InputError: the evaluation is damaged.
     """
-    expected = expected_dice(model, subset, fill)
+    expected = attached_dice(model, subset, fill)
     report: dict = {"expected_dice": expected, "weak": None, "next_scan": None}
     if expected is not None:
-        dice = mean_dice(model, fill)
+        dice = attached_mean_dice(model, fill)
         report["weak"] = is_weak(dice, model.modalities, subset, weak_below)
         report["next_scan"] = next_scan(dice, model.modalities, subset)
     return Expectation(report, residuals(model, subset, fill))

@@ -110,7 +110,7 @@ def check_continues(path: Path, content: dict, this_run: dict) -> None:
             )
 
 
-def check_state_fits(path: Path, content: dict, network: nn.Module, optimizer: Optimizer) -> None:
+def check_checkpoint_fits(path: Path, content: dict, network: nn.Module, optimizer: Optimizer) -> None:
     """Check that a training can continue with the weights and the optimizer's state of a checkpoint.
 
     Args:

@@ -43,7 +43,7 @@ def last_name(path: str) -> str:
     return PureWindowsPath(path).name or path  # PureWindowsPath also splits at /
 
 
-def expected_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict | None:
+def attached_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict | None:
     """Return the Dice to expect from a subset, and its source.
 
     Args:
@@ -67,7 +67,7 @@ def expected_dice(model: TrainedModel, subset: Subset, fill: str | None) -> dict
     return about | own | {"dataset": last_name(evaluation["dataset"])}
 
 
-def mean_dice(model: TrainedModel, fill: str | None) -> dict[str, float]:
+def attached_mean_dice(model: TrainedModel, fill: str | None) -> dict[str, float]:
     """Return subset as ``FLAIR+T1c`` -> mean Dice; empty: these folds were not evaluated with this filling.
 
     Raises:

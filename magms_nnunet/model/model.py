@@ -23,7 +23,7 @@ from magms_nnunet.model.agreement import check_agreement
 from magms_nnunet.model.checkpoint_content import epoch_seconds_of, read_for_prediction
 from magms_nnunet.model.manifest import check_unaltered, read_manifest
 from magms_nnunet.model.model_json import check_configuration, read_dataset_json, read_plans
-from magms_nnunet.model.rehearsal import rehearse
+from magms_nnunet.model.trial_preprocessing import try_preprocessing
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.architecture import check_architecture
 from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_encoder_unet
@@ -131,7 +131,7 @@ def load_model(
     configuration_manager = _configuration(plans_manager, configuration, folder, paths[0])
     _check_models_agree(folder, paths, contents, plans, dataset_json)
     try:
-        rehearse(plans_manager, configuration_manager, dataset_json)
+        try_preprocessing(plans_manager, configuration_manager, dataset_json)
     except Exception as error:
         raise _undescribed(folder / "plans.json", configuration, error) from error
     network = _build_network(trainer, plans_manager, configuration_manager, dataset_json, paths[0])

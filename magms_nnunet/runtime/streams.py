@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
-class LastingStream:
+class BrokenPipeSafeStream:
     """A standard stream that discards its output after the first error."""
 
     def __init__(self, stream):
@@ -45,7 +45,7 @@ class LastingStream:
 
 @contextmanager
 def lasting_streams() -> Iterator[None]:
-    """Make stdout and stderr :class:`LastingStream` within the block, also where they are closed."""
+    """Make stdout and stderr :class:`BrokenPipeSafeStream` within the block, also where they are closed."""
     for descriptor in range(
         3
     ):  # otherwise the next opened files get these numbers, and messages are written into results
@@ -60,7 +60,7 @@ def lasting_streams() -> Iterator[None]:
     before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
     for name, stream in before.items():
         # It is not closed, because output at the end of Python would then be an error.
-        setattr(sys, name, LastingStream(stream or open(os.devnull, "w")))  # noqa: SIM115
+        setattr(sys, name, BrokenPipeSafeStream(stream or open(os.devnull, "w")))  # noqa: SIM115
     try:
         yield
     finally:

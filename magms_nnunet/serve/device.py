@@ -10,7 +10,7 @@ from pathlib import Path
 
 from magms_nnunet.errors import one_line
 from magms_nnunet.inference.processes import ProcessDiedError, Processes
-from magms_nnunet.runtime.streams import LastingStream
+from magms_nnunet.runtime.streams import BrokenPipeSafeStream
 from magms_nnunet.serve.job import CANCELLED, DONE, FAILED, Job, Task
 from magms_nnunet.serve.jobs import Jobs
 from magms_nnunet.serve.settings import Models
@@ -132,7 +132,7 @@ class Device:
 
 def say(line: str) -> None:
     """Print a line of the log, which must not name patients."""
-    print(f"magms_serve: {one_line(line)}", file=LastingStream(sys.stderr), flush=True)
+    print(f"magms_serve: {one_line(line)}", file=BrokenPipeSafeStream(sys.stderr), flush=True)
 
 
 def _load(models: Models, number: int):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from magms_nnunet.errors import InputError
 from magms_nnunet.model.agreement import split_folder_name
-from magms_nnunet.model.expected import expected_dice
+from magms_nnunet.model.expected import attached_dice
 from magms_nnunet.model.model import TrainedModel, load_model
 from magms_nnunet.report.figures import region_colour
 from magms_nnunet.serve.job import Answer, Task
@@ -81,7 +81,7 @@ def _model(folder: Path, models: Models) -> TrainedModel:
 def _description(of_stages: tuple[TrainedModel, ...], models: Models) -> dict:
     *first, model = of_stages
     expected = {
-        model.modalities.format(subset): expected_dice(model, subset, models.fill)
+        model.modalities.format(subset): attached_dice(model, subset, models.fill)
         for subset in model.modalities.subsets()
     }
     return {

@@ -16,7 +16,7 @@ from torch import nn
 from magms_nnunet.cpu.freed_memory import retain_freed_memory
 from magms_nnunet.errors import InputError, one_line
 from magms_nnunet.modalities import Modalities
-from magms_nnunet.model.agreement import check_continues, check_state_fits, check_trained_with, with_current_keys
+from magms_nnunet.model.agreement import check_checkpoint_fits, check_continues, check_trained_with, with_current_keys
 from magms_nnunet.model.checkpoints import TRUST_VARIABLE, as_data, read_checkpoint, trusted_by_environment
 from magms_nnunet.model.model_json import check_configuration, check_dataset_json, check_plans
 from magms_nnunet.networks.architecture import check_architecture
@@ -361,7 +361,7 @@ class ModalityTrainer(nnUNetTrainer):
         kept = run_length_of_checkpoint(path, trained)
         if not self.was_initialized:
             self.initialize()
-        check_state_fits(path, content, self.plain_network, self.optimizer)
+        check_checkpoint_fits(path, content, self.plain_network, self.optimizer)
         with as_data(path, trust, remedy):
             super().load_checkpoint(str(path))
         self._apply_run_length(kept | run_length_from_environment())

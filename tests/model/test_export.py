@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_model as load_safetensors
 
 from magms_nnunet.errors import InputError
-from magms_nnunet.model.expected import expected_dice
+from magms_nnunet.model.expected import attached_dice
 from magms_nnunet.model.export import export_models
 from magms_nnunet.model.install import install_models
 from magms_nnunet.model.model import load_model
@@ -83,7 +83,7 @@ def test_nothing_names_a_patient_or_a_folder(spoilt, home, tmp_path):  # noqa: F
     after = load_model(spoilt, [0])
     assert all(torch.equal(weight, after.weights[0][name]) for name, weight in before.weights[0].items())
     expected = {"mean": 0.5, "regions": {}, "cases": 1, "protocol": "absent", "dataset": "imagesTs"}
-    assert expected_dice(after, (2,), None) == expected
+    assert attached_dice(after, (2,), None) == expected
 
 
 def test_safetensors_hold_the_weights_of_each_fold(spoilt, tmp_path):  # noqa: F811

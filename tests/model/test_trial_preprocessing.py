@@ -2,14 +2,14 @@ import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from magms_nnunet.environment.tiny_model import CONFIGURATION, dataset_json, plans
-from magms_nnunet.model.rehearsal import rehearse
+from magms_nnunet.model.trial_preprocessing import try_preprocessing
 
 
-def rehearse_with(change):
+def try_with(change):
     content = plans(2)
     change(content, content["configurations"][CONFIGURATION])
     manager = PlansManager(content)
-    rehearse(manager, manager.get_configuration(CONFIGURATION), dataset_json(["T1", "T2"]))
+    try_preprocessing(manager, manager.get_configuration(CONFIGURATION), dataset_json(["T1", "T2"]))
 
 
 def two_dimensional(plans, configuration):
@@ -33,7 +33,7 @@ def on_torch(plans, configuration):
 
 @pytest.mark.parametrize("change", [two_dimensional, other_order_of_axes, coarse, on_torch])
 def test_plans_that_make_sense(change):
-    rehearse_with(change)
+    try_with(change)
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_plans_that_make_sense(change):
 )
 def test_plans_that_make_none(change):
     with pytest.raises((TypeError, ValueError, KeyError, AttributeError, RuntimeError)):
-        rehearse_with(change)
+        try_with(change)

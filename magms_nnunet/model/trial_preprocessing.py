@@ -7,7 +7,9 @@ SHAPE = (4, 6, 5)
 _FINER = 1.5  # what the voxels' spacing is of the model's, so that there is something to resample
 
 
-def rehearse(plans_manager: PlansManager, configuration_manager: ConfigurationManager, dataset_json: dict) -> None:
+def try_preprocessing(
+    plans_manager: PlansManager, configuration_manager: ConfigurationManager, dataset_json: dict
+) -> None:
     """Preprocess a few voxels and resample the result back, as prediction does; this takes milliseconds.
 
     Args:
