@@ -190,7 +190,7 @@ def cost(work: Path, dataset: str, trainer: str, fold: int, args: argparse.Names
 
 
 def measure_cost(dataset: str, configuration: str, fold: str, device: str, name: str) -> None:
-    """Print the ratio: median over alternating blocks of steps, each with the loading of its batch."""
+    """Print the ratio: median over 40 blocks of 3 steps in alternating order, each step with loading its batch."""
     from nnunetv2.run.run_training import get_trainer_from_args
 
     trainers = [
@@ -205,16 +205,16 @@ def measure_cost(dataset: str, configuration: str, fold: str, device: str, name:
         trainer.network.train()
     clock = time.process_time if device == "cpu" else time.perf_counter  # a busy machine does not slow the former
     ratios = []
-    for block in range(8):
-        seconds = []
-        for trainer in trainers:
+    for block in range(42):
+        seconds = [0.0, 0.0]
+        for which in (0, 1) if block % 2 else (1, 0):
             start = clock()
-            for _ in range(6):
-                trainer.train_step(next(trainer.dataloader_train))
+            for _ in range(3):
+                trainers[which].train_step(next(trainers[which].dataloader_train))
             if device == "cuda":
                 torch.cuda.synchronize()
-            seconds.append(clock() - start)
-        if block:  # the first one warms up
+            seconds[which] = clock() - start
+        if block > 1:  # the first ones warm up
             ratios.append(seconds[1] / seconds[0])
     print(statistics.median(ratios))
 

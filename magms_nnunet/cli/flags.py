@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from magms_nnunet.inference.extras import Extras
     from magms_nnunet.inference.request import ModelRequest, WindowRequest
 
-PLANS, TRAINED_BY = "MAGMSPlans", "MAGMSTrainer, or the only trainer that trained such a model"
+PLANS, TRAINED_BY = "MAGMSPlans", "the only trainer that trained such a model"
 _AUTO = "auto"
 TRUST = "unpickle the checkpoint whatever it holds, code included: only if you trust who made it"
 

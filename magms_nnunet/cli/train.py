@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     add("dataset", help="name or id")
     add("configuration", help="such as 3d_fullres")
     add("fold", help="number, or all")
-    add("-tr", metavar="TRAINER", default="MAGMSTrainer", help="default: %(default)s")
+    add("-tr", metavar="TRAINER", default="AnySubsetTrainer", help="default: %(default)s")
     add("-p", metavar="PLANS", default=flags.PLANS, help="default: %(default)s")
     add("-pretrained_weights", metavar="FILE", help="a checkpoint to start from")
     add("--npz", action="store_true", help="save the validation's probabilities, too")

@@ -17,14 +17,12 @@ from magms_nnunet.nnunet.folders import datasets_with_id, nnunet_folder
 from magms_nnunet.runtime.cores import use_available_cores
 from magms_nnunet.storage.files import check_writable, folder_error
 
-_TRAINER = "MAGMSTrainer"
-
 
 @dataclass(frozen=True)
 class ModelRequest:
     """The flags that name a model: either ``model``, its folder, or dataset and configuration.
 
-    The default of ``trainer`` is MAGMSTrainer or, where it trained no such model, the only trainer that did.
+    The default of ``trainer`` is the only one that trained such a model; several are refused.
     """
 
     model: Path | None
@@ -50,13 +48,11 @@ class ModelRequest:
             raise InputError("no model is given: name its folder with -m, or its dataset and configuration with -d -c")
         results = nnunet_folder("nnUNet_results", ", or name the model's folder with -m")
         dataset = results / _dataset_name(self.dataset, results)
-        folder = dataset / self._name(self.trainer or _TRAINER)
-        if self.trainer is None and not folder.is_dir():
-            models = sorted(dataset.glob(self._name("*")))
-            if len(models) > 1:
-                trainers = ", ".join(model.name.partition("__")[0] for model in models)
-                raise InputError(f"several trainers have such a model in {dataset}: say which with -tr: {trainers}")
-            folder = models[0] if models else folder
+        models = sorted(dataset.glob(self._name(self.trainer or "*")))
+        if len(models) > 1:
+            trainers = ", ".join(model.name.partition("__")[0] for model in models)
+            raise InputError(f"several trainers have such a model in {dataset}: say which with -tr: {trainers}")
+        folder = models[0] if models else dataset / self._name(self.trainer or "AnySubsetTrainer")
         if not folder.is_dir():
             trained = ", ".join(sorted(path.name for path in folder.parent.glob("*__*__*"))) or "nothing"
             raise InputError(

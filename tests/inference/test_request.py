@@ -34,16 +34,15 @@ def test_a_model_by_its_names_is_where_nnunet_keeps_it(results):
     assert replace(BY_NAME, dataset="901").folder() == expected
 
 
-def test_without_a_trainer_it_is_magmstrainer_or_the_only_one(results):
+def test_without_a_trainer_it_is_the_only_one(results):
     unnamed = replace(BY_NAME, trainer=None)
-    (results / "AnySubsetTrainer__MAGMSPlans__3d_fullres").mkdir()
     assert unnamed.folder() == results / "MAGMSTrainer__MAGMSPlans__3d_fullres"
-    (results / "MAGMSTrainer__MAGMSPlans__3d_fullres").rmdir()
-    assert unnamed.folder() == results / "AnySubsetTrainer__MAGMSPlans__3d_fullres"
-    with pytest.raises(InputError, match=r"no trained model MAGMSTrainer__MAGMSPlans__2d in .*; there is"):
+    (results / "MAGMSTrainer__MAGMSPlans__3d_fullres").rename(results / "HeMISTrainer__MAGMSPlans__3d_fullres")
+    assert unnamed.folder() == results / "HeMISTrainer__MAGMSPlans__3d_fullres"
+    with pytest.raises(InputError, match=r"no trained model AnySubsetTrainer__MAGMSPlans__2d in .*; there is"):
         replace(unnamed, configuration="2d").folder()
-    (results / "HeMISTrainer__MAGMSPlans__3d_fullres").mkdir()
-    with pytest.raises(InputError, match="say which with -tr: AnySubsetTrainer, HeMISTrainer"):
+    (results / "MAGMSTrainer__MAGMSPlans__3d_fullres").mkdir()
+    with pytest.raises(InputError, match="say which with -tr: HeMISTrainer, MAGMSTrainer"):
         unnamed.folder()
 
 
