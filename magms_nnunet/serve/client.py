@@ -14,7 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlencode, urlsplit
@@ -47,8 +47,8 @@ class Result:
     """
 
     name: str
-    segmentation: bytes
-    report: bytes
+    segmentation: bytes = field(repr=False)
+    report: bytes = field(repr=False)
 
     def save(self, folder: str | os.PathLike) -> Path:
         """Write both files to a folder, which is made if needed; return the path of the segmentation."""
