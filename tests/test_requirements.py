@@ -2,9 +2,11 @@
 
 import re
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from magms_nnunet import __version__
 from tests.test_architecture import ROOT, imports, sources
@@ -17,10 +19,14 @@ else:
 EXTRAS = {"monai", "pydicom", "highdicom", "fastapi", "pydantic", "python-multipart", "starlette", "uvicorn"}
 
 
+def project() -> dict:
+    """Return the metadata of the package."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
 def required() -> dict[str, Requirement]:
     """Return the package's dependencies by name."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    requirements = map(Requirement, project["dependencies"])
+    requirements = map(Requirement, project()["dependencies"])
     return {requirement.name.lower(): requirement for requirement in requirements}
 
 
@@ -39,6 +45,14 @@ def test_requirements_are_the_imports():
 def test_nnunet_of_an_untested_minor_version_can_be_installed():
     assert required()["nnunetv2"].specifier.contains("2.9.0")
     assert not required()["nnunetv2"].specifier.contains("3.0.0")
+
+
+def test_each_pin_without_a_marker_can_be_installed_on_the_oldest_python():
+    """As far as its distribution is installed here, and in that version."""
+    oldest = project()["requires-python"].removeprefix(">=")
+    needs = {f"{canonicalize_name(d.name)}=={d.version}": d.metadata.get("Requires-Python") for d in distributions()}
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert {pin: needs[pin] for pin in pins if needs.get(pin) and not SpecifierSet(needs[pin]).contains(oldest)} == {}
 
 
 def test_the_citation_is_of_this_version():
