@@ -4,6 +4,7 @@ import multiprocessing.process
 import os
 import random
 import sys
+from importlib import import_module
 from multiprocessing.pool import ThreadPool
 
 os.environ.setdefault("nnUNet_def_n_proc", "1")  # nnU-Net reads it when it is imported
@@ -44,6 +45,7 @@ def _folders_are_listed_here():
 def pytest_configure(config):
     """Where the tests that start processes are deselected, one that starts a process nevertheless fails."""
     if "not process" in config.option.markexpr:
+        import_module("matplotlib.font_manager")  # starts a process where it has no cache of the fonts yet
         sys.addaudithook(_refuse_processes)
         multiprocessing.process.BaseProcess.start = lambda *_: _refuse_processes("os.fork")
 
