@@ -36,7 +36,7 @@ def run_preprocessor(
         Preprocessed images, segmentation and properties.
 
     nnU-Net works on a copy of the images. So that the original does not stay in memory beside it, ``images`` is a list
-    of one array, ``(M, *spatial)``, which is taken out of it.
+    of one array, ``(M, *spatial)``, which is taken out of it. Python 3.10 keeps it nevertheless.
 
     Raises:
         CaseError: with the spacing in its header the case would be resampled to no voxels or to too many.
