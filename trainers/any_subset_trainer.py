@@ -3,13 +3,14 @@
 from torch import nn
 
 from magms_nnunet.losses.any_subset import AnySubsetLoss
+from magms_nnunet.losses.decision_memory import DecisionMemory
 from magms_nnunet.networks.from_plans import build_any_subset_unet
 from magms_nnunet.training.muon import muon_and_schedule
 from magms_nnunet.training.subset_trainer import SubsetTrainer
 
 
 class AnySubsetTrainer(SubsetTrainer):
-    """One U-Net that is trained on complete samples and random subsets, with a decision level for each subset.
+    """One U-Net that is trained on complete samples and random subsets, with a decision level for each sample.
 
     Derive from it and set ``law`` to change which subsets are trained; everything else is changed as in nnU-Net.
     """
@@ -21,9 +22,12 @@ class AnySubsetTrainer(SubsetTrainer):
         return muon_and_schedule(self)
 
     def _build_loss(self) -> nn.Module:
-        return AnySubsetLoss(
-            super()._build_loss(),
-            self.plain_network.decision_offset,
-            regions=self.label_manager.has_regions,
-            ignore_label=self.label_manager.ignore_label,
-        )
+        offset, labels = self.plain_network.decision_offset, self.label_manager
+        offset.regions.fill_(labels.has_regions)
+        memory = DecisionMemory(offset, regions=labels.has_regions, ignore_label=labels.ignore_label)
+        return AnySubsetLoss(super()._build_loss(), memory)
+
+    def on_train_epoch_end(self, train_outputs: list[dict]):
+        """Also fit the decision offset to the samples of the last steps."""
+        super().on_train_epoch_end(train_outputs)
+        self.loss.memory.fit()

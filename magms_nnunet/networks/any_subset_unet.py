@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from magms_nnunet.networks.availability import checked_available, marked_available, without_absent
 from magms_nnunet.networks.decision_offset import DecisionOffset
 from magms_nnunet.networks.detached_decoder import Encoder, detach_encoder
+from magms_nnunet.networks.linear_estimate import LinearEstimate
 
 
 class SubsetLogits(NamedTuple):
@@ -23,7 +24,7 @@ class SubsetLogits(NamedTuple):
 
 
 class AnySubsetUNet(nn.Module):
-    """The U-Net of the plans; channels of absent modalities are 0, and the decision depends on which they are.
+    """The U-Net of the plans; absent modalities are estimated from the others, and the decision depends on the subset.
 
     Args:
         encoder: takes ``(B, M + extra, *spatial)`` and returns its skips (``PlainConvEncoder``, ``ResidualEncoder``).
@@ -39,6 +40,7 @@ class AnySubsetUNet(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.decoder = detach_encoder(decoder, encoder)
+        self.estimate = LinearEstimate(num_modalities)
         self.decision_offset = DecisionOffset(num_modalities, num_outputs)
         self.num_modalities = num_modalities
 
@@ -59,7 +61,7 @@ class AnySubsetUNet(nn.Module):
             available = marked_available(x, self.num_modalities)
         else:
             available = torch.ones(len(x), self.num_modalities, dtype=torch.bool, device=x.device)
-        logits = self.decoder(self.encoder(without_absent(x, available)))
+        logits = self.decoder(self.encoder(self.estimate(without_absent(x, available), available)))
         if self.training:
             return SubsetLogits(logits, available)
         if isinstance(logits, Tensor):

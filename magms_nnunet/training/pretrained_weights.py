@@ -21,7 +21,7 @@ from magms_nnunet.networks.any_subset_unet import AnySubsetUNet
 from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 _ENTRY = "nnunetv2.run.run_training"
-_BELONGS_TO_LABELS = re.compile(r"\.seg_layers\.|^decision_offset\.")
+_BELONGS_TO_DATASET = re.compile(r"\.seg_layers\.|^(decision_offset|estimate)\.")
 """These tensors keep their initial values: the pretrained model may have other labels."""
 _OTHER_PLANS = "plan this dataset with that model's plans (nnUNetv2_move_plans_between_datasets)"
 
@@ -90,10 +90,10 @@ def weights_for(network: nn.Module, checkpoint: Mapping) -> tuple[str, dict[str,
         InputError: the model does not fit; the message names a tensor that prevents it.
     """
     weights = _under_names_of_unets(checkpoint)
-    own = {name: tensor for name, tensor in network.state_dict().items() if not _BELONGS_TO_LABELS.search(name)}
+    own = {name: tensor for name, tensor in network.state_dict().items() if not _BELONGS_TO_DATASET.search(name)}
     if isinstance(network, MultiEncoderUNet) and not any(name.startswith("encoders.") for name in weights):
         encoders: dict[str, Any] = {f"encoders.{m}.": encoder for m, encoder in enumerate(network.encoders)}
-    elif isinstance(network, AnySubsetUNet) and "decision_offset.bias" not in weights:
+    elif isinstance(network, AnySubsetUNet) and "decision_offset.output.bias" not in weights:
         encoders = {"encoder.": network.encoder}
     else:
         remedy = "take a model of this trainer and of as many modalities"

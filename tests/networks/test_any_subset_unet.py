@@ -3,10 +3,10 @@ from itertools import combinations
 import pytest
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch import nn
 
 from magms_nnunet.networks.any_subset_unet import AnySubsetUNet, SubsetLogits
 from magms_nnunet.networks.availability import mark_absent
-from magms_nnunet.networks.decision_offset import DecisionOffset
 from magms_nnunet.networks.from_plans import build_any_subset_unet
 from magms_nnunet.networks.subset_network import SubsetNetwork
 from magms_nnunet.networks.sweep_network import SweepNetwork
@@ -16,14 +16,15 @@ SUBSETS = [subset for size in range(1, 4) for subset in combinations(range(3), s
 
 
 def any_subset(M=3, extra=0, dim=3, unet="PlainConvUNet", deep_supervision=False) -> AnySubsetUNet:
-    """With offsets that tell all subsets apart."""
+    """With estimates and offsets that tell all subsets apart."""
     torch.manual_seed(0)
     plans = configuration(M, dim, unet)
     if extra:
         plans.configuration["previous_stage"] = "3d_lowres"
     network = build_any_subset_unet(plans, M + extra, 3, deep_supervision)
-    network.decision_offset.weight.data = torch.arange(1.0, 3 * M + 1).view(M, 3) ** 2
-    network.decision_offset.bias.data = torch.tensor([0.1, -0.2, 0.3])
+    nn.init.normal_(network.decision_offset.output.weight)
+    images = torch.randn(M, 100)
+    network.estimate.moments.copy_((images + images[:1]) @ (images + images[:1]).T / 100)
     return network.eval()
 
 
@@ -32,7 +33,7 @@ def available(*rows) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("dim", "unet"), [(3, "PlainConvUNet"), (2, "PlainConvUNet"), (3, "ResidualEncoderUNet")])
-def test_it_is_the_unet_of_the_plans_with_zeros_for_the_absent_and_an_offset(dim, unet):
+def test_it_is_the_unet_of_the_plans_with_estimates_for_the_absent_and_an_offset(dim, unet):
     network, plans = any_subset(dim=dim, unet=unet), configuration(3, dim, unet)
     stock = get_network_from_plans(
         plans.network_arch_class_name,
@@ -44,14 +45,13 @@ def test_it_is_the_unet_of_the_plans_with_zeros_for_the_absent_and_an_offset(dim
     ).eval()
     stock.encoder.load_state_dict(network.encoder.state_dict())
     stock.decoder.load_state_dict(network.decoder.state_dict(), strict=False)  # it registers its encoder as well
-    x = torch.randn(2, 3, *[16] * dim)
+    x, mask = torch.randn(2, 3, *[16] * dim), available([1, 0, 1], [0, 1, 0])
     zeros = x.clone()
     zeros[0, 1] = zeros[1, [0, 2]] = 0
-    weight, bias = network.decision_offset.weight, network.decision_offset.bias
-    offset = torch.stack((bias + weight[1], bias + weight[0] + weight[2])).view(2, 3, *[1] * dim)
-    logits = network(x, available([1, 0, 1], [0, 1, 0]))
-    torch.testing.assert_close(logits, stock(zeros) + offset, rtol=0, atol=4e-5)
-    torch.testing.assert_close(network(x), stock(x) + bias.view(1, 3, *[1] * dim), rtol=0, atol=4e-5)
+    expected = network.decision_offset(stock(network.estimate(zeros, mask)), mask)
+    torch.testing.assert_close(network(x, mask), expected, rtol=0, atol=4e-5)
+    complete = network.decision_offset(stock(x), available([1, 1, 1], [1, 1, 1]))
+    torch.testing.assert_close(network(x), complete, rtol=0, atol=4e-5)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e6])
@@ -143,12 +143,3 @@ def test_memory_is_estimated_as_nnunet_does():
     assert size == network.encoder.compute_conv_feature_map_size((16, 16, 16)) + (
         network.decoder.compute_conv_feature_map_size((16, 16, 16))
     )
-
-
-def test_an_offset_is_the_bias_and_the_weights_of_the_absent():
-    offset = DecisionOffset(2, 3)
-    assert not any(p.any() for p in offset.parameters())
-    offset.bias.data = torch.tensor([1.0, 2, 3])
-    offset.weight.data = torch.tensor([[10.0, 20, 30], [100, 200, 300]])
-    moved = offset(torch.zeros(3, 3, 1), available([1, 1], [0, 1], [1, 0]))
-    assert moved.squeeze(2).tolist() == [[1, 2, 3], [11, 22, 33], [101, 202, 303]]

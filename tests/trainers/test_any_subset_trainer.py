@@ -38,7 +38,9 @@ def test_steps_learn(make_trainer, dim, dataset_json):
     trainer.network.train()
     losses = [float(trainer.train_step(batch(trainer, dim))["loss"]) for _ in range(24)]
     assert np.mean(losses[-6:]) < np.mean(losses[:6])  # each step sees other subsets
-    assert trainer.network.decision_offset.weight.any()
+    assert len(trainer.loss.memory) == 24 * trainer.batch_size
+    assert trainer.network.decision_offset.regions == trainer.label_manager.has_regions
+    assert trainer.network.estimate.moments.any()
     trainer.network.eval()
     with torch.no_grad():
         result = trainer.validation_step(batch(trainer, dim))
@@ -52,7 +54,18 @@ def test_a_step_gives_every_weight_a_gradient(make_trainer):
     trainer.train_step(batch(trainer))
     lowest = "decoder.seg_layers.0."  # nnU-Net's weight of the lowest resolution is 0; in DDP it is not
     for name, p in trainer.network.named_parameters():
-        assert name.startswith(lowest) if p.grad is None else torch.isfinite(p.grad).all(), name
+        assert name.startswith((lowest, "decision_offset.")) if p.grad is None else torch.isfinite(p.grad).all(), name
+
+
+def test_an_epoch_ends_with_the_fit_of_the_decisions(make_trainer):
+    trainer = make_trainer(AnySubsetTrainer)
+    trainer.network.train()
+    trainer.loss.memory.FEWEST = 2
+    outputs = [trainer.train_step(batch(trainer)) for _ in range(2)]
+    assert not trainer.network.decision_offset.output.weight.any()
+    trainer.on_train_epoch_end(outputs)
+    assert trainer.network.decision_offset.output.weight.any()
+    assert not any(p.requires_grad or p.grad is not None for p in trainer.network.decision_offset.parameters())
 
 
 def test_the_callers_batch_stays(make_trainer):

@@ -173,7 +173,7 @@ def test_a_unet_of_all_channels_loads_as_it_is(unet, tmp_path, capsys):
     network, start = loaded(ours(build_any_subset_unet, unet), pretrained.state_dict(), tmp_path)
     theirs = pretrained.state_dict()
     for name, weight in network.state_dict().items():
-        kept = "seg_layers." in name or name.startswith("decision_offset.")
+        kept = "seg_layers." in name or name.startswith(("decision_offset.", "estimate."))
         assert torch.equal(weight, start.state_dict()[name] if kept else theirs[name]), name
     assert "weights of a model of 3 channels, " in capsys.readouterr().out
 
@@ -309,8 +309,8 @@ def test_what_is_no_unet_is_one_line(build, content, message, tmp_path):
 def test_decisions_of_a_model_of_this_kind_are_left_with_its_labels(tmp_path, capsys):
     """As are its segmentation layers, so that its labels may be others."""
     pretrained = ours(build_any_subset_unet, outputs=4)
-    pretrained.decision_offset.bias.data.fill_(1)
+    pretrained.decision_offset.output.bias.data.fill_(1)
     network, _ = loaded(ours(build_any_subset_unet, outputs=2), pretrained.state_dict(), tmp_path)
-    assert not network.decision_offset.bias.any()
+    assert not network.decision_offset.output.bias.any()
     assert_same(network.encoder(image(M)), pretrained.encoder(image(M)))
     assert "weights of a model of this kind, " in capsys.readouterr().out

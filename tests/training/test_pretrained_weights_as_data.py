@@ -50,6 +50,8 @@ def test_log_of_the_training_says_what_was_loaded(make_trainer, tmp_path, monkey
     monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
     trainer.on_train_start()
     log = Path(trainer.log_file).read_text(encoding="utf-8")
-    tensors = len(list(trainer.network.parameters()))
-    kept = 2 + 2 * len(trainer.network.decoder.seg_layers)
+    network = trainer.network
+    tensors = len(list(network.parameters())) + len(list(network.buffers()))
+    of_the_dataset = len(network.decision_offset.state_dict()) + len(network.estimate.state_dict())
+    kept = of_the_dataset + 2 * len(network.decoder.seg_layers)
     assert f"single-channel model, its stem repeated, {tensors - kept} of {tensors} tensors loaded" in log

@@ -1,0 +1,73 @@
+"""A linear estimate of absent modalities from those that a sample has, voxel by voxel."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class LinearEstimate(nn.Module):
+    """Puts into the channel of an absent modality its best linear estimate from the available ones.
+
+    With zeros in their place, every subset gives the first convolution another kind of input, and a small network has
+    to learn each of them. The estimate keeps the input close to that of complete samples:
+
+        x[absent] = C[absent, S] C[S, S]^-1 x[S],    C[i, j] = mean of x[i] x[j] over the voxels
+
+    C is learned in training, from the samples that have both modalities, as a mean of the first 200 batches and a
+    moving average afterwards. Before the first batch the estimate is 0. Where all available modalities are 0 (the
+    background) it is 0, too. Available modalities pass unchanged.
+
+    Args:
+        num_modalities: M.
+    """
+
+    moments: Tensor
+    batches: Tensor
+
+    _STRIDE = 4  # every fourth voxel gives the moments
+    _BATCHES = 200
+    _RIDGE = 1e-2  # of the mean variance, so that two modalities that are nearly equal do not make huge factors
+
+    def __init__(self, num_modalities: int):
+        super().__init__()
+        self.register_buffer("moments", torch.zeros(num_modalities, num_modalities))
+        self.register_buffer("batches", torch.zeros(num_modalities, num_modalities))
+
+    def forward(self, x: Tensor, available: Tensor) -> Tensor:
+        """Return the images with estimates, ``(B, M + extra, *spatial)``; in training also learn from them.
+
+        Args:
+            x: ``(B, M + extra, *spatial)`` with 0 in place of absent modalities; ``extra`` channels stay as they are.
+            available: bool ``(B, M)``.
+        """
+        M = available.shape[1]
+        available = available.to(x.device)
+        images = x[:, :M]
+        with torch.autocast(x.device.type, enabled=False):  # sums over voxels exceed the range of float16
+            if self.training:
+                self._learn(images, available)
+            estimate = torch.einsum("bij,bjv->biv", self._factors(available).to(x.dtype), images.flatten(2))
+        mask = available.view(*available.shape, *[1] * (x.ndim - 2))
+        return torch.cat((torch.where(mask, images, estimate.view_as(images)), x[:, M:]), 1)
+
+    @torch.no_grad()
+    def _learn(self, images: Tensor, available: Tensor) -> None:
+        voxels = images.flatten(2)[:, :, :: self._STRIDE].float()
+        products = torch.einsum("biv,bjv->ij", voxels, voxels).float() / voxels.shape[2]
+        pairs = (available[:, :, None] & available[:, None, :]).sum(0).float()
+        if dist.is_available() and dist.is_initialized():  # every process keeps the moments of all samples
+            both = torch.stack((products, pairs))
+            dist.all_reduce(both)
+            products, pairs = both
+        rate = 1 / (self.batches + 1).clamp(max=self._BATCHES)
+        seen = pairs > 0
+        self.moments.copy_(torch.where(seen, self.moments.lerp(products / pairs.clamp(min=1), rate), self.moments))
+        self.batches += seen
+
+    def _factors(self, available: Tensor) -> Tensor:
+        """Return ``(B, M, M)``: what each available modality, a column, contributes to each modality, a row."""
+        has = available.float()
+        ridge = self._RIDGE * self.moments.diagonal().mean() + 1e-6
+        C = self.moments + torch.diag_embed(ridge.expand(has.shape[1]))
+        among_available = C * has[:, :, None] * has[:, None, :] + torch.diag_embed(1 - has)
+        return torch.linalg.solve(among_available, C * has[:, :, None]).mT

@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from magms_nnunet.losses.decision_memory import DecisionMemory
+from magms_nnunet.networks.decision_offset import DecisionOffset
+
+FULL, FIRST = [True, True], [True, False]
+
+
+def memory(outputs=1, regions=True, ignore_label=None) -> DecisionMemory:
+    torch.manual_seed(0)
+    offset = DecisionOffset(2, outputs)
+    offset.regions.fill_(regions)
+    return DecisionMemory(offset, regions=regions, ignore_label=ignore_label)
+
+
+def fitted(kept: DecisionMemory, batches) -> DecisionOffset:
+    """Steps of pairs of logits ``(B, outputs, V)``, subsets and targets, until the offset is learned."""
+    for logits, available, target in batches:
+        kept.observe(logits, torch.tensor(available), target)
+    for _ in range(4):
+        kept.fit()
+    return kept.decision_offset
+
+
+def decided(offset: DecisionOffset, logits, available) -> torch.Tensor:
+    return offset(logits, torch.tensor(available)) > 0
+
+
+def noisy(rows, repeats=60):
+    """The samples with small differences, as no two patients are equal."""
+    torch.manual_seed(1)
+    rows = torch.tensor(rows)[:, None]
+    return [rows + 0.1 * torch.randn_like(rows) for _ in range(repeats)]
+
+
+def test_each_subset_has_its_own_threshold():
+    """From both modalities the structure is certain; from the first alone it is 20 % probable."""
+    certain, doubtful = [6.0] * 4 + [-1.4] * 4, [-1.4] * 4 + [-6.0] * 4
+    target = torch.tensor([1.0] * 4 + [0.0] * 4).expand(2, 1, 8)
+    batches = [(logits, [FULL, FIRST], target) for logits in noisy([certain, doubtful])]
+    offset = fitted(memory(), batches)
+    assert torch.equal(decided(offset, batches[0][0], [FULL, FIRST]), target > 0)
+
+
+def test_doubtful_samples_of_one_subset_have_a_lower_threshold():
+    certain, doubtful = [6.0] * 4 + [-0.9] * 4, [-1.4] * 4 + [-6.0] * 4
+    target = torch.tensor([1.0] * 4 + [0.0] * 4).expand(2, 1, 8)
+    batches = [(logits, [FULL, FULL], target) for logits in noisy([certain, doubtful])]
+    offset = fitted(memory(), batches)
+    assert torch.equal(decided(offset, batches[0][0], [FULL, FULL]), target > 0)
+
+
+def test_with_a_softmax_the_class_is_raised_over_the_background():
+    logits = [torch.stack((torch.zeros_like(x), x), 1).squeeze(2) for x in noisy([[-1.4] * 4 + [-6.0] * 4] * 2)]
+    labels = torch.tensor([1.0] * 4 + [0.0] * 4).expand(2, 1, 8)
+    offset = fitted(memory(2, regions=False), [(x, [FULL, FULL], labels) for x in logits])
+    moved = offset(logits[0], torch.tensor([FULL, FULL]))
+    assert torch.equal(moved.argmax(1, keepdim=True), labels.long())
+    assert torch.equal(moved[:, 0], logits[0][:, 0])  # the background stays
+
+
+def test_a_sample_without_the_structure_raises_the_threshold():
+    """Half of the samples have no structure, and look as the others do."""
+    looks = [-1.0] * 4 + [-6.0] * 4
+    present, absent = torch.tensor([1.0] * 4 + [0.0] * 4), torch.zeros(8)
+    batches = [(x, [FULL] * 4, torch.stack((present, absent, absent, absent))[:, None]) for x in noisy([looks] * 4)]
+    assert not decided(fitted(memory(), batches), batches[0][0], [FULL] * 4).any()  # 1/4 * 1 + 3/4 * 1/2 < 3/4
+    batches = [(x, available, target[[0, 0, 0, 1]]) for x, available, target in batches]
+    assert decided(fitted(memory(), batches), batches[0][0], [FULL] * 4)[..., :4].all()  # 3/4 * 1 + 1/4 * 1/2 > 1/4
+
+
+def test_voxels_without_annotation_do_not_count():
+    logits = noisy([[-1.4] * 4 + [-4.0] * 4 + [-1.0] * 8])  # the last eight are not annotated
+    target = torch.tensor([[[1.0] * 4 + [0.0] * 12, [0.0] * 8 + [1.0] * 8]])
+    offset = fitted(memory(ignore_label=2), [(x, [FULL], target) for x in logits] * 2)
+    assert decided(offset, logits[0], [FULL])[0, 0, :8].tolist() == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize("regions", [True, False])
+def test_certain_decisions_stay(regions):
+    x = noisy([[6.0] * 4 + [-6.0] * 4] * 2)
+    target = torch.tensor([1.0] * 4 + [0.0] * 4).expand(2, 1, 8)
+    if not regions:
+        x = [torch.cat((-one, one), 1) for one in x]
+    offset = fitted(memory(1 if regions else 2, regions), [(one, [FULL, FIRST], target) for one in x])
+    moved = offset(x[0], torch.tensor([FULL, FIRST]))
+    found = moved > 0 if regions else moved.argmax(1, keepdim=True) > 0
+    assert torch.equal(found, target > 0)
+
+
+def test_few_samples_change_nothing():
+    kept = memory()
+    kept.observe(torch.full((2, 1, 8), -1.0), torch.tensor([FULL, FIRST]), torch.ones(2, 1, 8))
+    kept.fit()
+    assert not kept.decision_offset.output.weight.any()
+
+
+def test_only_the_last_samples_are_kept():
+    kept = memory()
+    for _ in range(300):
+        kept.observe(torch.zeros(4, 1, 8), torch.tensor([FULL] * 4), torch.ones(4, 1, 8))
+    assert len(kept) == kept.CAPACITY == 1024
