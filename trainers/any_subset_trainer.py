@@ -24,7 +24,12 @@ class AnySubsetTrainer(SubsetTrainer):
     def _build_loss(self) -> nn.Module:
         offset, labels = self.plain_network.decision_offset, self.label_manager
         offset.regions.fill_(labels.has_regions)
-        memory = DecisionMemory(offset, regions=labels.has_regions, ignore_label=labels.ignore_label)
+        memory = DecisionMemory(
+            offset,
+            regions=labels.has_regions,
+            ignore_label=labels.ignore_label,
+            batch_dice=self.configuration_manager.batch_dice,
+        )
         return AnySubsetLoss(super()._build_loss(), memory)
 
     def on_train_epoch_end(self, train_outputs: list[dict]):

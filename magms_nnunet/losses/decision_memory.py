@@ -12,8 +12,9 @@ from magms_nnunet.networks.decision_offset import LARGEST, THRESHOLDS, DecisionO
 
 
 class _Sample(NamedTuple):
-    """What is kept of a sample: its features, and the volumes at the thresholds."""
+    """What is kept of a sample: its modalities, its features, and the volumes at the thresholds."""
 
+    available: Tensor
     features: Tensor
     predicted: Tensor
     right: Tensor
@@ -31,20 +32,32 @@ class DecisionMemory:
     ``v / (v + predicted volume)``, v being the mean volume of the class in the samples that have it, so that a false
     positive as large as the usual structure halves it.
 
+    A sample that is a small part of its image, such as a slice, says little about the Dice of the image. With
+    ``batch_dice``, which nnU-Net plans in this case, the score is the Dice over all samples of a subset.
+
     Args:
         decision_offset: of the network.
         regions: whether the outputs are sigmoids (region-based training).
         ignore_label: value of voxels without annotation, or None. With regions the target's last channel marks them.
+        batch_dice: as in the plans' configuration.
     """
 
-    CAPACITY, FEWEST = 1024, 100  # samples
+    CAPACITY, CAPACITY_OF_PARTS, FEWEST = 1024, 4096, 100  # samples
     STEPS, BATCH, LR, DECAY = 200, 64, 1e-2, 1e-2
 
-    def __init__(self, decision_offset: DecisionOffset, *, regions: bool = False, ignore_label: int | None = None):
+    def __init__(
+        self,
+        decision_offset: DecisionOffset,
+        *,
+        regions: bool = False,
+        ignore_label: int | None = None,
+        batch_dice: bool = False,
+    ):
         self.decision_offset = decision_offset
         self.regions = regions
         self.ignore_label = ignore_label
-        self._samples: deque[_Sample] = deque(maxlen=self.CAPACITY)
+        self.batch_dice = batch_dice
+        self._samples: deque[_Sample] = deque(maxlen=self.CAPACITY_OF_PARTS if batch_dice else self.CAPACITY)
 
     def __len__(self) -> int:
         """Return the number of samples kept."""
@@ -71,8 +84,10 @@ class DecisionMemory:
         predicted = everywhere = volumes(margins)
         if counted is not None:
             predicted = volumes(margins, counted)
+        available = available.to(margins.device)
         kept = _Sample(
-            self.decision_offset.features(everywhere, available.to(margins.device), margins[0, 0].numel()),
+            available,
+            self.decision_offset.features(everywhere, available, margins[0, 0].numel()),
             predicted,
             volumes(margins, reference),
             reference.flatten(2).sum(2).float(),
@@ -84,17 +99,21 @@ class DecisionMemory:
         offset, number = self.decision_offset, len(self._samples)
         if number >= self.FEWEST:
             kept = _Sample(*(torch.stack(parts) for parts in zip(*self._samples, strict=True)))
-            scores, counts = self._scores(kept)
-            smooth = _smoothed(scores)
+            score = _PooledDice(kept) if self.batch_dice else _SampleDice(kept)
+            everything = torch.arange(number, device=kept.features.device)
+            counts = kept.reference.any(0)
+            counts[0] &= self.regions  # otherwise it is the background
             offset.requires_grad_(True)
             optimizer = torch.optim.AdamW(offset.parameters(), self.LR, weight_decay=self.DECAY)
             for step in range(self.STEPS):
                 optimizer.param_groups[0]["lr"] = self.LR * (1 - step / self.STEPS)
-                drawn = torch.randint(number, (self.BATCH,), device=scores.device)
-                exact = step >= self.STEPS // 2  # at first a slope is needed where nothing is predicted for a while
-                score = _interpolated((scores if exact else smooth)[drawn], offset.offset(kept.features[drawn]))
+                drawn = (
+                    everything if self.batch_dice else torch.randint(number, (self.BATCH,), device=everything.device)
+                )
+                # at first a slope is needed where nothing is predicted for a while
+                value = score(drawn, offset.offset(kept.features[drawn]), smooth=step < self.STEPS // 2)
                 optimizer.zero_grad()
-                (-score[:, counts].mean()).backward()
+                (-value[:, counts].mean()).backward()
                 optimizer.step()
             optimizer.zero_grad()
             offset.requires_grad_(False)
@@ -102,16 +121,43 @@ class DecisionMemory:
             for p in offset.parameters():
                 dist.broadcast(p, 0)
 
-    def _scores(self, kept: _Sample) -> tuple[Tensor, Tensor]:
-        """Return the scores of samples and classes at the thresholds, ``(N, outputs, 25)``, and which classes count."""
+
+class _SampleDice:
+    """The scores of samples at their offsets."""
+
+    def __init__(self, kept: _Sample):
         has = kept.reference > 0
         usual = kept.reference.sum(0) / has.sum(0).clamp(min=1)
         volume = torch.where(has, kept.reference, usual)[:, :, None]
         gained = torch.where(has[:, :, None], 2 * kept.right, usual[:, None])
-        counts = usual > 0
-        if not self.regions:
-            counts[0] = False  # the background
-        return gained / (kept.predicted + volume).clamp(min=1e-5), counts
+        self.scores = gained / (kept.predicted + volume).clamp(min=1e-5)
+        self.smooth = _smoothed(self.scores)
+
+    def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
+        """Return the scores: ``(drawn, outputs)``."""
+        return _interpolated((self.smooth if smooth else self.scores)[drawn], offsets)
+
+
+class _PooledDice:
+    """The Dice over the samples of each subset at their offsets."""
+
+    def __init__(self, kept: _Sample):
+        self.kept = kept
+        self.smooth = _smoothed(kept.right), _smoothed(kept.predicted)
+        self.subset = kept.available.unique(dim=0, return_inverse=True)[1]
+
+    def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
+        """Return for each sample the Dice over those of its subset: ``(drawn, outputs)``."""
+        right, predicted = self.smooth if smooth else (self.kept.right, self.kept.predicted)
+        overlap = self._sums(_interpolated(right[drawn], offsets), drawn)
+        prediction = self._sums(_interpolated(predicted[drawn], offsets), drawn)
+        reference = self._sums(self.kept.reference[drawn], drawn)
+        return 2 * overlap / (prediction + reference).clamp(min=1e-5)
+
+    def _sums(self, values: Tensor, drawn: Tensor) -> Tensor:
+        """Return for each sample the sum over those of its subset."""
+        subset = self.subset[drawn]
+        return values.new_zeros(len(drawn), values.shape[1]).index_add(0, subset, values)[subset]
 
 
 def _smoothed(scores: Tensor) -> Tensor:

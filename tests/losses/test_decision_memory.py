@@ -7,11 +7,11 @@ from magms_nnunet.networks.decision_offset import DecisionOffset
 FULL, FIRST = [True, True], [True, False]
 
 
-def memory(outputs=1, regions=True, ignore_label=None) -> DecisionMemory:
+def memory(outputs=1, regions=True, ignore_label=None, batch_dice=False) -> DecisionMemory:
     torch.manual_seed(0)
     offset = DecisionOffset(2, outputs)
     offset.regions.fill_(regions)
-    return DecisionMemory(offset, regions=regions, ignore_label=ignore_label)
+    return DecisionMemory(offset, regions=regions, ignore_label=ignore_label, batch_dice=batch_dice)
 
 
 def fitted(kept: DecisionMemory, batches) -> DecisionOffset:
@@ -68,6 +68,28 @@ def test_a_sample_without_the_structure_raises_the_threshold():
     assert not decided(fitted(memory(), batches), batches[0][0], [FULL] * 4).any()  # 1/4 * 1 + 3/4 * 1/2 < 3/4
     batches = [(x, available, target[[0, 0, 0, 1]]) for x, available, target in batches]
     assert decided(fitted(memory(), batches), batches[0][0], [FULL] * 4)[..., :4].all()  # 3/4 * 1 + 1/4 * 1/2 > 1/4
+
+
+def test_slices_are_scored_together():
+    """Nine of ten slices have no structure, and all of them show two doubtful voxels.
+
+    Over all slices of a subset the two voxels give a Dice of 2 * 2 / (20 + 2), less than the certain one alone, 2 / 3.
+    """
+    shows, shows_nothing = [5.0, -1.0, -1.0, -6.0], [-6.0, -1.0, -1.0, -6.0]
+    target = torch.zeros(10, 1, 4)
+    target[0, 0, :2] = 1
+    batches = [(x, [FULL] * 10, target) for x in noisy([shows] + [shows_nothing] * 9)]
+    offset = fitted(memory(batch_dice=True), batches)
+    assert decided(offset, batches[0][0], [FULL] * 10).sum() <= 2
+    assert decided(offset, batches[0][0], [FULL] * 10)[0, 0, 0]
+
+
+def test_each_subset_of_slices_has_its_own_dice():
+    certain, doubtful = [6.0] * 4 + [-1.4] * 4, [-1.4] * 4 + [-6.0] * 4
+    target = torch.tensor([1.0] * 4 + [0.0] * 4).expand(2, 1, 8)
+    batches = [(logits, [FULL, FIRST], target) for logits in noisy([certain, doubtful])]
+    offset = fitted(memory(batch_dice=True), batches)
+    assert torch.equal(decided(offset, batches[0][0], [FULL, FIRST]), target > 0)
 
 
 def test_voxels_without_annotation_do_not_count():
