@@ -18,7 +18,7 @@ def fitted(kept: DecisionMemory, batches) -> DecisionOffset:
     """Steps of pairs of logits ``(B, outputs, V)``, subsets and targets, until the offset is learned."""
     for logits, available, target in batches:
         kept.observe(logits, torch.tensor(available), target)
-    for _ in range(4):
+    for _ in range(2):
         kept.fit()
     return kept.decision_offset
 
