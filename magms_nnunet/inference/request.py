@@ -48,11 +48,15 @@ class ModelRequest:
             raise InputError("no model is given: name its folder with -m, or its dataset and configuration with -d -c")
         results = nnunet_folder("nnUNet_results", ", or name the model's folder with -m")
         dataset = results / _dataset_name(self.dataset, results)
-        models = sorted(dataset.glob(self._name(self.trainer or "*")))
-        if len(models) > 1:
-            trainers = ", ".join(model.name.partition("__")[0] for model in models)
-            raise InputError(f"several trainers have such a model in {dataset}: say which with -tr: {trainers}")
-        folder = models[0] if models else dataset / self._name(self.trainer or "AnySubsetTrainer")
+        folder = dataset / self._name(self.trainer or "AnySubsetTrainer")
+        if self.trainer is None:
+            models = sorted(
+                path for path in dataset.glob("*__*__*") if path.name == self._name(path.name.split("__")[0])
+            )
+            if len(models) > 1:
+                trainers = ", ".join(model.name.partition("__")[0] for model in models)
+                raise InputError(f"several trainers have such a model in {dataset}: say which with -tr: {trainers}")
+            folder = models[0] if models else folder
         if not folder.is_dir():
             trained = ", ".join(sorted(path.name for path in folder.parent.glob("*__*__*"))) or "nothing"
             raise InputError(

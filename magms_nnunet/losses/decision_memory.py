@@ -92,7 +92,7 @@ class DecisionMemory:
             volumes(margins, reference),
             reference.flatten(2).sum(2).float(),
         )
-        self._samples.extend(_Sample(*(part.clone() for part in sample)) for sample in zip(*kept, strict=True))
+        self._samples.extend(map(_Sample._make, zip(*kept, strict=True)))
 
     def fit(self) -> None:
         """Train the offset on the samples kept; fewer than 100 leave it as it is. All processes get the same offset."""

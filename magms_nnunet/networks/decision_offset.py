@@ -100,11 +100,11 @@ def volumes(margins: Tensor, mask: Tensor | None = None) -> Tensor:
         margins: ``(B, outputs, *spatial)``.
         mask: bool ``(B, outputs, *spatial)`` or ``(B, 1, *spatial)``, the voxels that count; None: all.
     """
-    half = LARGEST / (THRESHOLDS - 1)  # half a step, so that a threshold is the lower edge of a bin
-    edge = LARGEST + 2 * half
+    step = 2 * LARGEST / (THRESHOLDS - 1)
+    edge = LARGEST + step  # one bin more below the first threshold and one above the last
     if mask is not None:
         margins = margins.masked_fill(~mask, -torch.inf)
-    inside = margins.clamp(-edge + half, edge - half)
-    counts = [torch.histc(channel, THRESHOLDS + 1, -edge, LARGEST + 2 * half) for channel in inside.flatten(0, 1)]
+    inside = margins.clamp(step / 2 - edge, edge - step / 2)
+    counts = [torch.histc(channel, THRESHOLDS + 1, -edge, edge) for channel in inside.flatten(0, 1)]
     above = torch.stack(counts).flip(1).cumsum(1).flip(1)[:, 1:]
     return above.view(*margins.shape[:2], THRESHOLDS)

@@ -22,7 +22,7 @@ from magms_nnunet.networks.multi_encoder_unet import MultiEncoderUNet
 
 _ENTRY = "nnunetv2.run.run_training"
 _BELONGS_TO_DATASET = re.compile(r"\.seg_layers\.|^(decision_offset|estimate)\.")
-"""These tensors keep their initial values: the pretrained model may have other labels."""
+"""These tensors keep their initial values: the pretrained model may have other labels and other images."""
 _OTHER_PLANS = "plan this dataset with that model's plans (nnUNetv2_move_plans_between_datasets)"
 
 

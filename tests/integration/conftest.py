@@ -82,7 +82,7 @@ def any_subset_model(workspace, any_subset_logs) -> Path:
 @pytest.fixture
 def predict(workspace) -> Callable[..., int]:
     """predict(images, output, *flags): exit code of magms_predict with fold 0 of the chain's model."""
-    model = ("-d", workspace.id, "-tr", "MAGMSTrainer", "-c", "3d_fullres", "-f", 0)
+    model = (*workspace.of_magms, "-c", "3d_fullres", "-f", 0)
     return lambda images, output, *flags: workspace.magms_predict("-i", images, "-o", output, *model, *flags)
 
 
@@ -107,5 +107,5 @@ def aligned(workspace, tmp_path_factory) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def evaluate(workspace) -> Callable[..., int]:
     """evaluate(output, *flags): exit code of magms_evaluate of fold 0 of the chain's model."""
-    model = ("-d", workspace.id, "-tr", "MAGMSTrainer", "-c", "3d_fullres", "--disable_tta")
+    model = (*workspace.of_magms, "-c", "3d_fullres", "--disable_tta")
     return lambda output, *flags: workspace.magms_evaluate("-o", output, *model, *flags)

@@ -90,19 +90,7 @@ def test_gpu_that_is_not_there(workspace, tmp_path, monkeypatch, capfd):
 
     for name, value in workspace.variables.items():
         monkeypatch.setenv(name, value)
-    model = [
-        "-d",
-        workspace.id,
-        "-tr",
-        "MAGMSTrainer",
-        "-c",
-        "3d_fullres",
-        "-f",
-        "0",
-        "-device",
-        "cuda",
-        "--disable_progress_bar",
-    ]
+    model = [*workspace.of_magms, "-c", "3d_fullres", "-f", "0", "-device", "cuda", "--disable_progress_bar"]
     assert main(["-i", str(workspace.test), "-o", str(tmp_path / "out"), *model]) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert "-device cuda" in line

@@ -104,7 +104,7 @@ def test_validation_measures_what_magms_predict_gives(trainer, workspace, any_su
 
 def test_installed_command_predicts(workspace, predict, tmp_path):
     """In a process of its own, which starts processes of its own; in this one the result is the same."""
-    model = ("-d", workspace.id, "-tr", "MAGMSTrainer", "-c", "3d_fullres", "-f", 0)
+    model = (*workspace.of_magms, "-c", "3d_fullres", "-f", 0)
     workspace.run(
         "magms_predict", "-i", workspace.test, "-o", tmp_path / "ours", *model,
         "--modalities", "T1c", "F", "-device", "cpu", "-npp", 1, "-nps", 1,

@@ -128,19 +128,7 @@ def test_modality_alone_is_normalised_by_its_own_scheme(channel, name, matters, 
     """Twice the intensities are the same MR image, whose scale is arbitrary, but another CT."""
     path = give(regions.test, tmp_path / "once", {"case3": [channel]}) / f"case3_{channel:04d}{ENDING}"
     write_image(tmp_path / "twice" / path.name, 2 * read_voxels(path))
-    model = (
-        "-d",
-        regions.id,
-        "-tr",
-        "MAGMSTrainer",
-        "-c",
-        "3d_fullres",
-        "-f",
-        0,
-        "--save_probabilities",
-        "--modalities",
-        name,
-    )
+    model = (*regions.of_magms, "-c", "3d_fullres", "-f", 0, "--save_probabilities", "--modalities", name)
     for folder in ("once", "twice"):
         assert regions.magms_predict("-i", tmp_path / folder, "-o", tmp_path / folder / "out", *model) == 0
     once, twice = (read_probabilities(tmp_path / folder / "out" / "case3.npz") for folder in ("once", "twice"))
@@ -161,7 +149,7 @@ def cascade(tmp_path_factory):
 @pytest.fixture
 def previous_stage(cascade, tmp_path):
     """The first stage's segmentations of the test cases, from T1 alone."""
-    model = ("-d", cascade.id, "-tr", "MAGMSTrainer", "-c", "3d_lowres", "-f", "all", "--modalities", "T1")
+    model = (*cascade.of_magms, "-c", "3d_lowres", "-f", "all", "--modalities", "T1")
     assert cascade.magms_predict("-i", cascade.test, "-o", tmp_path / "previous", *model) == 0
     return tmp_path / "previous"
 
@@ -181,19 +169,7 @@ def test_cascade_of_any_subset_trainer(cascade, previous_stage, tmp_path):
 
 
 def test_cascade_follows_its_previous_stage(cascade, previous_stage, tmp_path):
-    model = (
-        "-d",
-        cascade.id,
-        "-tr",
-        "MAGMSTrainer",
-        "-c",
-        "3d_cascade_fullres",
-        "-f",
-        0,
-        "--save_probabilities",
-        "--modalities",
-        "T1",
-    )
+    model = (*cascade.of_magms, "-c", "3d_cascade_fullres", "-f", 0, "--save_probabilities", "--modalities", "T1")
     other = tmp_path / "other"
     for case, source in {"case3": "case4", "case4": "case3"}.items():
         other.mkdir(exist_ok=True)
@@ -208,7 +184,7 @@ def test_cascade_follows_its_previous_stage(cascade, previous_stage, tmp_path):
 def test_cascade_is_evaluated_on_what_its_previous_stage_made_of_the_same_subset(cascade, tmp_path, capfd):
     images, labels = cascade.raw / "imagesTr", cascade.raw / "labelsTr"
     flags = ("-i", images, "-l", labels, "--subsets", "T1", "--protocol", "absent", "--save_segmentations")
-    model = ("-d", cascade.id, "-tr", "MAGMSTrainer", "--disable_tta", "-c")
+    model = (*cascade.of_magms, "--disable_tta", "-c")
     assert cascade.magms_evaluate("-o", tmp_path / "first", *model, "3d_lowres", "-f", "all", *flags) == 0
     second = ("-o", tmp_path / "second", *model, "3d_cascade_fullres", *flags, "-prev_stage_predictions")
     capfd.readouterr()
@@ -225,18 +201,7 @@ def test_cascade_is_evaluated_on_what_its_previous_stage_made_of_the_same_subset
 def test_cascade_without_the_previous_stage_of_one_case(cascade, previous_stage, tmp_path, capfd):
     (previous_stage / f"case3{ENDING}").unlink()
     capfd.readouterr()
-    model = (
-        "-d",
-        cascade.id,
-        "-tr",
-        "MAGMSTrainer",
-        "-c",
-        "3d_cascade_fullres",
-        "-f",
-        0,
-        "-prev_stage_predictions",
-        previous_stage,
-    )
+    model = (*cascade.of_magms, "-c", "3d_cascade_fullres", "-f", 0, "-prev_stage_predictions", previous_stage)
     assert cascade.magms_predict("-i", cascade.test, "-o", tmp_path / "out", *model) == 3
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"magms_predict: case3: no case3{ENDING} in {previous_stage}")
@@ -248,7 +213,7 @@ def test_cascade_without_the_previous_stage_of_one_case(cascade, previous_stage,
 )
 def test_previous_stage_where_there_is_none(configuration, message, cascade, previous_stage, tmp_path, capfd):
     capfd.readouterr()
-    model = ["-d", cascade.id, "-tr", "MAGMSTrainer", "-c", configuration, "-f", 0]
+    model = [*cascade.of_magms, "-c", configuration, "-f", 0]
     if configuration == "3d_lowres":
         model += ["-f", "all", "-prev_stage_predictions", previous_stage]
     assert cascade.magms_predict("-i", cascade.test, "-o", tmp_path / "out", *model) == 2

@@ -97,7 +97,7 @@ def test_fast_sweep_differs_by_ties_at_most_and_is_not_mixed_with_others(swept, 
 
 def test_sweep_mirrors_as_predictions_do(workspace, predict, evaluate, aligned, tmp_path):
     sweep = ("--subsets", "T1c+F", "--save_segmentations", "-i", aligned[0], "-l", aligned[1])
-    model = ("-d", workspace.id, "-tr", "MAGMSTrainer", "-c", "3d_fullres")
+    model = (*workspace.of_magms, "-c", "3d_fullres")
     assert workspace.magms_evaluate("-o", tmp_path / "out", *model, *sweep) == 0
     assert predict(aligned[0], tmp_path / "separate", "--modalities", "T1c", "F") == 0
     for case in CASES:
@@ -261,7 +261,7 @@ def test_stock_model_filled_up(fill, stock_model, workspace, evaluate, aligned, 
     assert evaluate(tmp_path / "out", *folders, *flags, *subsets) == 0
     for subset in ("T1c", "FLAIR+T1c"):
         predicted = tmp_path / subset
-        model = ("-d", workspace.id, "-tr", "MAGMSTrainer", "-c", "3d_fullres", "-f", 0, "--disable_tta", *flags)
+        model = (*workspace.of_magms, "-c", "3d_fullres", "-f", 0, "--disable_tta", *flags)
         names = ("--modalities", *subset.split("+"))
         assert workspace.magms_predict("-i", aligned[0], "-o", predicted, *model, *names) == 0
         for case in CASES:

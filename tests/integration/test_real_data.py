@@ -36,7 +36,7 @@ def test_multiple_sclerosis(tmp_path):
     link(source, workspace, ["openms_patient07", "openms_patient19"], ["openms_patient26"])
     workspace.plan("3d_fullres", spacing_mm=(4, 4, 4))
     workspace.train("3d_fullres", "all")
-    model = ("-d", workspace.id, "-tr", "MAGMSTrainer", "-c", "3d_fullres", "-f", "all")
+    model = (*workspace.of_magms, "-c", "3d_fullres", "-f", "all")
     flags = ("--modalities", "T1c", "F")
     assert workspace.magms_predict("-i", workspace.test, "-o", tmp_path / "out", *model, *flags) == 0
     segmentation = read_voxels(tmp_path / "out" / f"openms_patient26{ENDING}")
@@ -53,7 +53,7 @@ def test_spinal_cord(tmp_path):
     workspace.plan("2d", "3d_fullres")
     for configuration in ("2d", "3d_fullres"):
         workspace.train(configuration, "all")
-        model = ("-d", workspace.id, "-tr", "MAGMSTrainer", "-c", configuration, "-f", "all")
+        model = (*workspace.of_magms, "-c", configuration, "-f", "all")
         flags = ("--modalities", "T1w")
         assert workspace.magms_predict("-i", workspace.test, "-o", tmp_path / configuration, *model, *flags) == 0
         assert read_voxels(tmp_path / configuration / f"{case}{ENDING}").shape == (5, 40, 40)

@@ -81,6 +81,8 @@ class Workspace:
 
     def __init__(self, folder: Path, dataset: Dataset | None = None, name: str = "Dataset901_Balls"):
         self.folder, self.id = folder, name[len("Dataset") :][:3]
+        self.of_magms = ("-d", self.id, "-tr", "MAGMSTrainer")
+        """Flags of a model of MAGMSTrainer, where others may be trained as well."""
         self.raw, self.preprocessed, self.results = (
             folder / kind / name for kind in ("raw", "preprocessed", "results")
         )

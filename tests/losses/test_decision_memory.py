@@ -34,12 +34,13 @@ def noisy(rows, repeats=60):
     return [rows + 0.1 * torch.randn_like(rows) for _ in range(repeats)]
 
 
-def test_each_subset_has_its_own_threshold():
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_each_subset_has_its_own_threshold(batch_dice):
     """From both modalities the structure is certain; from the first alone it is 20 % probable."""
     certain, doubtful = [6.0] * 4 + [-1.4] * 4, [-1.4] * 4 + [-6.0] * 4
     target = torch.tensor([1.0] * 4 + [0.0] * 4).expand(2, 1, 8)
     batches = [(logits, [FULL, FIRST], target) for logits in noisy([certain, doubtful])]
-    offset = fitted(memory(), batches)
+    offset = fitted(memory(batch_dice=batch_dice), batches)
     assert torch.equal(decided(offset, batches[0][0], [FULL, FIRST]), target > 0)
 
 
@@ -82,14 +83,6 @@ def test_slices_are_scored_together():
     offset = fitted(memory(batch_dice=True), batches)
     assert decided(offset, batches[0][0], [FULL] * 10).sum() <= 2
     assert decided(offset, batches[0][0], [FULL] * 10)[0, 0, 0]
-
-
-def test_each_subset_of_slices_has_its_own_dice():
-    certain, doubtful = [6.0] * 4 + [-1.4] * 4, [-1.4] * 4 + [-6.0] * 4
-    target = torch.tensor([1.0] * 4 + [0.0] * 4).expand(2, 1, 8)
-    batches = [(logits, [FULL, FIRST], target) for logits in noisy([certain, doubtful])]
-    offset = fitted(memory(batch_dice=True), batches)
-    assert torch.equal(decided(offset, batches[0][0], [FULL, FIRST]), target > 0)
 
 
 def test_voxels_without_annotation_do_not_count():
