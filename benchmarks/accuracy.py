@@ -34,7 +34,8 @@ from accuracy_tables import write_tables
 from missing_scans import complete_only_splits, draw, link_dataset
 
 PLANS, STOCK = "MAGMSPlans", "nnUNetTrainer"
-EPOCH = 40  # iterations
+EPOCH = 40  # iterations, fewer where a training would have fewer than 5 epochs to lower its learning rate in
+FEWEST_EPOCHS = 5
 COMPLETE_ONLY, NOTHING_MISSING = "AnySubset, complete cases only", "AnySubset, nothing missing"
 # name in the tables -> trainer, filling
 SYSTEMS = {
@@ -95,8 +96,7 @@ def main() -> None:
                         link_evaluation(evaluation, args)
                         continue
                     split = complete_only(fold, args) if name == COMPLETE_ONLY else fold
-                    steps = budget / costs[trainer]
-                    train(results, dataset, trainer, split, max(1, round(steps / EPOCH)), args)
+                    train(results, dataset, trainer, split, budget / costs[trainer], args)
                     evaluate(evaluation, dataset, trainer, fill, split, args)
         write_tables(work / f"budget_{budget}", list(systems), patients_of(args.data))
 
@@ -225,12 +225,14 @@ def use_allowed_cores() -> None:
     torch.set_num_threads = lambda number: None
 
 
-def train(results: Path, dataset: str, trainer: str, fold: int, epochs: int, args: argparse.Namespace) -> None:
+def train(results: Path, dataset: str, trainer: str, fold: int, steps: float, args: argparse.Namespace) -> None:
     """Train a fold, going on from the last checkpoint."""
+    iterations = min(EPOCH, max(1, round(steps / FEWEST_EPOCHS)))
+    epochs = max(1, round(steps / iterations))
     model = results / dataset / f"{trainer}__{PLANS}__{args.configuration}" / f"fold_{fold}"
     if (model / "checkpoint_final.pth").is_file():
         return
-    os.environ |= {"MAGMS_NUM_EPOCHS": str(epochs), "MAGMS_ITERATIONS_PER_EPOCH": str(EPOCH)}
+    os.environ |= {"MAGMS_NUM_EPOCHS": str(epochs), "MAGMS_ITERATIONS_PER_EPOCH": str(iterations)}
     resume = ["--c"] if list(model.glob("checkpoint_*.pth")) else []
     command = [sys.executable, __file__, "--train", dataset_id(dataset), args.configuration, fold]
     run(*map(str, command), "-tr", trainer, "-p", PLANS, "-device", args.device, *resume)

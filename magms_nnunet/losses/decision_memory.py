@@ -1,32 +1,24 @@
 """Trains the decision offset on the samples of the last training steps."""
 
 from collections import deque
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
+from magms_nnunet.losses.decision_curves import Curves, PooledDice, SampleDice, keep_curves
+from magms_nnunet.losses.decision_voxels import VoxelDice, Voxels, keep_voxels
 from magms_nnunet.losses.targets import counted_voxels
-from magms_nnunet.networks.decision_offset import LARGEST, THRESHOLDS, DecisionOffset, volumes
-
-
-class _Sample(NamedTuple):
-    """What is kept of a sample: its modalities, its features, and the volumes at the thresholds."""
-
-    available: Tensor
-    features: Tensor
-    predicted: Tensor
-    right: Tensor
-    reference: Tensor
+from magms_nnunet.networks.decision_offset import DecisionOffset, volumes
 
 
 class DecisionMemory:
-    """Keeps for each sample the Dice that every offset would give, and finds the offsets of the highest Dice.
+    """Keeps what gives the Dice of each sample at every offset, and finds the offsets of the highest Dice.
 
-    The Dice of a decision is no smooth function of the offset, and one batch says little about it. The volumes of
-    prediction and overlap at 25 thresholds are small, and give the Dice of a class at any offset by interpolation. With
-    a softmax this supposes that the offsets of the other classes are 0.
+    The Dice of a decision is no smooth function of the offset, and one batch says little about it. Of regions, and of a
+    single class beside the background, the volumes of prediction and overlap at 25 thresholds are kept, which give the
+    Dice at any offset by interpolation. Several classes of a softmax compete for a voxel, so that the Dice of one
+    depends on the offsets of all; there a few voxels of each class are kept.
 
     Where a sample's reference lacks a class, its Dice is 0 whatever is predicted. There the score is
     ``v / (v + predicted volume)``, v being the mean volume of the class in the samples that have it, so that a false
@@ -43,7 +35,7 @@ class DecisionMemory:
     """
 
     CAPACITY, CAPACITY_OF_PARTS, FEWEST = 1024, 4096, 100  # samples
-    STEPS, BATCH, LR, DECAY = 200, 64, 1e-2, 1e-2
+    LR, DECAY = 1e-2, 1e-2
 
     def __init__(
         self,
@@ -57,7 +49,7 @@ class DecisionMemory:
         self.regions = regions
         self.ignore_label = ignore_label
         self.batch_dice = batch_dice
-        self._samples: deque[_Sample] = deque(maxlen=self.CAPACITY_OF_PARTS if batch_dice else self.CAPACITY)
+        self._samples: deque[Curves | Voxels] = deque(maxlen=self.CAPACITY_OF_PARTS if batch_dice else self.CAPACITY)
 
     def __len__(self) -> int:
         """Return the number of samples kept."""
@@ -73,45 +65,41 @@ class DecisionMemory:
             target: of full resolution, ``(B, 1, *spatial)`` labels or ``(B, regions [+ 1], *spatial)``.
         """
         margins = self.decision_offset.margins(logits)
+        outputs = margins.shape[1]
         counted = counted_voxels(target, self.ignore_label, self.regions)
         if self.regions:
-            reference = target[:, : margins.shape[1]].bool()
+            reference = target[:, :outputs].bool()
         else:
-            labels = torch.arange(margins.shape[1], device=target.device).view(1, -1, *[1] * (margins.ndim - 2))
+            labels = torch.arange(outputs, device=target.device).view(1, -1, *[1] * (margins.ndim - 2))
             reference = target == labels
         if counted is not None:
             reference = reference & counted
-        predicted = everywhere = volumes(margins)
-        if counted is not None:
-            predicted = volumes(margins, counted)
         available = available.to(margins.device)
-        kept = _Sample(
-            available,
-            self.decision_offset.features(everywhere, available, margins[0, 0].numel()),
-            predicted,
-            volumes(margins, reference),
-            reference.flatten(2).sum(2).float(),
-        )
-        self._samples.extend(map(_Sample._make, zip(*kept, strict=True)))
+        features = self.decision_offset.features(volumes(margins), available, margins[0, 0].numel())
+        if self.regions or outputs == 2:
+            kept = keep_curves(available, features, margins, reference, counted)
+        else:
+            kept = keep_voxels(available, features, logits, margins, reference)
+        self._samples.extend(map(type(kept)._make, zip(*kept, strict=True)))
 
     def fit(self) -> None:
         """Train the offset on the samples kept; fewer than 100 leave it as it is. All processes get the same offset."""
         offset, number = self.decision_offset, len(self._samples)
         if number >= self.FEWEST:
-            kept = _Sample(*(torch.stack(parts) for parts in zip(*self._samples, strict=True)))
-            score = _PooledDice(kept) if self.batch_dice else _SampleDice(kept)
+            kept = type(self._samples[0])(*(torch.stack(parts) for parts in zip(*self._samples, strict=True)))
+            score = self._score(kept)
             everything = torch.arange(number, device=kept.features.device)
             counts = kept.reference.any(0)
             counts[0] &= self.regions  # otherwise it is the background
             offset.requires_grad_(True)
             optimizer = torch.optim.AdamW(offset.parameters(), self.LR, weight_decay=self.DECAY)
-            for step in range(self.STEPS):
-                optimizer.param_groups[0]["lr"] = self.LR * (1 - step / self.STEPS)
-                drawn = (
-                    everything if self.batch_dice else torch.randint(number, (self.BATCH,), device=everything.device)
-                )
+            for step in range(score.STEPS):
+                optimizer.param_groups[0]["lr"] = self.LR * (1 - step / score.STEPS)
+                drawn = everything
+                if score.BATCH is not None:
+                    drawn = torch.randint(number, (score.BATCH,), device=everything.device)
                 # at first a slope is needed where nothing is predicted for a while
-                value = score(drawn, offset.offset(kept.features[drawn]), smooth=step < self.STEPS // 2)
+                value = score(drawn, offset.offset(kept.features[drawn]), smooth=step < score.STEPS // 2)
                 optimizer.zero_grad()
                 (-value[:, counts].mean()).backward()
                 optimizer.step()
@@ -121,58 +109,7 @@ class DecisionMemory:
             for p in offset.parameters():
                 dist.broadcast(p, 0)
 
-
-class _SampleDice:
-    """The scores of samples at their offsets."""
-
-    def __init__(self, kept: _Sample):
-        has = kept.reference > 0
-        usual = kept.reference.sum(0) / has.sum(0).clamp(min=1)
-        volume = torch.where(has, kept.reference, usual)[:, :, None]
-        gained = torch.where(has[:, :, None], 2 * kept.right, usual[:, None])
-        self.scores = gained / (kept.predicted + volume).clamp(min=1e-5)
-        self.smooth = _smoothed(self.scores)
-
-    def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
-        """Return the scores: ``(drawn, outputs)``."""
-        return _interpolated((self.smooth if smooth else self.scores)[drawn], offsets)
-
-
-class _PooledDice:
-    """The Dice over the samples of each subset at their offsets."""
-
-    def __init__(self, kept: _Sample):
-        self.kept = kept
-        self.smooth = _smoothed(kept.right), _smoothed(kept.predicted)
-        self.subset = kept.available.unique(dim=0, return_inverse=True)[1]
-
-    def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
-        """Return for each sample the Dice over those of its subset: ``(drawn, outputs)``."""
-        right, predicted = self.smooth if smooth else (self.kept.right, self.kept.predicted)
-        overlap = self._sums(_interpolated(right[drawn], offsets), drawn)
-        prediction = self._sums(_interpolated(predicted[drawn], offsets), drawn)
-        reference = self._sums(self.kept.reference[drawn], drawn)
-        return 2 * overlap / (prediction + reference).clamp(min=1e-5)
-
-    def _sums(self, values: Tensor, drawn: Tensor) -> Tensor:
-        """Return for each sample the sum over those of its subset."""
-        subset = self.subset[drawn]
-        return values.new_zeros(len(drawn), values.shape[1]).index_add(0, subset, values)[subset]
-
-
-def _smoothed(scores: Tensor) -> Tensor:
-    """Return the means over thresholds that are at most 2 apart: ``(N, outputs, 25)``."""
-    return nn.functional.avg_pool1d(nn.functional.pad(scores, (4, 4), mode="replicate"), 9, 1)
-
-
-def _interpolated(scores: Tensor, offsets: Tensor) -> Tensor:
-    """Return the scores at the thresholds that offsets amount to: ``(N, outputs)``.
-
-    Args:
-        scores: ``(N, outputs, 25)``.
-        offsets: ``(N, outputs)``; an offset of 2 is a threshold of -2.
-    """
-    position = (LARGEST - offsets) / (2 * LARGEST) * (THRESHOLDS - 1)
-    below = position.detach().floor().long().clamp(0, THRESHOLDS - 2)[:, :, None]
-    part = position - below[:, :, 0]
-    return scores.gather(2, below)[:, :, 0] * (1 - part) + scores.gather(2, below + 1)[:, :, 0] * part
+    def _score(self, kept: Curves | Voxels) -> SampleDice | PooledDice | VoxelDice:
+        if isinstance(kept, Voxels):
+            return VoxelDice(kept, of_subsets=self.batch_dice)
+        return PooledDice(kept) if self.batch_dice else SampleDice(kept)

@@ -61,6 +61,32 @@ def test_with_a_softmax_the_class_is_raised_over_the_background():
     assert torch.equal(moved[:, 0], logits[0][:, 0])  # the background stays
 
 
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_with_a_softmax_of_several_classes_only_the_doubtful_one_is_raised(batch_dice):
+    """Four voxels of the first class are certain, four of the second are 20 % probable."""
+    first = [6.0] * 4 + [-6.0] * 12
+    second = [-6.0] * 4 + [-1.4] * 4 + [-6.0] * 8
+    logits = [torch.cat((torch.zeros(1, 1, 16), one[None, :, 0]), 1) for one in noisy([first, second])]
+    labels = torch.tensor([1.0] * 4 + [2.0] * 4 + [0.0] * 8).expand(1, 1, 16)
+    offset = fitted(memory(3, regions=False, batch_dice=batch_dice), [(x, [FULL], labels) for x in logits] * 2)
+    moved = offset(logits[0], torch.tensor([FULL]))
+    assert torch.equal(moved.argmax(1, keepdim=True), labels.long())
+    assert torch.equal(moved[:, 0], logits[0][:, 0])  # the background stays
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_a_class_is_not_raised_at_the_cost_of_another(batch_dice):
+    """Eight voxels look alike; six belong to the first class, two to the second.
+
+    With the first class in all of them, the mean Dice is (12/14 + 0) / 2, with the second (0 + 4/10) / 2.
+    """
+    alike, other = [2.0] * 8 + [-6.0] * 8, [1.5] * 8 + [-6.0] * 8
+    logits = [torch.cat((torch.zeros(1, 1, 16), one[None, :, 0]), 1) for one in noisy([alike, other])]
+    labels = torch.tensor([1.0] * 6 + [2.0] * 2 + [0.0] * 8).expand(1, 1, 16)
+    offset = fitted(memory(3, regions=False, batch_dice=batch_dice), [(x, [FULL], labels) for x in logits] * 2)
+    assert offset(logits[0], torch.tensor([FULL])).argmax(1)[0].tolist() == [1] * 8 + [0] * 8
+
+
 def test_a_sample_without_the_structure_raises_the_threshold():
     """Half of the samples have no structure, and look as the others do."""
     looks = [-1.0] * 4 + [-6.0] * 4

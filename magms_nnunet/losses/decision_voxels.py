@@ -1,0 +1,91 @@
+"""The Dice of all classes of a softmax at any offsets of their logits, from a few voxels of each class."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from magms_nnunet.losses.decision_curves import dice_of_subsets, usual_volume
+from magms_nnunet.networks.decision_offset import LARGEST
+
+LEAST = -30.0
+"""Logits that are lower than the highest one of their voxel by more are raised to this difference."""
+
+
+class Voxels(NamedTuple):
+    """What is kept of samples: their modalities, features of the offset, and voxels drawn from each class.
+
+    Attributes:
+        available: bool ``(N, M)``.
+        features: ``(N, features)``.
+        logits: less the highest of the voxel, float16 ``(N, classes, voxels, classes)``; the second axis is the class
+            of the reference.
+        reference: number of voxels that those of a class were drawn from, ``(N, classes)``: its volume, and for the
+            background the voxels that an offset can turn into another class.
+    """
+
+    available: Tensor
+    features: Tensor
+    logits: Tensor
+    reference: Tensor
+
+
+def keep_voxels(available: Tensor, features: Tensor, logits: Tensor, margins: Tensor, reference: Tensor) -> Voxels:
+    """Return what is kept of a batch: up to 64 voxels of each class, drawn at random with replacement.
+
+    Args:
+        available: bool ``(B, M)``.
+        features: ``(B, features)``.
+        logits: ``(B, classes, *spatial)``.
+        margins: ``(B, classes, *spatial)``.
+        reference: bool ``(B, classes, *spatial)``, the annotated voxels of each class.
+    """
+    B, K = logits.shape[:2]
+    number = min(64, max(8, 512 // K))
+    drawn, volumes = [], []
+    for k in range(K):
+        members = reference[:, k].flatten(1)
+        if k == 0:
+            members = members & (margins[:, 1:].amax(1) > -LARGEST).flatten(1)
+        rank = members.cumsum(1, dtype=torch.int32)
+        volume = rank[:, -1:]
+        chosen = (torch.rand(B, number, device=logits.device) * volume).int()
+        index = torch.searchsorted(rank, chosen, right=True).clamp(max=rank.shape[1] - 1)
+        drawn.append(logits.flatten(2).gather(2, index[:, None].expand(B, K, number)).float())
+        volumes.append(volume)
+    of_voxels = torch.stack(drawn, 1).transpose(2, 3)
+    of_voxels = (of_voxels - of_voxels.amax(3, keepdim=True)).clamp(min=LEAST)
+    return Voxels(available, features, of_voxels.half(), torch.cat(volumes, 1).float())
+
+
+class VoxelDice:
+    """The scores of samples, or the Dice over the samples of each subset, at their offsets.
+
+    The drawn voxels of a class represent all of it. A voxel belongs to each class in the share that a softmax of its
+    logits with offsets gives, which is sharpened to come close to the decision.
+
+    Args:
+        kept: the samples.
+        of_subsets: whether the samples of a subset are scored together.
+    """
+
+    STEPS = 100
+
+    def __init__(self, kept: Voxels, *, of_subsets: bool):
+        self.kept = kept
+        self.of_subsets = of_subsets
+        self.BATCH = 256 if of_subsets else 64
+        self.usual = usual_volume(kept.reference)
+
+    def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
+        """Return the scores: ``(drawn, classes)``; the background has no offset, and its score no meaning."""
+        available, _, logits, reference = Voxels(*(part[drawn] for part in self.kept))
+        offsets = torch.cat((torch.zeros_like(offsets[:, :1]), offsets[:, 1:]), 1)
+        shares = ((1 if smooth else 4) * (logits.float() + offsets[:, None, None])).softmax(3)
+        confusion = shares.mean(2) * reference[:, :, None]  # (drawn, class of the reference, predicted class)
+        right, predicted = confusion.diagonal(dim1=1, dim2=2), confusion.sum(1)
+        if self.of_subsets:
+            return dice_of_subsets(available, right, predicted, reference)
+        has = reference > 0
+        volume = torch.where(has, reference, self.usual)
+        return torch.where(has, 2 * right, self.usual) / (predicted + volume).clamp(min=1e-5)
