@@ -26,9 +26,11 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from accuracy_tables import write_tables
 from missing_scans import complete_only_splits, draw, link_dataset
@@ -37,6 +39,7 @@ PLANS, STOCK = "MAGMSPlans", "nnUNetTrainer"
 EPOCH = 40  # iterations, fewer where a training would have fewer than 5 epochs to lower its learning rate in
 FEWEST_EPOCHS = 5
 COMPLETE_ONLY, NOTHING_MISSING = "AnySubset, complete cases only", "AnySubset, nothing missing"
+DEDICATED = "dedicated models with Muon"  # one per subset, all of them together in the time of one model
 # name in the tables -> trainer, filling
 SYSTEMS = {
     "AnySubset": ("AnySubsetTrainer", None),
@@ -49,6 +52,7 @@ SYSTEMS = {
     "HeMIS": ("HeMISTrainer", None),
     "nnU-Net, all modalities": (STOCK, None),
     "nnU-Net with Muon, all modalities": ("MuonTrainer", None),
+    DEDICATED: ("DedicatedTrainer", "zero"),
     "nnU-Net, zero filled": (STOCK, "zero"),
     "nnU-Net, mean filled": (STOCK, "mean"),
 }
@@ -94,6 +98,9 @@ def main() -> None:
                     evaluation = run_folder / "evaluations" / f"{name}_fold{fold}".replace(", ", "_").replace(" ", "_")
                     if name == NOTHING_MISSING:
                         link_evaluation(evaluation, args)
+                        continue
+                    if name == DEDICATED:
+                        dedicated(results, evaluation, dataset, fold, budget / costs[trainer], args)
                         continue
                     split = complete_only(fold, args) if name == COMPLETE_ONLY else fold
                     train(results, dataset, trainer, split, budget / costs[trainer], args)
@@ -259,13 +266,39 @@ def nnunet_train(arguments: list[str]) -> None:
     run_training_entry()
 
 
-def evaluate(out: Path, dataset: str, trainer: str, fill: str | None, fold: int, args: argparse.Namespace) -> None:
-    """Score a fold on every subset that the system takes."""
+def dedicated(results: Path, evaluation: Path, dataset: str, fold: int, steps: float, args: argparse.Namespace) -> None:
+    """Train and score a model for each subset; all models share the steps."""
+    names = list(json.loads((args.data / "dataset.json").read_text())["channel_names"].values())
+    subsets = [subset for k in range(1, len(names) + 1) for subset in combinations(range(len(names)), k)]
+    scores = []
+    for subset in subsets:
+        label = "+".join(names[channel] for channel in subset)
+        own_results = results / "dedicated" / label
+        os.environ |= {"nnUNet_results": str(own_results), "DEDICATED_TO": "+".join(map(str, subset))}
+        train(own_results, dataset, "DedicatedTrainer", fold, steps / len(subsets), args)
+        evaluate(evaluation / label, dataset, "DedicatedTrainer", "zero", fold, args, label)
+        scores.append(pd.read_csv(evaluation / label / "scores.csv"))
+    pd.concat(scores).to_csv(evaluation / "scores.csv", index=False)
+    os.environ |= {"nnUNet_results": str(results)}
+
+
+def evaluate(
+    out: Path,
+    dataset: str,
+    trainer: str,
+    fill: str | None,
+    fold: int,
+    args: argparse.Namespace,
+    subset: str | None = None,
+) -> None:
+    """Score a fold on every subset that the system takes, or on one."""
     if (out / "report.html").is_file():
         return
     model = ["-d", dataset_id(dataset), "-c", args.configuration, "-f", str(fold), "-p", PLANS, "-tr", trainer]
     flags = ["-device", args.device, "--disable_tta", "-npp", "0", "-nps", "0", "--disable_progress_bar"]
-    run(tool("magms_evaluate"), *model, "-o", out, *flags, *(["--fill", fill] if fill else []))
+    flags += ["--fill", fill] if fill else []
+    flags += ["--subsets", subset] if subset else []
+    run(tool("magms_evaluate"), *model, "-o", out, *flags)
 
 
 def patients_of(data: Path) -> dict[str, str]:
