@@ -50,7 +50,7 @@ def keep_curves(
 class SampleDice:
     """The scores of samples at their offsets."""
 
-    STEPS, BATCH = 200, 64
+    steps, batch = 200, 64
 
     def __init__(self, kept: Curves):
         usual = usual_volume(kept.reference)
@@ -68,7 +68,7 @@ class SampleDice:
 class PooledDice:
     """The Dice over the samples of each subset at their offsets."""
 
-    STEPS, BATCH = 200, None  # all samples in each step
+    steps, batch = 200, None  # all samples in each step
 
     def __init__(self, kept: Curves):
         self.kept = kept

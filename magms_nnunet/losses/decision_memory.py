@@ -93,13 +93,13 @@ class DecisionMemory:
             counts[0] &= self.regions  # otherwise it is the background
             offset.requires_grad_(True)
             optimizer = torch.optim.AdamW(offset.parameters(), self.LR, weight_decay=self.DECAY)
-            for step in range(score.STEPS):
-                optimizer.param_groups[0]["lr"] = self.LR * (1 - step / score.STEPS)
+            for step in range(score.steps):
+                optimizer.param_groups[0]["lr"] = self.LR * (1 - step / score.steps)
                 drawn = everything
-                if score.BATCH is not None:
-                    drawn = torch.randint(number, (score.BATCH,), device=everything.device)
+                if score.batch is not None:
+                    drawn = torch.randint(number, (score.batch,), device=everything.device)
                 # at first a slope is needed where nothing is predicted for a while
-                value = score(drawn, offset.offset(kept.features[drawn]), smooth=step < score.STEPS // 2)
+                value = score(drawn, offset.offset(kept.features[drawn]), smooth=step < score.steps // 2)
                 optimizer.zero_grad()
                 (-value[:, counts].mean()).backward()
                 optimizer.step()

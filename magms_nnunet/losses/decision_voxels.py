@@ -69,12 +69,12 @@ class VoxelDice:
         of_subsets: whether the samples of a subset are scored together.
     """
 
-    STEPS = 100
+    steps = 100
 
     def __init__(self, kept: Voxels, *, of_subsets: bool):
         self.kept = kept
         self.of_subsets = of_subsets
-        self.BATCH = 256 if of_subsets else 64
+        self.batch = 256 if of_subsets else 64
         self.usual = usual_volume(kept.reference)
 
     def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
