@@ -15,32 +15,52 @@ _BLOCK = 2048
 """Voxels whose squares one matrix product adds up."""
 
 
-class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
+class InstanceNorm(nn.modules.instancenorm._InstanceNorm):
+    """Instance normalisation, faster on a CPU."""
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x``, ``(B, C, *spatial)``; without gradients a channels-last ``x`` is overwritten.
 
         In nnU-Net's networks ``x`` is always the output of a convolution, which nothing else reads.
         """
         self._check_input_dim(x)
-        if x.device.type != "cpu" or x.dtype != torch.float32 or self.track_running_stats:
+        if self.track_running_stats or x.ndim == self._get_no_batch_dim():
             return super().forward(x)
-        if x.ndim == self._get_no_batch_dim():
-            return super().forward(x)
-        if x.is_contiguous() or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
-            return F.group_norm(x.contiguous(), x.shape[1], self.weight, self.bias, self.eps)
-        return self._of_channels_last(x)
+        return instance_norm(x, self.weight, self.bias, self.eps)
 
-    def _of_channels_last(self, x: Tensor) -> Tensor:
-        """Normalise in place, with the sums of squares from matrix products, which are fast."""
-        rows = x.movedim(1, -1).flatten(1, -2)  # of channels, one per voxel
-        rows -= rows.mean(1, keepdim=True)
-        variance = _sum_of_squares(rows)[:, None] / rows.shape[1]
-        factor = (variance + self.eps).rsqrt()
-        if self.affine:
-            torch.addcmul(self.bias, rows, factor * self.weight, out=rows)
-        else:
-            rows *= factor
-        return rows.unflatten(1, x.shape[2:]).movedim(-1, 1)
+
+def instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalise each channel of each sample; without gradients a channels-last ``x`` on a CPU is overwritten.
+
+    Args:
+        x: ``(B, C, *spatial)``.
+        weight: scale of each channel, ``(C,)``, or of each channel of each sample, ``(B, C)``; None: 1.
+        bias: shift, likewise; None: 0.
+        eps: is added to the variance.
+    """
+    on_plain_cpu = x.device.type == "cpu" and x.dtype == torch.float32
+    if on_plain_cpu and not (x.is_contiguous() or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")):
+        return _of_channels_last(x, weight, bias, eps)
+    y = x
+    if weight is not None and bias is not None and weight.ndim == 2:  # each channel of each sample as one of its own
+        y, weight, bias = x.reshape(1, -1, *x.shape[2:]), weight.flatten(), bias.flatten()
+    if on_plain_cpu:
+        y = F.group_norm(y.contiguous(), y.shape[1], weight, bias, eps)
+    else:
+        y = F.instance_norm(y, None, None, weight, bias, eps=eps)
+    return y.view(x.shape)
+
+
+def _of_channels_last(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalise in place, with the sums of squares from matrix products, which are fast."""
+    rows = x.movedim(1, -1).flatten(1, -2)  # of channels, one per voxel
+    rows -= rows.mean(1, keepdim=True)
+    factor = (_sum_of_squares(rows) / rows.shape[1] + eps).rsqrt()
+    if weight is None or bias is None:
+        rows *= factor[:, None]
+    else:
+        torch.addcmul(bias.expand_as(factor)[:, None], rows, (factor * weight)[:, None], out=rows)
+    return rows.unflatten(1, x.shape[2:]).movedim(-1, 1)
 
 
 def _sum_of_squares(rows: Tensor) -> Tensor:
@@ -52,9 +72,9 @@ def _sum_of_squares(rows: Tensor) -> Tensor:
     return of_blocks + (rest.mT @ rest).diagonal(dim1=1, dim2=2)
 
 
-class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
+class InstanceNorm2d(InstanceNorm, nn.InstanceNorm2d):
     """``nn.InstanceNorm2d``, faster on a CPU."""
 
 
-class InstanceNorm3d(_InstanceNorm, nn.InstanceNorm3d):
+class InstanceNorm3d(InstanceNorm, nn.InstanceNorm3d):
     """``nn.InstanceNorm3d``, faster on a CPU."""

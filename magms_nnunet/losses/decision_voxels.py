@@ -42,15 +42,17 @@ def keep_voxels(available: Tensor, features: Tensor, logits: Tensor, margins: Te
     """
     B, K = logits.shape[:2]
     number = min(64, max(8, 512 // K))
+    V = logits[0, 0].numel()
+    first = V * torch.arange(B, device=logits.device)[:, None]
     drawn, volumes = [], []
     for k in range(K):
         members = reference[:, k].flatten(1)
         if k == 0:
             members = members & (margins[:, 1:].amax(1) > -LARGEST).flatten(1)
-        rank = members.cumsum(1, dtype=torch.int32)
-        volume = rank[:, -1:]
-        chosen = (torch.rand(B, number, device=logits.device) * volume).int()
-        index = torch.searchsorted(rank, chosen, right=True).clamp(max=rank.shape[1] - 1)
+        rank = members.flatten().cumsum(0, dtype=torch.int32)  # of all samples: a GPU adds up few long rows slowly
+        volume = members.sum(1, keepdim=True)
+        chosen = rank[first] - members[:, :1].int() + (torch.rand(B, number, device=logits.device) * volume).int()
+        index = (torch.searchsorted(rank, chosen, right=True) - first).clamp(max=V - 1)
         drawn.append(logits.flatten(2).gather(2, index[:, None].expand(B, K, number)).float())
         volumes.append(volume)
     of_voxels = torch.stack(drawn, 1).transpose(2, 3)

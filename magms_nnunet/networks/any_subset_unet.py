@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from magms_nnunet.networks.availability import checked_available, marked_available, without_absent
+from magms_nnunet.networks.conditional_norm import make_conditional
 from magms_nnunet.networks.decision_offset import DecisionOffset
 from magms_nnunet.networks.detached_decoder import Encoder, detach_encoder
 from magms_nnunet.networks.linear_estimate import LinearEstimate
@@ -24,7 +25,9 @@ class SubsetLogits(NamedTuple):
 
 
 class AnySubsetUNet(nn.Module):
-    """The U-Net of the plans; absent modalities are estimated from the others, and the decision depends on the subset.
+    """The U-Net of the plans, told which modalities a sample lacks.
+
+    Absent modalities are estimated from the others, the normalisations are conditional, and so is the decision.
 
     Args:
         encoder: takes ``(B, M + extra, *spatial)`` and returns its skips (``PlainConvEncoder``, ``ResidualEncoder``).
@@ -43,6 +46,7 @@ class AnySubsetUNet(nn.Module):
         self.estimate = LinearEstimate(num_modalities)
         self.decision_offset = DecisionOffset(num_modalities, num_outputs)
         self.num_modalities = num_modalities
+        self._condition = make_conditional(self, num_modalities)
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor | list[Tensor] | SubsetLogits:
         """Return the logits with their offsets in eval, and :class:`SubsetLogits` in training.
@@ -61,6 +65,7 @@ class AnySubsetUNet(nn.Module):
             available = marked_available(x, self.num_modalities)
         else:
             available = torch.ones(len(x), self.num_modalities, dtype=torch.bool, device=x.device)
+        self._condition.tell(available)
         logits = self.decoder(self.encoder(self.estimate(without_absent(x, available), available)))
         if self.training:
             return SubsetLogits(logits, available)

@@ -6,6 +6,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.optim.adamw import adamw
 
 from magms_nnunet.training.cosine_schedule import CosineSchedule
 
@@ -50,45 +51,72 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("Muon takes no closure")
         for group in self.param_groups:
-            update = self._orthogonal_update if group["orthogonal"] else self._adam_update
-            for p in group["params"]:
-                if p.grad is not None:
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update(p, p.grad, group), alpha=-group["lr"])
+            gradients = {p: p.grad for p in group["params"] if p.grad is not None}
+            if group["orthogonal"]:
+                self._orthogonal_step(gradients, group)
+            else:
+                self._adam_step(gradients, group)
 
-    def _orthogonal_update(self, p: Tensor, gradient: Tensor, group: dict) -> Tensor:
+    def _orthogonal_step(self, gradients: dict[Tensor, Tensor], group: dict) -> None:
+        """Update matrices of the same shape together: on a GPU hundreds of small operations cost more than they do."""
+        of_shape: dict[torch.Size, list[Tensor]] = {}
+        for p in gradients:
+            of_shape.setdefault(p.flatten(1).shape, []).append(p)
+        for shape, together in of_shape.items():
+            with_momentum = [self._with_momentum(p, gradients[p], group["momentum"]) for p in together]
+            matrices = torch.stack([gradient.flatten(1) for gradient in with_momentum])
+            size = 0.2 * max(shape) ** 0.5
+            for p, update in zip(together, orthogonalised(matrices), strict=True):
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update.view_as(p), alpha=-group["lr"] * size)
+
+    def _with_momentum(self, p: Tensor, gradient: Tensor, decay: float) -> Tensor:
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
-        momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
-        return orthogonalised(matrix).view_as(p) * (0.2 * max(matrix.shape) ** 0.5)
+        return gradient.lerp(state["momentum"].lerp_(gradient, 1 - decay), decay)
 
-    def _adam_update(self, p: Tensor, gradient: Tensor, group: dict) -> Tensor:
-        state = self.state[p]
-        if not state:
-            state |= {"steps": 0, "mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
-        state["steps"] += 1
+    def _adam_step(self, gradients: dict[Tensor, Tensor], group: dict) -> None:
+        for p in gradients:
+            if not self.state[p]:
+                self.state[p] |= {"step": torch.tensor(0.0), "mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
+        states = [self.state[p] for p in gradients]
         first, second = group["betas"]
-        mean = state["mean"].lerp_(gradient, 1 - first) / (1 - first ** state["steps"])
-        square = state["square"].lerp_(gradient.square(), 1 - second) / (1 - second ** state["steps"])
-        return mean / (square.sqrt() + 1e-8)
+        adamw(
+            list(gradients),
+            list(gradients.values()),
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            amsgrad=False,
+            beta1=first,
+            beta2=second,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=1e-8,
+            maximize=False,
+        )
 
 
-def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """Move the singular values of a matrix between about 0.7 and 1.2, by Jordan's quintic Newton-Schulz iteration.
+def orthogonalised(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """Move the singular values of matrices between about 0.7 and 1.2, by Jordan's quintic Newton-Schulz iteration.
+
+    On a GPU it computes in bfloat16, as Jordan does, which is several times faster and exact enough.
 
     Args:
-        matrix: ``(rows, columns)``. A matrix of zeros is unchanged.
+        matrices: ``(..., rows, columns)``. A matrix of zeros is unchanged.
         iterations: of the polynomial.
     """
-    tall = matrix.shape[0] > matrix.shape[1]
-    X = (matrix.mT if tall else matrix).float()
-    X = X / (X.norm() + 1e-7)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    X = (matrices.mT if tall else matrices).float()
+    X = X / (torch.linalg.matrix_norm(X, keepdim=True) + 1e-7)
+    if X.is_cuda:
+        X = X.bfloat16()
     for _ in range(iterations):
         gram = X @ X.mT
         X = 3.4445 * X + (-4.7750 * gram + 2.0315 * gram @ gram) @ X
-    return (X.mT if tall else X).to(matrix.dtype)
+    return (X.mT if tall else X).to(matrices.dtype)
 
 
 def hidden_convolutions(network: nn.Module) -> Iterable[Tensor]:

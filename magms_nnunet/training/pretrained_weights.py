@@ -110,6 +110,8 @@ def weights_for(network: nn.Module, checkpoint: Mapping) -> tuple[str, dict[str,
         modality = m if isinstance(network, MultiEncoderUNet) else None
         conv = next(module for module in encoder.modules() if isinstance(module, encoder.conv_op))
         for name, tensor in encoder.state_dict(keep_vars=True).items():
+            if ".modulation." in name:
+                continue  # of conditional normalisations, which those models do not have
             source = f"encoder.{name}"
             weight = _present(source, weights, "take a U-Net like that of this dataset's plans")
             if tensor is conv.weight:

@@ -16,16 +16,22 @@ SUBSETS = [subset for size in range(1, 4) for subset in combinations(range(3), s
 
 
 def any_subset(M=3, extra=0, dim=3, unet="PlainConvUNet", deep_supervision=False) -> AnySubsetUNet:
-    """With estimates and offsets that tell all subsets apart."""
+    """With estimates, normalisations and offsets that tell all subsets apart."""
     torch.manual_seed(0)
     plans = configuration(M, dim, unet)
     if extra:
         plans.configuration["previous_stage"] = "3d_lowres"
     network = build_any_subset_unet(plans, M + extra, 3, deep_supervision)
     nn.init.normal_(network.decision_offset.output.weight)
+    for weight in modulations(network):
+        nn.init.normal_(weight, std=0.1)
     images = torch.randn(M, 100)
     network.estimate.moments.copy_((images + images[:1]) @ (images + images[:1]).T / 100)
     return network.eval()
+
+
+def modulations(network: nn.Module) -> list[torch.Tensor]:
+    return [p for name, p in network.named_parameters() if name.endswith(".modulation.weight")]
 
 
 def available(*rows) -> torch.Tensor:
@@ -35,6 +41,8 @@ def available(*rows) -> torch.Tensor:
 @pytest.mark.parametrize(("dim", "unet"), [(3, "PlainConvUNet"), (2, "PlainConvUNet"), (3, "ResidualEncoderUNet")])
 def test_it_is_the_unet_of_the_plans_with_estimates_for_the_absent_and_an_offset(dim, unet):
     network, plans = any_subset(dim=dim, unet=unet), configuration(3, dim, unet)
+    for weight in modulations(network):
+        nn.init.zeros_(weight)
     stock = get_network_from_plans(
         plans.network_arch_class_name,
         plans.network_arch_init_kwargs,
@@ -43,7 +51,8 @@ def test_it_is_the_unet_of_the_plans_with_estimates_for_the_absent_and_an_offset
         3,
         deep_supervision=False,
     ).eval()
-    stock.encoder.load_state_dict(network.encoder.state_dict())
+    missing, _ = stock.encoder.load_state_dict(network.encoder.state_dict(), strict=False)
+    assert not missing
     stock.decoder.load_state_dict(network.decoder.state_dict(), strict=False)  # it registers its encoder as well
     x, mask = torch.randn(2, 3, *[16] * dim), available([1, 0, 1], [0, 1, 0])
     zeros = x.clone()
@@ -100,6 +109,18 @@ def test_a_sweep_gives_what_each_subset_alone_gives(extra, dim):
     for subset, of_subset in zip(SUBSETS, logits.split(3, 1), strict=True):
         alone = SubsetNetwork(network, subset)(torch.cat((x[:, list(subset)], x[:, 3:]), 1))
         assert torch.equal(of_subset, alone), subset
+
+
+@pytest.mark.parametrize("unet", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_each_normalisation_is_told_which_modalities_there_are(unet):
+    network, x = any_subset(unet=unet), torch.randn(1, 3, 16, 16, 16)
+    norms = [module for module in network.modules() if isinstance(module, nn.InstanceNorm3d)]
+    assert len(norms) == len(modulations(network)) > 5
+    before = network(x)
+    for norm in norms:
+        norm.modulation.weight.data[:, :4] += 1  # nothing is absent
+    assert torch.equal(network(x), before)
+    assert not torch.equal(network(x, available([1, 1, 0])), any_subset(unet=unet)(x, available([1, 1, 0])))
 
 
 def test_the_previous_stage_of_a_cascade_reaches_the_logits():

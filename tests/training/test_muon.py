@@ -44,6 +44,13 @@ def test_a_matrix_of_zeros_stays_one():
     assert not orthogonalised(torch.zeros(3, 5)).any()
 
 
+def test_matrices_together_are_as_each_alone():
+    torch.manual_seed(0)
+    matrices = torch.randn(3, 4, 6) * torch.tensor([1.0, 10, 0.1]).view(3, 1, 1)
+    alone = torch.stack([orthogonalised(matrix) for matrix in matrices])
+    torch.testing.assert_close(orthogonalised(matrices), alone)
+
+
 def test_hidden_convolutions_are_orthogonal_and_all_else_is_adams():
     network = small_network()
     optimizer = Muon(network, lr=0.1, weight_decay=0.5)

@@ -173,7 +173,7 @@ def test_a_unet_of_all_channels_loads_as_it_is(unet, tmp_path, capsys):
     network, start = loaded(ours(build_any_subset_unet, unet), pretrained.state_dict(), tmp_path)
     theirs = pretrained.state_dict()
     for name, weight in network.state_dict().items():
-        kept = "seg_layers." in name or name.startswith(("decision_offset.", "estimate."))
+        kept = ".modulation." in name or "seg_layers." in name or name.startswith(("decision_offset.", "estimate."))
         assert torch.equal(weight, start.state_dict()[name] if kept else theirs[name]), name
     assert "weights of a model of 3 channels, " in capsys.readouterr().out
 

@@ -53,5 +53,6 @@ def test_log_of_the_training_says_what_was_loaded(make_trainer, tmp_path, monkey
     network = trainer.network
     tensors = len(list(network.parameters())) + len(list(network.buffers()))
     of_the_dataset = len(network.decision_offset.state_dict()) + len(network.estimate.state_dict())
-    kept = of_the_dataset + 2 * len(network.decoder.seg_layers)
+    modulations = sum("modulation" in name for name, _ in network.named_parameters())
+    kept = of_the_dataset + 2 * len(network.decoder.seg_layers) + modulations
     assert f"single-channel model, its stem repeated, {tensors - kept} of {tensors} tensors loaded" in log
