@@ -30,7 +30,7 @@ class ConditionalInstanceNorm(InstanceNorm):
     """Instance normalisation with a scale and a shift per sample.
 
     One network for all subsets has to compromise between them. Telling each normalisation which modalities a sample
-    lacks gives every subset channels of its own at no cost (conditional instance normalisation: Dumoulin et al. 2017,
+    lacks lets every subset use the channels in its own way (conditional instance normalisation: Dumoulin et al. 2017,
     arXiv 1610.07629). Instance normalisation also removes the mean of each channel, which says how much of something
     there is in the patch; that is given back (squeeze and excitation: Hu et al. 2018, arXiv 1709.01507):
 
@@ -46,6 +46,7 @@ class ConditionalInstanceNorm(InstanceNorm):
         """Normalise ``x``, ``(B, C, *spatial)``; without gradients a channels-last ``x`` is overwritten."""
         self._check_input_dim(x)
         with torch.autocast(x.device.type, enabled=False):
+            # not x.mean, whose gradient is a tensor of the size of x
             means = x.sum(tuple(range(2, x.ndim)), dtype=self.weight.dtype) / x[0, 0].numel()
             absent = self.condition.value
             if absent is None:
@@ -77,8 +78,8 @@ def make_conditional(network: nn.Module, num_modalities: int) -> Condition:
         if isinstance(layer, nn.InstanceNorm2d | nn.InstanceNorm3d) and layer.affine and not layer.track_running_stats:
             modulation = nn.Linear(num_modalities + 1 + layer.num_features, 2 * layer.num_features, bias=False)
             nn.init.zeros_(modulation.weight)
-            two = isinstance(layer, nn.InstanceNorm2d)
-            layer.__class__ = ConditionalInstanceNorm2d if two else ConditionalInstanceNorm3d
+            slices = isinstance(layer, nn.InstanceNorm2d)
+            layer.__class__ = ConditionalInstanceNorm2d if slices else ConditionalInstanceNorm3d
             layer.modulation = modulation
             vars(layer)["condition"] = condition  # no part of the layer, all of the network have it
     return condition

@@ -102,7 +102,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(matrices: Tensor, iterations: int = 5) -> Tensor:
     """Move the singular values of matrices between about 0.7 and 1.2, by Jordan's quintic Newton-Schulz iteration.
 
-    On a GPU it computes in bfloat16, as Jordan does, which is several times faster and exact enough.
+    On a GPU it computes in bfloat16, as Jordan's own code does.
 
     Args:
         matrices: ``(..., rows, columns)``. A matrix of zeros is unchanged.
