@@ -50,8 +50,9 @@ def keep_voxels(available: Tensor, features: Tensor, logits: Tensor, margins: Te
         if k == 0:
             members = members & (margins[:, 1:].amax(1) > -LARGEST).flatten(1)
         rank = members.flatten().cumsum(0, dtype=torch.int32)  # of all samples: a GPU adds up few long rows slowly
-        volume = members.sum(1, keepdim=True)
-        chosen = rank[first] - members[:, :1].int() + (torch.rand(B, number, device=logits.device) * volume).int()
+        before = rank[first] - members[:, :1].int()
+        volume = rank[first + V - 1] - before
+        chosen = before + (torch.rand(B, number, device=logits.device) * volume).int()
         index = (torch.searchsorted(rank, chosen, right=True) - first).clamp(max=V - 1)
         drawn.append(logits.flatten(2).gather(2, index[:, None].expand(B, K, number)).float())
         volumes.append(volume)

@@ -36,14 +36,22 @@ class ConditionalInstanceNorm(InstanceNorm):
 
         scale, shift = weight, bias + W [absent modalities, normalised means of the channels]
 
-    W is 0 at first. Made of a layer of the plans' network by :func:`make_conditional`.
+    :func:`make_conditional` makes it of a layer of the plans' network.
+
+    Attributes:
+        condition: of the network.
+        modulation: holds W, ``(2 C, M + 1 + C)``, which is 0 at first.
     """
 
     condition: Condition
     modulation: nn.Linear
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x``, ``(B, C, *spatial)``; without gradients a channels-last ``x`` is overwritten."""
+        """Normalise ``x``, ``(B, C, *spatial)``; without gradients a channels-last ``x`` is overwritten.
+
+        Raises:
+            ValueError: ``x`` has another number of dimensions.
+        """
         self._check_input_dim(x)
         with torch.autocast(x.device.type, enabled=False):
             # not x.mean, whose gradient is a tensor of the size of x

@@ -58,7 +58,7 @@ class Muon(torch.optim.Optimizer):
                 self._adam_step(gradients, group)
 
     def _orthogonal_step(self, gradients: dict[Tensor, Tensor], group: dict) -> None:
-        """Update matrices of the same shape together: on a GPU hundreds of small operations cost more than they do."""
+        """Update matrices of the same shape together, because starting an operation takes a GPU time, too."""
         of_shape: dict[torch.Size, list[Tensor]] = {}
         for p in gradients:
             of_shape.setdefault(p.flatten(1).shape, []).append(p)
