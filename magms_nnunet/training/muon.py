@@ -1,4 +1,4 @@
-"""Muon: momentum whose update of each convolution is made orthogonal, and Adam for all other parameters."""
+"""Muon: momentum whose update of each matrix is made orthogonal, and Adam for all other parameters."""
 
 from collections.abc import Iterable
 
@@ -14,15 +14,16 @@ from magms_nnunet.training.cosine_schedule import CosineSchedule
 class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) with AdamW for other parameters.
 
-    The weight of a convolution is treated as a matrix of output channels times everything else. Its update is the
+    The weight of a convolution is a matrix of output channels times everything else. The update of a matrix is the
     momentum with all singular values brought near 1 by a Newton-Schulz iteration, so that no direction of the
     gradient is neglected. Multiplied by 0.2 sqrt(the larger side) it has the size of an update of AdamW, and both
     take one learning rate and one decay (Liu et al. 2025, arXiv 2502.16982).
 
     Args:
-        network: its convolutions, except output layers, are updated by Muon, all others by Adam without decay.
+        network: its convolutions and linear layers, except those that give the logits, are updated by Muon, all other
+            parameters by Adam without decay.
         lr: learning rate.
-        weight_decay: decoupled, of the convolutions.
+        weight_decay: decoupled, of the matrices.
         momentum: of Muon, Nesterov's.
         betas: of Adam.
     """
@@ -35,7 +36,7 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.99),
     ):
-        matrices = list(hidden_convolutions(network))
+        matrices = list(hidden_matrices(network))
         of_muon = set(map(id, matrices))
         others = [p for p in network.parameters() if id(p) not in of_muon]
         groups = [
@@ -119,10 +120,10 @@ def orthogonalised(matrices: Tensor, iterations: int = 5) -> Tensor:
     return (X.mT if tall else X).to(matrices.dtype)
 
 
-def hidden_convolutions(network: nn.Module) -> Iterable[Tensor]:
-    """Return the weights of all convolutions except those that give the logits (``seg_layers`` of the decoders)."""
+def hidden_matrices(network: nn.Module) -> Iterable[Tensor]:
+    """Return the weights of convolutions and linear layers but those that give logits (nnU-Net's ``seg_layers``)."""
     for name, module in network.named_modules():
-        if isinstance(module, _ConvNd) and "seg_layers" not in name:
+        if isinstance(module, _ConvNd | nn.Linear) and "seg_layers" not in name:
             yield module.weight
 
 

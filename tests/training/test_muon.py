@@ -4,15 +4,17 @@ import pytest
 import torch
 from torch import nn
 
+from magms_nnunet.networks.conditional_norm import make_conditional
 from magms_nnunet.training.muon import Muon, orthogonalised
 
 
 class Network(nn.Module):
-    """Hidden convolutions, a norm, and an output layer with nnU-Net's name."""
+    """Hidden convolutions, a conditional norm, and an output layer with nnU-Net's name."""
 
     def __init__(self):
         super().__init__()
         self.hidden = nn.Sequential(nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8, affine=True), nn.ConvTranspose2d(8, 4, 2))
+        make_conditional(self.hidden, num_modalities=3)
         self.seg_layers = nn.ModuleList([nn.Conv2d(4, 2, 1)])
 
     def forward(self, x):
@@ -51,11 +53,12 @@ def test_matrices_together_are_as_each_alone():
     torch.testing.assert_close(orthogonalised(matrices), alone)
 
 
-def test_hidden_convolutions_are_orthogonal_and_all_else_is_adams():
+def test_hidden_matrices_are_orthogonal_and_all_else_is_adams():
     network = small_network()
     optimizer = Muon(network, lr=0.1, weight_decay=0.5)
     orthogonal, others = (group["params"] for group in optimizer.param_groups)
-    assert [id(p) for p in orthogonal] == [id(network.hidden[0].weight), id(network.hidden[2].weight)]
+    hidden = network.hidden[0].weight, network.hidden[1].modulation.weight, network.hidden[2].weight
+    assert [id(p) for p in orthogonal] == [id(weight) for weight in hidden]
     assert len(orthogonal) + len(others) == len(list(network.parameters()))
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     network(torch.randn(2, 3, 8, 8)).square().mean().backward()
