@@ -11,10 +11,10 @@ class Condition:
     """What the normalisations of one network know about the samples of a pass.
 
     Attributes:
-        value: ``(B, M + 1)``, 1 for each absent modality, and 1 where there is any. None: all samples are complete.
+        absent: ``(B, M)``, 1 for each absent modality. None: all samples are complete.
     """
 
-    value: Tensor | None = None
+    absent: Tensor | None = None
 
     def tell(self, available: Tensor) -> None:
         """Set the samples of the next pass.
@@ -22,8 +22,7 @@ class Condition:
         Args:
             available: bool ``(B, M)``.
         """
-        absent = ~available
-        self.value = torch.cat((absent, absent.any(1, keepdim=True)), 1).float()
+        self.absent = (~available).float()
 
 
 class ConditionalInstanceNorm(InstanceNorm):
@@ -36,11 +35,14 @@ class ConditionalInstanceNorm(InstanceNorm):
 
         scale, shift = weight, bias + W [absent modalities, normalised means of the channels]
 
+    W adds a term for each absent modality and none for a subset as a whole, so that a subset that training seldom
+    shows, such as all modalities where most cases lack some, gets the sum of terms that were trained.
+
     :func:`make_conditional` makes it of a layer of the plans' network.
 
     Attributes:
         condition: of the network.
-        modulation: holds W, ``(2 C, M + 1 + C)``, which is 0 at first.
+        modulation: holds W, ``(2 C, M + C)``, which is 0 at first.
     """
 
     condition: Condition
@@ -56,7 +58,7 @@ class ConditionalInstanceNorm(InstanceNorm):
         with torch.autocast(x.device.type, enabled=False):
             # not x.mean, whose gradient is a tensor of the size of x
             means = x.sum(tuple(range(2, x.ndim)), dtype=self.weight.dtype) / x[0, 0].numel()
-            absent = self.condition.value
+            absent = self.condition.absent
             if absent is None:
                 absent = means.new_zeros(len(x), self.modulation.in_features - self.num_features)
             known = torch.cat((absent.to(means), F.layer_norm(means, means.shape[1:])), 1)
@@ -84,7 +86,7 @@ def make_conditional(network: nn.Module, num_modalities: int) -> Condition:
     condition = Condition()
     for layer in list(network.modules()):
         if isinstance(layer, nn.InstanceNorm2d | nn.InstanceNorm3d) and layer.affine and not layer.track_running_stats:
-            modulation = nn.Linear(num_modalities + 1 + layer.num_features, 2 * layer.num_features, bias=False)
+            modulation = nn.Linear(num_modalities + layer.num_features, 2 * layer.num_features, bias=False)
             nn.init.zeros_(modulation.weight)
             slices = isinstance(layer, nn.InstanceNorm2d)
             layer.__class__ = ConditionalInstanceNorm2d if slices else ConditionalInstanceNorm3d
