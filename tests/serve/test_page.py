@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
+from tests.browser import BROWSER, Page
 from tests.faults.tiny import magms_predict, voxels  # noqa: F401 (a fixture)
 from tests.integration.workspace import ENDING
-from tests.serve.browser import BROWSER, Page
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; Debian: apt-get install chromium")
 

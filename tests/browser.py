@@ -43,7 +43,12 @@ class Page:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Runtime", "Page", "Log", "DOM"):
             self.send(f"{domain}.enable")
+        self.visit(url)
+
+    def visit(self, url: str) -> None:
+        """Load an address in place of the present one."""
         self.send("Page.navigate", url=url)
+        self.wait_for(f"location.href.startsWith({url!r}) && document.readyState === 'complete'")
 
     def close(self) -> None:
         self._process.kill()
@@ -90,8 +95,12 @@ class Page:
         self.send("Input.dispatchKeyEvent", type="keyDown", **event, **({"text": text} if text else {}))
         self.send("Input.dispatchKeyEvent", type="keyUp", **event)
 
-    def screenshot(self, path: Path, width: int) -> None:
+    def resize(self, width: int) -> None:
+        """Give the page a width in pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+
+    def screenshot(self, path: Path, width: int) -> None:
+        self.resize(width)
         shot = self.send("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 
