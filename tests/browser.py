@@ -16,7 +16,7 @@ class Page:
     """One page of a headless browser.
 
     Attributes:
-        complaints: what the page has written to the console as an error, and its exceptions.
+        complaints: what the page has written to the console, and its exceptions.
     """
 
     def __init__(self, folder: Path, url: str):
@@ -116,7 +116,7 @@ class Page:
         method, params = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(params["exceptionDetails"]))
-        elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+        elif method == "Log.entryAdded" and params["entry"]["level"] != "verbose":
             self.complaints.append(params["entry"]["text"])
-        elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+        elif method == "Runtime.consoleAPICalled":
             self.complaints.append(json.dumps(params["args"]))

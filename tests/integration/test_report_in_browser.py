@@ -2,6 +2,7 @@
 
 import csv
 import math
+from contextlib import closing
 from xml.etree import ElementTree
 
 import pytest
@@ -69,15 +70,14 @@ def visit(tmp_path_factory):
         command="magms_evaluate " + "x" * 300,
     )
     addresses = {name: write_report(root / name).as_uri() for name in ("ordinary", "awkward")}
-    browser = Page(root, addresses["ordinary"])
     seen = {}
-    for name in addresses:
-        for width in WIDTHS:
-            browser.resize(width)
-            browser.visit(f"{addresses[name]}?{width}")
-            seen[name, width] = browser.evaluate(PROBE)
-    browser.evaluate("console.error('the console is heard')")
-    browser.close()
+    with closing(Page(root, addresses["ordinary"])) as browser:
+        for name in addresses:
+            for width in WIDTHS:
+                browser.resize(width)
+                browser.visit(f"{addresses[name]}?{width}")
+                seen[name, width] = browser.evaluate(PROBE)
+        browser.evaluate("console.log('the console is heard')")
     return seen, browser.complaints
 
 
