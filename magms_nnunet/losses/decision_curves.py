@@ -53,16 +53,15 @@ class SampleDice:
     steps, batch = 200, 64
 
     def __init__(self, kept: Curves):
-        usual = usual_volume(kept.reference)
-        has = kept.reference > 0
-        volume = torch.where(has, kept.reference, usual)[:, :, None]
-        gained = torch.where(has[:, :, None], 2 * kept.right, usual[:, None])
-        self.scores = gained / (kept.predicted + volume).clamp(min=1e-5)
+        self.has = kept.reference > 0
+        usual = usual_volume(kept.reference)[:, None]
+        self.scores = dice_of_samples(kept.right, kept.predicted, kept.reference[:, :, None], usual)
         self.smooth = _smoothed(self.scores)
 
     def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
         """Return the scores: ``(drawn, outputs)``."""
-        return _interpolated((self.smooth if smooth else self.scores)[drawn], offsets)
+        scores = _interpolated((self.smooth if smooth else self.scores)[drawn], offsets)
+        return weigh_absence(scores, self.has[drawn])
 
 
 class PooledDice:
@@ -92,6 +91,31 @@ def usual_volume(reference: Tensor) -> Tensor:
         reference: ``(N, outputs)``.
     """
     return reference.sum(0) / (reference > 0).sum(0).clamp(min=1)
+
+
+def dice_of_samples(right: Tensor, predicted: Tensor, reference: Tensor, usual: Tensor) -> Tensor:
+    """Return the Dice of samples, and of those that lack a class the share of its Dice that false positives leave.
+
+    Args:
+        right: volume of the overlap, ``(N, outputs[, thresholds])``.
+        predicted: volume of the prediction, of the same shape.
+        reference: ``(N, outputs[, 1])``.
+        usual: of :func:`usual_volume`, ``(outputs[, 1])``.
+    """
+    has = reference > 0
+    overlap, volume = torch.where(has, right, usual), torch.where(has, reference, 2 * usual)
+    return 2 * overlap / (predicted + volume).clamp(min=1e-5)
+
+
+def weigh_absence(scores: Tensor, has: Tensor) -> Tensor:
+    """Return the scores, those of a class that a sample lacks times the mean score of the samples that have it.
+
+    Args:
+        scores: ``(N, outputs)``.
+        has: bool ``(N, outputs)``.
+    """
+    reached = (scores.detach() * has).sum(0) / has.sum(0).clamp(min=1)
+    return torch.where(has, scores, reached * scores)
 
 
 def dice_of_subsets(available: Tensor, right: Tensor, predicted: Tensor, reference: Tensor) -> Tensor:

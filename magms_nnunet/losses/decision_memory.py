@@ -21,8 +21,9 @@ class DecisionMemory:
     depends on the offsets of all; there a few voxels of each class are kept.
 
     Where a sample's reference lacks a class, its Dice is 0 whatever is predicted. There the score is
-    ``v / (v + predicted volume)``, v being the mean volume of the class in the samples that have it, so that a false
-    positive as large as the usual structure halves it.
+    ``D 2v / (2v + predicted volume)``, D being the mean Dice of the samples that have the class and v their mean volume
+    of it: the Dice that is left of an image which has the usual structure outside of the sample. A stronger penalty
+    makes a structure that many patients lack too rare in those who have it.
 
     A sample that is a small part of its image, such as a slice, says little about the Dice of the image. With
     ``batch_dice``, which nnU-Net plans in this case, the score is the Dice over all samples of a subset.

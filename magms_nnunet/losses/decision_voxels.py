@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from magms_nnunet.losses.decision_curves import dice_of_subsets, usual_volume
+from magms_nnunet.losses.decision_curves import dice_of_samples, dice_of_subsets, usual_volume, weigh_absence
 from magms_nnunet.networks.decision_offset import LARGEST
 
 LEAST = -30.0
@@ -89,6 +89,4 @@ class VoxelDice:
         right, predicted = confusion.diagonal(dim1=1, dim2=2), confusion.sum(1)
         if self.of_subsets:
             return dice_of_subsets(available, right, predicted, reference)
-        has = reference > 0
-        volume = torch.where(has, reference, self.usual)
-        return torch.where(has, 2 * right, self.usual) / (predicted + volume).clamp(min=1e-5)
+        return weigh_absence(dice_of_samples(right, predicted, reference, self.usual), reference > 0)
