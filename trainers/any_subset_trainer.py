@@ -33,6 +33,7 @@ class AnySubsetTrainer(SubsetTrainer):
         return AnySubsetLoss(super()._build_loss(), memory)
 
     def on_train_epoch_end(self, train_outputs: list[dict]):
-        """Also fit the decision offset to the samples of the last steps."""
+        """Also complete the estimates of modalities, and fit the decision offset to the samples of the last steps."""
         super().on_train_epoch_end(train_outputs)
+        self.plain_network.estimate.complete()
         self.loss.memory.fit()

@@ -50,13 +50,17 @@ def keep_curves(
 class SampleDice:
     """The scores of samples at their offsets."""
 
-    steps, batch = 200, 64
+    steps = 200
 
     def __init__(self, kept: Curves):
         self.has = kept.reference > 0
         usual = usual_volume(kept.reference)[:, None]
         self.scores = dice_of_samples(kept.right, kept.predicted, kept.reference[:, :, None], usual)
         self.smooth = _smoothed(self.scores)
+
+    def draw(self) -> Tensor:
+        """Return the samples of a step, 64."""
+        return torch.randint(len(self.has), (64,), device=self.has.device)
 
     def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
         """Return the scores: ``(drawn, outputs)``."""
@@ -67,11 +71,15 @@ class SampleDice:
 class PooledDice:
     """The Dice over the samples of each subset at their offsets."""
 
-    steps, batch = 200, None  # all samples in each step
+    steps = 200
 
     def __init__(self, kept: Curves):
         self.kept = kept
         self.smooth = _smoothed(kept.right), _smoothed(kept.predicted)
+
+    def draw(self) -> Tensor:
+        """Return the samples of a step, all of them."""
+        return torch.arange(len(self.kept.available), device=self.kept.available.device)
 
     def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
         """Return for each sample the Dice over those of its subset: ``(drawn, outputs)``."""

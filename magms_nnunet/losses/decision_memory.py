@@ -84,21 +84,20 @@ class DecisionMemory:
         self._samples.extend(map(type(kept)._make, zip(*kept, strict=True)))
 
     def fit(self) -> None:
-        """Train the offset on the samples kept; fewer than 100 leave it as it is. All processes get the same offset."""
-        offset, number = self.decision_offset, len(self._samples)
-        if number >= self.FEWEST:
-            kept = type(self._samples[0])(*(torch.stack(parts) for parts in zip(*self._samples, strict=True)))
+        """Train the offset on the samples that all processes keep; fewer than 100 leave it as it is."""
+        offset, together = self.decision_offset, dist.is_available() and dist.is_initialized()
+        kept = type(self._samples[0])(*(torch.stack(parts) for parts in zip(*self._samples, strict=True)))
+        if together:  # nnU-Net draws the patches of each process by another rule
+            kept = _of_all_processes(kept)
+        if len(kept.features) >= self.FEWEST:
             score = self._score(kept)
-            everything = torch.arange(number, device=kept.features.device)
             counts = kept.reference.any(0)
             counts[0] &= self.regions  # otherwise it is the background
             offset.requires_grad_(True)
             optimizer = torch.optim.AdamW(offset.parameters(), self.LR, weight_decay=self.DECAY)
             for step in range(score.steps):
                 optimizer.param_groups[0]["lr"] = self.LR * (1 - step / score.steps)
-                drawn = everything
-                if score.batch is not None:
-                    drawn = torch.randint(number, (score.batch,), device=everything.device)
+                drawn = score.draw()
                 # at first a slope is needed where nothing is predicted for a while
                 value = score(drawn, offset.offset(kept.features[drawn]), smooth=step < score.steps // 2)
                 optimizer.zero_grad()
@@ -106,7 +105,7 @@ class DecisionMemory:
                 optimizer.step()
             optimizer.zero_grad()
             offset.requires_grad_(False)
-        if dist.is_available() and dist.is_initialized():
+        if together:
             for p in offset.parameters():
                 dist.broadcast(p, 0)
 
@@ -114,3 +113,9 @@ class DecisionMemory:
         if isinstance(kept, Voxels):
             return VoxelDice(kept, of_subsets=self.batch_dice)
         return PooledDice(kept) if self.batch_dice else SampleDice(kept)
+
+
+def _of_all_processes(kept: Curves | Voxels) -> Curves | Voxels:
+    parts: list = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, tuple(part.cpu() for part in kept))
+    return type(kept)(*(torch.cat(same).to(kept.features.device) for same in zip(*parts, strict=True)))

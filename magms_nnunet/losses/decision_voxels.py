@@ -57,7 +57,8 @@ def keep_voxels(available: Tensor, features: Tensor, logits: Tensor, margins: Te
         drawn.append(logits.flatten(2).gather(2, index[:, None].expand(B, K, number)).float())
         volumes.append(volume)
     of_voxels = torch.stack(drawn, 1).transpose(2, 3)
-    of_voxels = (of_voxels - of_voxels.amax(3, keepdim=True)).clamp(min=LEAST)
+    of_voxels = of_voxels - of_voxels.amax(3, keepdim=True)
+    of_voxels = of_voxels.nan_to_num(LEAST).clamp(min=LEAST)  # a step in half precision may overflow
     return Voxels(available, features, of_voxels.half(), torch.cat(volumes, 1).float())
 
 
@@ -77,8 +78,16 @@ class VoxelDice:
     def __init__(self, kept: Voxels, *, of_subsets: bool):
         self.kept = kept
         self.of_subsets = of_subsets
-        self.batch = 256 if of_subsets else 64
         self.usual = usual_volume(kept.reference)
+        self.subset = kept.available.unique(dim=0, return_inverse=True)[1]
+
+    def draw(self) -> Tensor:
+        """Return the samples of a step: 64, or 64 of each of four subsets, those more often that more samples have."""
+        drawn = torch.randint(len(self.subset), (4 if self.of_subsets else 64,), device=self.subset.device)
+        if not self.of_subsets:
+            return drawn
+        members = [(self.subset == self.subset[one]).nonzero()[:, 0] for one in drawn]
+        return torch.cat([of[torch.randint(len(of), (64,), device=of.device)] for of in members])
 
     def __call__(self, drawn: Tensor, offsets: Tensor, *, smooth: bool) -> Tensor:
         """Return the scores: ``(drawn, classes)``; the background has no offset, and its score no meaning."""

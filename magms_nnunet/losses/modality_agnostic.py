@@ -1,7 +1,7 @@
 """Equation 2 (arXiv 2306.03730): the fused branch's loss plus every modality's loss of equation 1."""
 
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,9 @@ class ModalityAgnosticLoss(nn.Module):
     resolution. A term whose weight is 0 is not computed. Voxels with the ignore label count in neither.
 
     Where samples lack modalities, the fused branch uses those that each sample has. The DC of a modality is taken over
-    the samples that have it, its distillation over those that have another modality, too.
+    the samples that have it, its distillation over those that have another modality, too. Where several processes
+    compute the Dice of a batch together, each of them needs all of its samples: those without the modality count as
+    background that was found, which adds nothing to the Dice and lowers the mean of the cross entropy.
 
     Args:
         segmentation_loss: DC, called with logits and target as nnU-Net's trainer does.
@@ -100,6 +102,12 @@ class ModalityAgnosticLoss(nn.Module):
         self.last_terms[[0, *(1 + m for m in drawn)]] = rows.detach()
         return loss
 
+    @property
+    def _shared_dice(self) -> bool:
+        """Whether all processes compute the Dice together, from samples in equal numbers."""
+        together = dist.is_available() and dist.is_initialized()
+        return together and any(getattr(part, "batch_dice", False) for part in self.segmentation_loss.modules())
+
     def _drawn_students(self, M: int, device: torch.device) -> list[int]:
         if self.students_per_step is None or self.students_per_step >= M:
             return list(range(M))
@@ -142,8 +150,9 @@ class ModalityAgnosticLoss(nn.Module):
             rows = None if available is None else available[:, k]
             if rows is not None and not rows.any():
                 dc = 0 * features[-1].float().mean()
-                if dist.is_available() and dist.is_initialized():
-                    dc = self.segmentation_loss(*_nothing_to_segment(dc, teacher_logits, target, self.regions))
+                if self._shared_dice:
+                    empty, nothing = _nothing_to_segment(teacher_logits, target, self.regions)
+                    dc = self.segmentation_loss(_map(lambda scale, dc=dc: scale + dc, empty), nothing)
                 yield weight * self._row(dc, none, none)
                 continue
             logits = self.decoder(_of(features, rows))
@@ -155,7 +164,11 @@ class ModalityAgnosticLoss(nn.Module):
                     kl = divergence(_of(teacher, taught), student, temperature=self.temperature, mask=_of(mask, taught))
                 if feature_weight:
                     distance = feature_distance(_of(teacher_features, taught), _of(features, taught))
-            dc = self.segmentation_loss(logits, _of(target, rows))
+            segmented, reference = logits, _of(target, rows)
+            if rows is not None and self._shared_dice and not rows.all():
+                empty, reference = _nothing_to_segment(teacher_logits, target, self.regions)
+                segmented, reference = _put(empty, rows, logits), _put(reference, rows, _of(target, rows))
+            dc = self.segmentation_loss(segmented, reference)
             yield weight * self._row(dc, kl_weight * kl, feature_weight * distance)
 
     @staticmethod
@@ -188,21 +201,25 @@ def _detached(logits: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
     return logits.detach() if isinstance(logits, Tensor) else [scale.detach() for scale in logits]
 
 
-def _nothing_to_segment(
-    zero: Tensor, like: Tensor | list[Tensor], target: Target, regions: bool
-) -> tuple[Tensor | list[Tensor], Target]:
-    """Return logits of pure background and a target to match, for a student that no sample of this process has.
+def _map(function: Callable[..., Tensor], *scales: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    """Apply a function to tensors, or to the tensors of each scale in lists."""
+    if isinstance(scales[0], Tensor):
+        return function(*scales)
+    return [function(*tensors) for tensors in zip(*scales, strict=True)]
 
-    With DistributedDataParallel the Dice is computed by all processes together: this one must take part, and add
-    nothing. The logits depend on ``zero``, a scalar with a graph, so that it takes part in the backward pass, too.
-    """
+
+def _put(into: Tensor | list[Tensor], rows: Tensor, samples: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    """Return ``into`` with other samples in its ``rows``, bool ``(B,)``."""
+    return _map(lambda all_of, some: all_of.index_put((rows.to(some.device),), some.to(all_of)), into, samples)
+
+
+def _nothing_to_segment(like: Tensor | list[Tensor], target: Target, regions: bool) -> tuple[Any, Target]:
+    """Return logits of pure background, shaped as ``like``, and a target to match, for samples without a modality."""
 
     def background(scale: Tensor) -> Tensor:
         logits = scale.new_full(scale.shape, -100.0)
         if not regions:
             logits[:, 0] = 100.0
-        return logits + zero
+        return logits
 
-    if isinstance(like, Tensor) or isinstance(target, Tensor):
-        return background(full_resolution(like)), torch.zeros_like(full_resolution(target))
-    return [background(scale) for scale in like], [torch.zeros_like(scale) for scale in target]
+    return _map(background, like), _map(torch.zeros_like, target)

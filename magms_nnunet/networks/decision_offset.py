@@ -1,4 +1,4 @@
-"""The threshold between foreground and background, for every subset of the modalities and every image."""
+"""The threshold between foreground and background, for every subset of the modalities and every patch."""
 
 from math import log1p
 
@@ -15,7 +15,7 @@ class DecisionOffset(nn.Module):
 
     Cross entropy makes a network uncertain where a subset shows a structure badly: enhancing tumour seen without T1c is
     seldom more than 30 % probable anywhere, and a decision at 50 % leaves it out although a segmentation at 10 % has
-    the better Dice. Which threshold has the highest Dice also depends on the image: it is half of the Dice that can be
+    the better Dice. Which threshold has the highest Dice also depends on the patch: it is half of the Dice that can be
     reached (Lipton et al. 2014, arXiv 1402.1892), so that it is lower for a structure of which the network is less
     certain. The volumes of a class at several thresholds show how certain it is:
 

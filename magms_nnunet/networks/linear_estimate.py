@@ -14,8 +14,9 @@ class LinearEstimate(nn.Module):
         x[absent] = C[absent, S] C[S, S]^-1 x[S],    C[i, j] = mean of x[i] x[j] over the voxels
 
     C is learned in training, from the samples that have both modalities, as a mean of the first 200 batches and a
-    moving average afterwards. Before the first batch the estimate is 0. Where all available modalities are 0 (the
-    background) it is 0, too. Available modalities pass unchanged.
+    moving average afterwards; :meth:`complete` fills in those of two modalities that no sample has together. Before the
+    first batch the estimate is 0. Where all available modalities are 0 (the background) it is 0, too. Available
+    modalities pass unchanged.
 
     Args:
         num_modalities: M.
@@ -51,6 +52,38 @@ class LinearEstimate(nn.Module):
         return torch.cat((torch.where(mask, images, estimate.view_as(images)), x[:, M:]), 1)
 
     @torch.no_grad()
+    def complete(self) -> None:
+        """Fill in the moments of two modalities that no sample has together, for the subsets that hold both.
+
+        Zeros would contradict the other moments, and the estimates from such a subset could be many times too large.
+        The two are taken to be independent given the other modalities, which is the solution of largest determinant
+        (Dempster 1972, covariance selection). It is found from independent modalities on, whose products rise to
+        their share of the moments; where these contradict each other, it ends below them.
+        """
+        M, unseen = len(self.moments), (self.batches == 0).cpu()
+        pairs = unseen.triu(1).nonzero().tolist()
+        if not pairs:
+            return
+        ridge = torch.eye(M, dtype=torch.double) * self._ridge().item()
+        C = self.moments.double().cpu() + ridge
+        independent = torch.diag(C.diagonal())
+        found, share, step = independent, 0.0, 0.25
+        while share < 1 and step > 1e-3:
+            candidate = torch.where(unseen, found, independent.lerp(C, share + step))
+            if torch.linalg.cholesky_ex(candidate).info:
+                step /= 2
+                continue
+            found, share = candidate, share + step
+            for i, j in pairs * 3:
+                others = [m for m in range(M) if m not in (i, j)]
+                factors = torch.linalg.solve(found[others][:, others], found[others, j])
+                found[i, j] = found[j, i] = found[i, others] @ factors
+        self.moments.copy_(found - ridge)
+
+    def _ridge(self) -> Tensor:
+        return self._RIDGE * self.moments.diagonal().mean() + 1e-6
+
+    @torch.no_grad()
     def _learn(self, images: Tensor, available: Tensor) -> None:
         voxels = images.flatten(2)[:, :, :: self._STRIDE].float()
         products = torch.einsum("biv,bjv->ij", voxels, voxels).float() / voxels.shape[2]
@@ -67,7 +100,6 @@ class LinearEstimate(nn.Module):
     def _factors(self, available: Tensor) -> Tensor:
         """Return ``(B, M, M)``: what each available modality, a column, contributes to each modality, a row."""
         has = available.float()
-        ridge = self._RIDGE * self.moments.diagonal().mean() + 1e-6
-        C = self.moments + torch.diag_embed(ridge.expand(has.shape[1]))
+        C = self.moments + torch.diag_embed(self._ridge().expand(has.shape[1]))
         among_available = C * has[:, :, None] * has[:, None, :] + torch.diag_embed(1 - has)
         return torch.linalg.solve(among_available, C * has[:, :, None]).mT

@@ -170,6 +170,12 @@ class ModalityTrainer(nnUNetTrainer):
         )
         return with_checked_channels(network, num_input_channels)
 
+    def initialize(self):
+        """Build as nnU-Net does; processes do not send each other buffers, which are equal in all of them anyway."""
+        super().initialize()
+        if self.is_ddp:  # in a validation, a process without a case would not take part
+            self.network.broadcast_buffers = False
+
     @property
     def plain_network(self) -> Any:
         """The network without the wrappers of DistributedDataParallel and torch.compile."""

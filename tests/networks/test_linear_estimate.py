@@ -109,3 +109,33 @@ def test_mixed_precision_does_not_reach_the_moments():
         estimate = LinearEstimate(3).train()
         estimate(x, has([1, 1, 1]))
     assert torch.equal(estimate.moments, exact.moments)
+
+
+@pytest.mark.parametrize("contradiction", [0.0, -1.5])
+def test_two_modalities_that_no_sample_has_together_are_independent_given_the_others(contradiction):
+    """One hospital has modalities 0, 1 and 3, the other 0, 2 and 3; a patient comes with 0, 1 and 2."""
+    shares = torch.tensor([0.98, 0.82, 0.62, 0.95])
+    true = shares[:, None] * shares + torch.diag(1 - shares**2)
+    seen = torch.ones(4, 4)
+    seen[1, 2] = seen[2, 1] = 0
+    estimate = LinearEstimate(4).eval()
+    estimate.batches.copy_(seen)
+    estimate.moments.copy_(true * seen)
+    estimate.moments[1, 3] = estimate.moments[3, 1] = true[1, 3] + contradiction
+    x = torch.distributions.MultivariateNormal(torch.zeros(4), true).sample((400,)).T.reshape(1, 4, 20, 20)
+    x[:, 3] = 0
+    before = estimate(x, has([1, 1, 1, 0]))[0, 3].std()
+    estimate.complete()
+    completed = estimate.moments + RIDGE * torch.eye(4)
+    assert torch.linalg.eigvalsh(completed).min() > 0
+    assert torch.linalg.inv(completed)[1, 2].abs() < 1e-3
+    assert estimate(x, has([1, 1, 1, 0]))[0, 3].std() < 1.1 < 2 < before
+    if not contradiction:
+        torch.testing.assert_close(estimate.moments * seen, true * seen)
+
+
+def test_where_every_two_modalities_occur_together_nothing_is_completed():
+    estimate = learned([images()])
+    before = estimate.moments.clone()
+    estimate.complete()
+    assert torch.equal(estimate.moments, before)

@@ -16,6 +16,7 @@ from magms_nnunet.losses.any_subset import AnySubsetLoss
 from magms_nnunet.losses.decision_memory import DecisionMemory
 from magms_nnunet.losses.modality_agnostic import ModalityAgnosticLoss
 from magms_nnunet.networks.availability import mark_absent
+from magms_nnunet.networks.decision_offset import DecisionOffset
 from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_encoder_unet
 from tests.networks.conftest import configuration
 
@@ -53,15 +54,29 @@ def train_half(rank: int, path: Path, system: int | str | None) -> None:
 
 
 def train_with_gaps(rank: int, path: Path, students: int | None) -> None:
-    """No sample has modality 0, and the second process's lacks modality 1, too."""
-    available = torch.tensor([[False, True, True], [False, False, True]])
+    """Of two samples per process none has modality 0; of the second process only one has modality 1."""
+    available = torch.tensor([[[False, True, True], [False, True, True]], [[False, False, True], [False, True, True]]])
     network, loss, x, y = network_loss_and_data(True, students)
     network = DistributedDataParallel(network)
     for _ in range(3):
         network.zero_grad()
-        output = network(x[rank : rank + 1], available[rank : rank + 1])
-        loss(output, [scale[rank : rank + 1] for scale in y]).backward()
+        output = network(x.roll(rank, 0), available[rank])
+        loss(output, [scale.roll(rank, 0) for scale in y]).backward()
     torch.save({name: p.grad for name, p in network.module.named_parameters()}, path / f"gaps_{students}_{rank}.pt")
+
+
+def fit_offset(rank: int, path: Path) -> None:
+    """The second process sees a structure that is 20 % probable, the first nothing."""
+    torch.manual_seed(rank)
+    memory = DecisionMemory(DecisionOffset(2, 1), regions=True)
+    memory.decision_offset.regions.fill_(True)
+    inside, both = torch.tensor([1.0] * 4 + [0.0] * 4), torch.ones(4, 2, dtype=torch.bool)
+    for _ in range(30):
+        logits = torch.where(inside.bool(), -1.4, -5.0) + 0.1 * torch.randn(4, 1, 8)
+        memory.observe(logits - 3 * (1 - rank), both, (inside * rank).expand(4, 1, 8))
+    memory.fit()
+    logits = torch.where(inside.bool(), -1.4, -5.0)[None, None]
+    torch.save(memory.decision_offset(logits, both[:1]), path / f"offset_{rank}.pt")
 
 
 def train(rank: int, path: Path) -> None:
@@ -71,12 +86,14 @@ def train(rank: int, path: Path) -> None:
         train_half(rank, path, system)
     for students in (None, 1):
         train_with_gaps(rank, path, students)
+    fit_offset(rank, path)
+    dist.barrier()  # a process that ends while the other one still communicates can make it abort
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def gradients(tmp_path_factory) -> Callable[[str], tuple[dict, dict]]:
-    """gradients(training): parameter -> gradient, of the first process and of the second."""
+def gradients(tmp_path_factory) -> Callable[[str], tuple]:
+    """gradients(training): parameter -> gradient, of the first process and of the second; of "offset", logits."""
     path = tmp_path_factory.mktemp("ddp")
     mp.spawn(train, (path,), nprocs=2)
     return lambda training: tuple(torch.load(path / f"{training}_{rank}.pt") for rank in range(2))
@@ -90,6 +107,12 @@ def test_each_parameter_takes_part_in_both_processes_whatever_their_samples_lack
     of_encoders = [sum(g.abs().sum() for name, g in first.items() if f"encoders.{m}." in name) for m in range(3)]
     assert of_encoders[0] == 0
     assert of_encoders[2] > 0
+
+
+def test_the_offset_is_fitted_to_the_samples_of_both_processes(gradients):
+    first, second = gradients("offset")
+    assert torch.equal(first, second)
+    assert torch.equal(first[0, 0] > 0, torch.tensor([True] * 4 + [False] * 4))
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

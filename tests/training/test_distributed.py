@@ -39,6 +39,7 @@ def test_a_trainer_of_a_process_group_trains_on_the_cpu(alone, make_trainer, mon
     with own_devices():
         trainer = make_trainer()
     assert isinstance(trainer.network, DistributedDataParallel)
+    assert not trainer.network.broadcast_buffers  # which a process without a case to validate would not take part in
     assert (trainer.device, trainer.grad_scaler) == (torch.device("cpu"), None)
     assert torch.isfinite(torch.as_tensor(trainer.train_step(batch(trainer))["loss"]))
 
