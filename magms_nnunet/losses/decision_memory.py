@@ -86,6 +86,8 @@ class DecisionMemory:
     def fit(self) -> None:
         """Train the offset on the samples that all processes keep; fewer than 100 leave it as it is."""
         offset, together = self.decision_offset, dist.is_available() and dist.is_initialized()
+        if not self._samples:
+            return
         kept = type(self._samples[0])(*(torch.stack(parts) for parts in zip(*self._samples, strict=True)))
         if together:  # nnU-Net draws the patches of each process by another rule
             kept = _of_all_processes(kept)
@@ -116,6 +118,7 @@ class DecisionMemory:
 
 
 def _of_all_processes(kept: Curves | Voxels) -> Curves | Voxels:
+    """Return the samples of every process, one after the other, on the device of this one's."""
     parts: list = [None] * dist.get_world_size()
     dist.all_gather_object(parts, tuple(part.cpu() for part in kept))
     return type(kept)(*(torch.cat(same).to(kept.features.device) for same in zip(*parts, strict=True)))

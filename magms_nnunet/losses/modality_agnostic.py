@@ -102,7 +102,6 @@ class ModalityAgnosticLoss(nn.Module):
         self.last_terms[[0, *(1 + m for m in drawn)]] = rows.detach()
         return loss
 
-    @property
     def _shared_dice(self) -> bool:
         """Whether all processes compute the Dice together, from samples in equal numbers."""
         together = dist.is_available() and dist.is_initialized()
@@ -145,12 +144,13 @@ class ModalityAgnosticLoss(nn.Module):
             teacher_features = [feature.float() for feature in teacher_features]  # once for all students
         mask = counted_voxels(full_resolution(target), self.ignore_label, self.regions)
         divergence = kl_bernoulli if self.regions else kl_softmax
+        shared_dice = self._shared_dice()
         for k, (features, weight) in enumerate(zip(students, weights, strict=True)):
             kl = distance = none
             rows = None if available is None else available[:, k]
             if rows is not None and not rows.any():
                 dc = 0 * features[-1].float().mean()
-                if self._shared_dice:
+                if shared_dice:
                     empty, nothing = _nothing_to_segment(teacher_logits, target, self.regions)
                     dc = self.segmentation_loss(_map(lambda scale, dc=dc: scale + dc, empty), nothing)
                 yield weight * self._row(dc, none, none)
@@ -165,7 +165,7 @@ class ModalityAgnosticLoss(nn.Module):
                 if feature_weight:
                     distance = feature_distance(_of(teacher_features, taught), _of(features, taught))
             segmented, reference = logits, _of(target, rows)
-            if rows is not None and self._shared_dice and not rows.all():
+            if rows is not None and shared_dice and not rows.all():
                 empty, reference = _nothing_to_segment(teacher_logits, target, self.regions)
                 segmented, reference = _put(empty, rows, logits), _put(reference, rows, _of(target, rows))
             dc = self.segmentation_loss(segmented, reference)

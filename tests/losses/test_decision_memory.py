@@ -175,6 +175,7 @@ def test_certain_decisions_stay(regions):
 
 def test_few_samples_change_nothing():
     kept = memory()
+    kept.fit()
     kept.observe(torch.full((2, 1, 8), -1.0), torch.tensor([FULL, FIRST]), torch.ones(2, 1, 8))
     kept.fit()
     assert not kept.decision_offset.output.weight.any()

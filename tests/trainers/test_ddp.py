@@ -22,6 +22,10 @@ from tests.networks.conftest import configuration
 
 ANY_SUBSET = "AnySubsetTrainer's"
 SYSTEMS = (None, 1, ANY_SUBSET)  # of network_loss_and_data
+GAPS = {  # the modalities that two samples of either process have
+    "one sample of the second process lacks modality 1": [[[0, 1, 1], [0, 1, 1]], [[0, 0, 1], [0, 1, 1]]],
+    "no sample of the second process has modality 1": [[[0, 1, 1], [0, 1, 1]], [[0, 0, 1], [0, 0, 1]]],
+}
 
 
 def network_loss_and_data(ddp: bool, system: int | str | None):
@@ -53,16 +57,15 @@ def train_half(rank: int, path: Path, system: int | str | None) -> None:
     torch.save({name: p.grad for name, p in network.module.named_parameters()}, path / f"{system}_{rank}.pt")
 
 
-def train_with_gaps(rank: int, path: Path, students: int | None) -> None:
-    """Of two samples per process none has modality 0; of the second process only one has modality 1."""
-    available = torch.tensor([[[False, True, True], [False, True, True]], [[False, False, True], [False, True, True]]])
+def train_with_gaps(rank: int, path: Path, students: int | None, gaps: str) -> None:
+    available = torch.tensor(GAPS[gaps], dtype=torch.bool)
     network, loss, x, y = network_loss_and_data(True, students)
     network = DistributedDataParallel(network)
     for _ in range(3):
         network.zero_grad()
         output = network(x.roll(rank, 0), available[rank])
         loss(output, [scale.roll(rank, 0) for scale in y]).backward()
-    torch.save({name: p.grad for name, p in network.module.named_parameters()}, path / f"gaps_{students}_{rank}.pt")
+    torch.save({name: p.grad for name, p in network.module.named_parameters()}, path / f"{gaps} {students}_{rank}.pt")
 
 
 def fit_offset(rank: int, path: Path) -> None:
@@ -84,8 +87,9 @@ def train(rank: int, path: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=2)
     for system in SYSTEMS:
         train_half(rank, path, system)
-    for students in (None, 1):
-        train_with_gaps(rank, path, students)
+    for gaps in GAPS:
+        for students in (None, 1):
+            train_with_gaps(rank, path, students, gaps)
     fit_offset(rank, path)
     dist.barrier()  # a process that ends while the other one still communicates can make it abort
     dist.destroy_process_group()
@@ -99,9 +103,10 @@ def gradients(tmp_path_factory) -> Callable[[str], tuple]:
     return lambda training: tuple(torch.load(path / f"{training}_{rank}.pt") for rank in range(2))
 
 
+@pytest.mark.parametrize("gaps", GAPS)
 @pytest.mark.parametrize("students", [None, 1])
-def test_each_parameter_takes_part_in_both_processes_whatever_their_samples_lack(students, gradients):
-    first, second = gradients(f"gaps_{students}")
+def test_each_parameter_takes_part_in_both_processes_whatever_their_samples_lack(students, gaps, gradients):
+    first, second = gradients(f"{gaps} {students}")
     assert all(gradient.isfinite().all() for gradient in first.values())  # and none is None
     assert all(torch.equal(gradient, second[name]) for name, gradient in first.items())
     of_encoders = [sum(g.abs().sum() for name, g in first.items() if f"encoders.{m}." in name) for m in range(3)]
