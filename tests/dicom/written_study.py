@@ -17,6 +17,8 @@ T1C = {**T1, "ContrastBolusAgent": "Gadolinium"}
 T2 = {"ScanningSequence": "SE", "RepetitionTime": 4500, "EchoTime": 95}
 TEXTS = {"FLAIR": "ax FLAIR", "T1": "ax T1", "T1c": "ax T1 post", "T2": "ax T2"}
 PHYSICS = {"FLAIR": FLAIR, "T1": T1, "T1c": T1C, "T2": T2}
+# All of it in full: a shorter part, such as four digits, occurs by chance in a checksum or a UID.
+SECRETS = ("Secret", "ID-4711", "19700101")
 AXIAL, SAGITTAL = ([1, 0, 0], [0, 1, 0]), ([0, 1, 0], [0, 0, -1])
 
 
@@ -62,9 +64,9 @@ def write_series(
             "StudyInstanceUID": STUDY,
             "SeriesInstanceUID": uid,
             "FrameOfReferenceUID": FRAME,
-            "PatientName": "Secret^Patient",
-            "PatientID": "ID-4711",
-            "PatientBirthDate": "19700101",
+            "PatientName": f"{SECRETS[0]}^Patient",
+            "PatientID": SECRETS[1],
+            "PatientBirthDate": SECRETS[2],
             "PatientSex": "F",
             "StudyID": "1",
             "AccessionNumber": "",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tests.dicom.written_study import PHYSICS, TEXTS, write_series, write_study
+from tests.dicom.written_study import PHYSICS, SECRETS, TEXTS, write_series, write_study
 
 hd = pytest.importorskip("highdicom")
 
@@ -14,8 +14,6 @@ from magms_nnunet.cli import series as magms_series  # noqa: E402
 from tests.faults.tiny import model, voxels  # noqa: E402, F401
 from tests.inference.test_patient import predict  # noqa: E402, F401
 from tests.integration.workspace import files_in  # noqa: E402
-
-SECRETS = ("Secret", "4711", "19700101")
 
 
 def scan(seed):

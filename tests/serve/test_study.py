@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tests.dicom.written_study import PHYSICS, T1, write_series, write_study
+from tests.dicom.written_study import PHYSICS, SECRETS, T1, write_series, write_study
 
 hd = pytest.importorskip("highdicom")
 import pydicom  # noqa: E402
@@ -23,8 +23,6 @@ from tests.inference.test_patient import predict  # noqa: E402, F401
 from tests.integration.workspace import ENDING  # noqa: E402
 from tests.serve.conftest import LIMITS, multipart, part, problem  # noqa: E402
 from tests.serve.test_uploads import zipped  # noqa: E402
-
-SECRETS = ("Secret", "4711", "19700101")
 
 
 def scan(seed: int) -> np.ndarray:
