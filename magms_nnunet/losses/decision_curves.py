@@ -50,8 +50,6 @@ def keep_curves(
 class SampleDice:
     """The scores of samples at their offsets."""
 
-    steps = 200
-
     def __init__(self, kept: Curves):
         self.has = kept.reference > 0
         usual = usual_volume(kept.reference)[:, None]
@@ -70,8 +68,6 @@ class SampleDice:
 
 class PooledDice:
     """The Dice over the samples of each subset at their offsets."""
-
-    steps = 200
 
     def __init__(self, kept: Curves):
         self.kept = kept

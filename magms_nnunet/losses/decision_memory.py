@@ -25,6 +25,9 @@ class DecisionMemory:
     of it: the Dice that is left of an image which has the usual structure outside of the sample. A stronger penalty
     makes a structure that many patients lack too rare in those who have it.
 
+    A fit starts anew and is short, with dropout: the samples come from patients whom the network has seen, and offsets
+    that are fitted to them for long, epoch after epoch, suit new patients less.
+
     A sample that is a small part of its image, such as a slice, says little about the Dice of the image. With
     ``batch_dice``, which nnU-Net plans in this case, the score is the Dice over all samples of a subset.
 
@@ -36,7 +39,7 @@ class DecisionMemory:
     """
 
     CAPACITY, CAPACITY_OF_PARTS, FEWEST = 1024, 4096, 100  # samples
-    LR, DECAY = 1e-2, 1e-2
+    STEPS, LR, DECAY, DROPOUT = 400, 1e-2, 1e-2, 0.5
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class DecisionMemory:
         self._samples.extend(map(type(kept)._make, zip(*kept, strict=True)))
 
     def fit(self) -> None:
-        """Train the offset on the samples that all processes keep; fewer than 100 leave it as it is."""
+        """Train the offset anew on the samples that all processes keep; fewer than 100 leave it as it is."""
         offset, together = self.decision_offset, dist.is_available() and dist.is_initialized()
         if not self._samples:
             return
@@ -95,21 +98,25 @@ class DecisionMemory:
             score = self._score(kept)
             counts = kept.reference.any(0)
             counts[0] &= self.regions  # otherwise it is the background
+            offset.reset()
+            offset.mean.copy_(kept.features.mean(0))
+            offset.scale.copy_(kept.features.std(0).clamp(min=0.1))
             offset.requires_grad_(True)
             optimizer = torch.optim.AdamW(offset.parameters(), self.LR, weight_decay=self.DECAY)
-            for step in range(score.steps):
-                optimizer.param_groups[0]["lr"] = self.LR * (1 - step / score.steps)
+            for step in range(self.STEPS):
+                optimizer.param_groups[0]["lr"] = self.LR * (1 - step / self.STEPS)
                 drawn = score.draw()
                 # at first a slope is needed where nothing is predicted for a while
-                value = score(drawn, offset.offset(kept.features[drawn]), smooth=step < score.steps // 2)
+                offsets = offset.offset(kept.features[drawn], dropout=self.DROPOUT)
+                value = score(drawn, offsets, smooth=step < self.STEPS // 2)
                 optimizer.zero_grad()
                 (-value[:, counts].mean()).backward()
                 optimizer.step()
             optimizer.zero_grad()
             offset.requires_grad_(False)
         if together:
-            for p in offset.parameters():
-                dist.broadcast(p, 0)
+            for of_offset in offset.state_dict().values():
+                dist.broadcast(of_offset, 0)
 
     def _score(self, kept: Curves | Voxels) -> SampleDice | PooledDice | VoxelDice:
         if isinstance(kept, Voxels):

@@ -73,8 +73,6 @@ class VoxelDice:
         of_subsets: whether the samples of a subset are scored together.
     """
 
-    steps = 100
-
     def __init__(self, kept: Voxels, *, of_subsets: bool):
         self.kept = kept
         self.of_subsets = of_subsets

@@ -21,8 +21,9 @@ class DecisionOffset(nn.Module):
 
         offset = two layers(modalities, log of the volume of each class at each threshold)
 
-    Backpropagation does not train it. :class:`magms_nnunet.losses.decision_memory.DecisionMemory` does, and until then
-    it is 0.
+    The inputs of the layers are standardised, and limited to three standard deviations, because a new patient may lie
+    outside of what was seen in training. Backpropagation does not train any of it.
+    :class:`magms_nnunet.losses.decision_memory.DecisionMemory` does, and until then the offset is 0.
 
     Args:
         num_modalities: M.
@@ -31,18 +32,30 @@ class DecisionOffset(nn.Module):
 
     Attributes:
         regions: bool tensor, whether the outputs are sigmoids and not a softmax; the trainer sets it.
+        mean: of the features in training, ``(M + outputs * 25,)``.
+        scale: their standard deviation, at least 0.1.
     """
 
     regions: Tensor
+    mean: Tensor
+    scale: Tensor
 
-    def __init__(self, num_modalities: int, num_outputs: int, hidden: int = 32):
+    def __init__(self, num_modalities: int, num_outputs: int, hidden: int = 64):
         super().__init__()
+        features = num_modalities + num_outputs * THRESHOLDS
         self.register_buffer("regions", torch.tensor(False))
-        self.hidden = nn.Linear(num_modalities + num_outputs * THRESHOLDS, hidden)
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.hidden = nn.Linear(features, hidden)
         self.output = nn.Linear(hidden, num_outputs)
+        self.requires_grad_(False)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was learned: the offset is 0."""
+        self.hidden.reset_parameters()
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-        self.requires_grad_(False)
 
     def forward(self, logits: Tensor, available: Tensor) -> Tensor:
         """Return the logits with their offsets, ``(B, outputs, *spatial)``.
@@ -55,14 +68,16 @@ class DecisionOffset(nn.Module):
             offset = self.offset(self.features(volumes(self.margins(logits)), available, logits[0, 0].numel()))
         return logits + offset.view(*offset.shape, *[1] * (logits.ndim - 2)).to(logits.dtype)
 
-    def offset(self, features: Tensor) -> Tensor:
+    def offset(self, features: Tensor, *, dropout: float = 0.0) -> Tensor:
         """Return the offsets, between -6 and 6: ``(B, outputs)``.
 
         Args:
             features: ``(B, M + outputs * 25)``.
+            dropout: share of the hidden units that are left out.
         """
-        raw = self.output(nn.functional.leaky_relu(self.hidden(features)))
-        return LARGEST * torch.tanh(raw / LARGEST)
+        standard = ((features - self.mean) / self.scale).clamp(-3, 3)
+        hidden = nn.functional.dropout(nn.functional.leaky_relu(self.hidden(standard)), dropout)
+        return LARGEST * torch.tanh(self.output(hidden) / LARGEST)
 
     def features(self, volumes: Tensor, available: Tensor, voxels: int) -> Tensor:
         """Return what the offset depends on: ``(B, M + outputs * 25)``.

@@ -19,8 +19,7 @@ def fitted(kept: DecisionMemory, batches) -> DecisionOffset:
     """Steps of pairs of logits ``(B, outputs, V)``, subsets and targets, until the offset is learned."""
     for logits, available, target in batches:
         kept.observe(logits, torch.tensor(available), target)
-    for _ in range(2):
-        kept.fit()
+    kept.fit()
     return kept.decision_offset
 
 
@@ -85,7 +84,9 @@ def test_a_class_is_not_raised_at_the_cost_of_another(batch_dice):
     logits = [torch.cat((torch.zeros(1, 1, 16), one[None, :, 0]), 1) for one in noisy([alike, other])]
     labels = torch.tensor([1.0] * 6 + [2.0] * 2 + [0.0] * 8).expand(1, 1, 16)
     offset = fitted(memory(3, regions=False, batch_dice=batch_dice), [(x, [FULL], labels) for x in logits] * 2)
-    assert offset(logits[0], torch.tensor([FULL])).argmax(1)[0].tolist() == [1] * 8 + [0] * 8
+    found = offset(torch.cat(logits), torch.tensor([FULL] * len(logits))).argmax(1)
+    assert (found[:, :8] == 1).float().mean() > 0.5
+    assert not found[:, 8:].any()
 
 
 @pytest.mark.parametrize("regions", [True, False])
@@ -96,9 +97,9 @@ def test_samples_without_the_structure_raise_the_threshold_as_far_as_false_posit
     a sample without the structure they cost an image with another 24 voxels of it, of a Dice of 0.5 at most, at most
     0.5 * (48 / 52 - 48 / 56) = 0.033, and of a Dice of 0.29 at least 0.019.
     """
-    x = noisy([[6.0] * 4 + [-1.0] * 4 + [-6.0] * 24])
+    x = noisy([[6.0] * 4 + [-1.0] * 4 + [-9.0] * 24])
     if not regions:  # a second class that no sample has
-        x = [torch.cat((torch.zeros_like(one), one, torch.full_like(one, -9.0)), 1) for one in x]
+        x = [torch.cat((torch.zeros_like(one), one, torch.full_like(one, -12.0)), 1) for one in x]
     present = torch.cat((torch.ones(24), torch.zeros(8)))[None, None]
 
     def found(absent: int) -> list[bool]:
@@ -112,17 +113,18 @@ def test_samples_without_the_structure_raise_the_threshold_as_far_as_false_posit
 
 
 def test_slices_are_scored_together():
-    """Nine of ten slices have no structure, and all of them show two doubtful voxels.
+    """All slices look alike, and one of ten has a structure of two voxels.
 
-    Over all slices of a subset the two voxels give a Dice of 2 * 2 / (20 + 2), less than the certain one alone, 2 / 3.
+    Over all slices of a subset the certain voxel gives a Dice of 2 / (10 + 2), the two doubtful ones with it 4 / (30 +
+    2); in the slice alone it would be 2 / 3 and 4 / 5.
     """
-    shows, shows_nothing = [5.0, -1.0, -1.0, -6.0], [-6.0, -1.0, -1.0, -6.0]
     target = torch.zeros(10, 1, 4)
     target[0, 0, :2] = 1
-    batches = [(x, [FULL] * 10, target) for x in noisy([shows] + [shows_nothing] * 9)]
+    batches = [(x, [FULL] * 10, target) for x in noisy([[4.0, -1.0, -1.0, -6.0]] * 10)]
     offset = fitted(memory(batch_dice=True), batches)
-    assert decided(offset, batches[0][0], [FULL] * 10).sum() <= 2
-    assert decided(offset, batches[0][0], [FULL] * 10)[0, 0, 0]
+    found = decided(offset, torch.cat([logits for logits, *_ in batches]), [FULL] * 600)[:, 0]
+    assert found[:, 0].float().mean() > 0.25
+    assert not found[:, 1:].any()
 
 
 def test_slices_of_several_classes_and_many_subsets_are_scored_together():
@@ -138,10 +140,28 @@ def test_slices_of_several_classes_and_many_subsets_are_scored_together():
     for x in noisy([[2.0, -1.0, -1.0, -6.0]] * 10, repeats=200):
         logits = torch.cat((torch.zeros_like(x), x, torch.full_like(x, -9.0)), 1)
         kept.observe(logits, law.draw(torch.ones(10, 8, dtype=torch.bool)), target)
-    for _ in range(3):
-        kept.fit()
+    kept.fit()
     alone = kept.decision_offset(logits[:8], torch.eye(8, dtype=torch.bool)).argmax(1)
     assert alone.tolist() == [[1, 0, 0, 0]] * 8
+
+
+def test_a_fit_starts_anew():
+    """Its result depends on the samples that are kept and not on the number of epochs before."""
+    kept = memory()
+    target = torch.tensor([1.0] * 4 + [0.0] * 4).expand(2, 1, 8)
+    for logits in noisy([[-1.4] * 4 + [-6.0] * 4] * 2):
+        kept.observe(logits, torch.tensor([FULL, FIRST]), target)
+    torch.manual_seed(0)
+    kept.fit()
+    first = {name: of_offset.clone() for name, of_offset in kept.decision_offset.state_dict().items()}
+    torch.manual_seed(0)
+    kept.fit()
+    assert all(torch.equal(first[name], now) for name, now in kept.decision_offset.state_dict().items())
+    assert first["output.weight"].any()
+    features = kept._samples[0].features
+    assert torch.allclose(first["mean"], torch.stack([one.features for one in kept._samples]).mean(0), atol=1e-5)
+    assert first["scale"].shape == features.shape
+    assert first["scale"].min() == pytest.approx(0.1)
 
 
 def test_a_sample_that_overflowed_does_no_harm():

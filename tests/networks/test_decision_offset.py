@@ -34,6 +34,16 @@ def test_the_offset_is_limited():
     assert moved.tolist() == pytest.approx([6, -6, 6 * math.tanh(1 / 6)])
 
 
+def test_a_patient_unlike_those_in_training_is_taken_for_the_most_unlike_of_them():
+    torch.manual_seed(0)
+    offset = DecisionOffset(2, 1)
+    torch.nn.init.normal_(offset.output.weight)
+    offset.scale.fill_(0.1)
+    far, farther = torch.full((1, 27), 10.0), torch.full((1, 27), 100.0)
+    assert torch.equal(offset.offset(far), offset.offset(farther))
+    assert not torch.equal(offset.offset(far), offset.offset(-far))
+
+
 @pytest.mark.parametrize("regions", [True, False])
 def test_a_margin_is_the_distance_to_the_decision(regions):
     offset = DecisionOffset(2, 3)

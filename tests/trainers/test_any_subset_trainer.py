@@ -36,9 +36,9 @@ def test_steps_learn(make_trainer, dim, dataset_json):
     assert isinstance(trainer.network, AnySubsetUNet)
     assert isinstance(trainer.optimizer, Muon)
     trainer.network.train()
-    losses = [float(trainer.train_step(batch(trainer, dim))["loss"]) for _ in range(24)]
-    assert np.mean(losses[-6:]) < np.mean(losses[:6])  # each step sees other subsets
-    assert len(trainer.loss.memory) == 24 * trainer.batch_size
+    losses = [float(trainer.train_step(batch(trainer, dim))["loss"]) for _ in range(48)]
+    assert np.mean(losses[-12:]) < np.mean(losses[:12])  # each step sees other subsets
+    assert len(trainer.loss.memory) == 48 * trainer.batch_size
     assert trainer.network.decision_offset.regions == trainer.label_manager.has_regions
     assert trainer.network.estimate.moments.any()
     trainer.network.eval()
