@@ -76,7 +76,9 @@ class DecisionOffset(nn.Module):
             dropout: share of the hidden units that are left out.
         """
         standard = ((features - self.mean) / self.scale).clamp(-3, 3)
-        hidden = nn.functional.dropout(nn.functional.leaky_relu(self.hidden(standard)), dropout)
+        hidden = nn.functional.leaky_relu(self.hidden(standard))
+        if dropout:
+            hidden = nn.functional.dropout(hidden, dropout)
         return LARGEST * torch.tanh(self.output(hidden) / LARGEST)
 
     def features(self, volumes: Tensor, available: Tensor, voxels: int) -> Tensor:
