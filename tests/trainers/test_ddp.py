@@ -19,6 +19,7 @@ from magms_nnunet.networks.availability import mark_absent
 from magms_nnunet.networks.decision_offset import DecisionOffset
 from magms_nnunet.networks.from_plans import build_any_subset_unet, build_multi_encoder_unet
 from tests.networks.conftest import configuration
+from tests.training.two_processes import end_together
 
 ANY_SUBSET = "AnySubsetTrainer's"
 SYSTEMS = (None, 1, ANY_SUBSET)  # of network_loss_and_data
@@ -91,8 +92,7 @@ def train(rank: int, path: Path) -> None:
         for students in (None, 1):
             train_with_gaps(rank, path, students, gaps)
     fit_offset(rank, path)
-    dist.barrier()  # a process that ends while the other one still communicates can make it abort
-    dist.destroy_process_group()
+    end_together(rank, path)
 
 
 @pytest.fixture(scope="module")
